@@ -1,0 +1,266 @@
+/**
+ * The messages between the orchestrator (ROUTER) and a worker (DEALER): one msgpack map as header, then payload frames.
+ * The Python side (`worker/octavo_worker/generated/messages.py`) is generated from these schemas: `npm run generate`.
+ *
+ * Every request carries `kind`, `id` (of the request) and `epoch` (the worker's incarnation); every reply repeats `id` and
+ * `epoch`. A request is answered by exactly one `ok` or `error`, after any number of `progress`.
+ * Objects are strict: an unknown field is refused, as is everything else that does not fit, before any effect.
+ *
+ * Only these zod forms are used, because the generator knows only these: strictObject, array, string, int, number,
+ * boolean, enum, literal, optional, and discriminatedUnion of strictObjects.
+ */
+import { z } from "zod";
+import { DTYPES, LAYOUTS, OPS, type OpName } from "./ops.ts";
+
+/** Raised whenever either side would misread the other. Both sides must be equal. */
+export const PROTOCOL_VERSION = 1;
+/** Largest header, in bytes. Big arrays travel as payload frames. */
+export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
+/** Deepest nesting of a header. */
+export const MAX_DEPTH = 16;
+/** Payloads from this size on travel through /dev/shm between processes of one machine. */
+export const SHARED_MEMORY_THRESHOLD = 256 * 1024;
+/** Arrays inside a `step` payload start at multiples of this many bytes. */
+export const PAYLOAD_ALIGNMENT = 64;
+
+const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+const handle = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
+const name = z.string().max(256);
+const dtype = z.enum(DTYPES);
+const layout = z.enum(LAYOUTS);
+const opName = z.enum(Object.keys(OPS) as [OpName, ...OpName[]]);
+
+const request = { id: count, epoch: count };
+
+/** A named /dev/shm file that the orchestrator made; `bytes` from `offset` are the payload. */
+const sharedMemory = z.strictObject({ path: z.string().max(4096), offset: count, bytes: count });
+
+const deviceDescription = z.strictObject({
+  device: name,
+  backend: z.enum(["cpu", "reference", "cuda", "triton-interpreter"]),
+  /** Instruction set in use, and those this machine could use. */
+  isa: name,
+  isas: z.array(name).max(16),
+  threads: count,
+  /** Bytes of the device: all of them, and those not in use by anybody when the worker started. */
+  memoryTotal: count,
+  memoryAvailable: count,
+  /** Resident bytes of the worker process before any handle. */
+  baseline: count,
+  model: name,
+});
+
+const allocation = z.strictObject({
+  handle,
+  dtype,
+  layout,
+  shape: z.array(count).max(8),
+});
+
+/** Element types of weight files, in GGUF's spelling where it has one. */
+export const SOURCE_TYPES = [
+  "F32",
+  "F16",
+  "BF16",
+  "F64",
+  "I8",
+  "Q8_0",
+  "Q4_0",
+  "Q4_1",
+  "Q5_0",
+  "Q5_1",
+  "Q4_K",
+  "Q5_K",
+  "Q6_K",
+] as const;
+export type SourceType = (typeof SOURCE_TYPES)[number];
+
+const sourcePart = z.strictObject({
+  file: z.string().max(4096),
+  offset: count,
+  bytes: count,
+  type: z.enum(SOURCE_TYPES),
+  rows: count,
+  columns: count,
+});
+
+/** One tensor to load: the parts are stacked by rows, converted, and written into handles made by `allocate`. */
+const loadItem = z.strictObject({
+  /** `int8` quantises into `handle` (packed codes) and `scale` (float32 [rows]); else a conversion to the handle's dtype and layout. */
+  form: z.enum(["int8", "float"]),
+  handle,
+  scale: handle.optional(),
+  parts: z.array(sourcePart).min(1).max(64),
+});
+
+/** A symbolic size of a program, or a number. Bound by `sizes` in each step; `J`, `H`, `D`, `Q`: op table, `attention` and `sample`. */
+export const SIZE_SYMBOLS = ["T", "S", "S+1", "B", "B+1", "J", "H", "D", "Q"] as const;
+const dimension = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("fixed"), size: count }),
+  z.strictObject({ type: z.literal("symbol"), symbol: z.enum(SIZE_SYMBOLS) }),
+]);
+
+/** Where a program's value lives. */
+const place = z.discriminatedUnion("type", [
+  /** Made by `allocate`, `load`, or another program. */
+  z.strictObject({ type: z.literal("handle"), handle }),
+  /** At a fixed offset of the program's arena. */
+  z.strictObject({ type: z.literal("arena"), offset: count }),
+  /** Comes with each step, in the order of `inputs`. */
+  z.strictObject({ type: z.literal("input") }),
+  /** Columns `column ...` of each row of an earlier value. */
+  z.strictObject({ type: z.literal("columns"), of: count, column: count }),
+]);
+
+/** `values[i]` has id i. Rank 1 or 2 (KV caches: 4). */
+const value = z.strictObject({ dtype, layout, shape: z.array(dimension).max(8), place });
+
+const operand = z.strictObject({ name, value: count });
+const attribute = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("number"), name, number: z.number() }),
+  z.strictObject({
+    type: z.literal("integer"),
+    name,
+    integer: z
+      .int()
+      .min(-(2 ** 53))
+      .max(2 ** 53),
+  }),
+  z.strictObject({ type: z.literal("boolean"), name, boolean: z.boolean() }),
+  z.strictObject({ type: z.literal("enum"), name, value: name }),
+]);
+const operation = z.strictObject({
+  op: opName,
+  inputs: z.array(operand).max(32),
+  outputs: z.array(operand).max(16),
+  attributes: z.array(attribute).max(32),
+});
+
+const sizes = z.strictObject({ T: count, S: count, B: count, J: count, H: count, D: count, Q: count });
+
+/** A `call` option: strings, numbers, booleans, and lists of numbers. */
+const callOption = z.discriminatedUnion("type", [
+  z.strictObject({ name, type: z.literal("string"), string: z.string().max(65536) }),
+  z.strictObject({ name, type: z.literal("number"), number: z.number() }),
+  z.strictObject({
+    name,
+    type: z.literal("integer"),
+    integer: z
+      .int()
+      .min(-(2 ** 53))
+      .max(2 ** 53),
+  }),
+  z.strictObject({ name, type: z.literal("boolean"), boolean: z.boolean() }),
+  z.strictObject({ name, type: z.literal("numbers"), numbers: z.array(z.number()).max(65536) }),
+]);
+
+/** Worker to orchestrator, unasked, as its first message. */
+export const hello = z.strictObject({
+  kind: z.literal("hello"),
+  protocol: count,
+  /** The secret word of the launch, so that a stranger or a late process of an earlier launch is not taken for this one. */
+  token: z.string().max(128),
+  pid: count,
+  versions: z.strictObject({ python: name, worker: name, kernels: name }),
+  description: deviceDescription,
+});
+
+/** Orchestrator to worker. */
+export const requests = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("welcome"), ...request, protocol: count, functions: z.array(name).max(1024) }),
+  z.strictObject({ kind: z.literal("describe"), ...request }),
+  /** Memory for handles, zeroed. All or nothing. */
+  z.strictObject({ kind: z.literal("allocate"), ...request, handles: z.array(allocation).min(1).max(65536) }),
+  z.strictObject({ kind: z.literal("load"), ...request, items: z.array(loadItem).min(1).max(65536) }),
+  /** Payload (frame or shared memory) into a plain handle, from byte `offset` on. */
+  z.strictObject({ kind: z.literal("write"), ...request, handle, offset: count, shared: sharedMemory.optional() }),
+  /** The whole handle, row-major whatever its layout, as a frame or into shared memory. */
+  z.strictObject({ kind: z.literal("read"), ...request, handle, shared: sharedMemory.optional() }),
+  /** Tensors and programs. Unknown handles are errors. */
+  z.strictObject({ kind: z.literal("free"), ...request, handles: z.array(handle).min(1).max(65536) }),
+  /** A program: `program` is a handle too. `arena` is a handle of at least the bytes its offsets need, absent when none is used. */
+  z.strictObject({
+    kind: z.literal("define"),
+    ...request,
+    program: handle,
+    arena: handle.optional(),
+    /** Largest sizes a step may have; the arena was laid out for these. */
+    limits: sizes,
+    values: z.array(value).max(1048576),
+    ops: z.array(operation).max(262144),
+    /** Values that each step brings, in the order of their arrays in the payload. */
+    inputs: z.array(count).max(64),
+    /** Values that each step returns, likewise. */
+    outputs: z.array(count).max(64),
+  }),
+  /** Run a program. Payload: the input arrays, each at the next multiple of PAYLOAD_ALIGNMENT. The reply's payload: the outputs, likewise. */
+  z.strictObject({ kind: z.literal("step"), ...request, program: handle, sizes }),
+  /** A PyTorch function of the pool's allow-list. Results take handle ids from `results`, as many as are needed. */
+  z.strictObject({
+    kind: z.literal("call"),
+    ...request,
+    function: name,
+    handles: z.array(handle).max(64),
+    options: z.array(callOption).max(64),
+    results: z.array(handle).max(16),
+  }),
+  z.strictObject({ kind: z.literal("stats"), ...request }),
+  /** Answered when everything before it is done. */
+  z.strictObject({ kind: z.literal("drain"), ...request }),
+  /** Answered, then the process ends. */
+  z.strictObject({ kind: z.literal("bye"), ...request }),
+]);
+
+/** What a step counted (design 4.1): elements quantised, of these with a carry, and rows with NaN or Inf. */
+const counters = z.strictObject({ quantized: count, carries: count, nonfinite: count, nanoseconds: count });
+
+const statistics = z.strictObject({
+  /** Resident bytes of the process, and of these: anonymous and shared (not file-backed). */
+  resident: count,
+  anonymous: count,
+  /** Bytes and number of live handles, as the worker sees them. */
+  handleBytes: count,
+  handles: count,
+  steps: count,
+  /** Nanoseconds inside steps. */
+  stepTime: count,
+});
+
+/** Worker to orchestrator, in answer to a request. `ok` carries only what its request asked for. */
+export const replies = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("ok"),
+    ...request,
+    description: deviceDescription.optional(),
+    statistics: statistics.optional(),
+    counters: counters.optional(),
+    /** `read`, through shared memory or not: bytes written. `allocate`, `load`: bytes really taken. */
+    bytes: count.optional(),
+    /** `call`: what was made, under the first handles of `results`. */
+    results: z.array(allocation).max(16).optional(),
+  }),
+  z.strictObject({ kind: z.literal("progress"), ...request, done: count, total: count }),
+  z.strictObject({
+    kind: z.literal("error"),
+    ...request,
+    code: name,
+    message: z.string().max(65536),
+    retryable: z.boolean(),
+  }),
+]);
+
+export type Hello = z.infer<typeof hello>;
+export type Request = z.infer<typeof requests>;
+export type RequestKind = Request["kind"];
+export type Reply = z.infer<typeof replies>;
+export type DeviceDescription = z.infer<typeof deviceDescription>;
+export type Allocation = z.infer<typeof allocation>;
+export type LoadItem = z.infer<typeof loadItem>;
+export type Sizes = z.infer<typeof sizes>;
+export type Statistics = z.infer<typeof statistics>;
+export type Counters = z.infer<typeof counters>;
+export type CallOption = z.infer<typeof callOption>;
+export type WireValue = z.infer<typeof value>;
+export type WireDimension = z.infer<typeof dimension>;
+export type WireOperation = z.infer<typeof operation>;
+export type WireAttribute = z.infer<typeof attribute>;

@@ -1,0 +1,339 @@
+/**
+ * The op table: the one source for what a program may contain.
+ *
+ * TypeScript infers and checks shapes from it (`ts/program`), Python validates from its generated form
+ * (`kernels/octavo_kernels/generated/ops.py`), the C++ backend decodes with a generated header
+ * (`kernels/octavo_kernels/cpu/src/generated/ops.h`), and `docs/ops.md` is printed from it.
+ * After a change run `npm run generate`; a stale generated file fails the tests.
+ *
+ * A dimension is an expression: a product (`heads*headDim`) of shape symbols (upper case: `T`, `K`), attribute names
+ * (lower case), integers, and the two functions `pad64(K)` (K rounded up to a multiple of 64) and
+ * `carryWords(K)` (4 + ceil(K/4)). Symbols are bound by the first operand that shows them and must agree afterwards.
+ */
+
+export const DTYPES = ["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const;
+export type DType = (typeof DTYPES)[number];
+
+export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int8: 1,
+  int32: 4,
+  int64: 8,
+};
+
+/** `plain` is row-major. `packed` is the backend's own layout of a linear weight; only `linear*` and `embed` take it. */
+export const LAYOUTS = ["plain", "packed"] as const;
+export type Layout = (typeof LAYOUTS)[number];
+
+export interface Operand {
+  /** Accepted dtypes. */
+  readonly dtypes: readonly DType[];
+  readonly shape: readonly string[];
+  readonly optional?: true;
+  /** The op writes into this input (KV pages, the sampled ids); it keeps its place and its dtype. */
+  readonly mutated?: true;
+  /** Layouts accepted beside `plain`. */
+  readonly packed?: true;
+}
+
+export type Attribute =
+  | { readonly type: "number"; readonly min?: number; readonly max?: number; readonly default?: number }
+  | { readonly type: "integer"; readonly min: number; readonly max: number; readonly default?: number }
+  | { readonly type: "boolean"; readonly default?: boolean }
+  | { readonly type: "enum"; readonly values: readonly string[]; readonly default?: string };
+
+export interface OpSpec {
+  /** One line for the documentation. */
+  readonly summary: string;
+  /** The definition in one line; longer arithmetic is in `docs/numerics.md`. */
+  readonly formula: string;
+  readonly inputs: Readonly<Record<string, Operand>>;
+  readonly outputs: Readonly<Record<string, Operand>>;
+  readonly attributes: Readonly<Record<string, Attribute>>;
+  /** For a fused op: the ops it equals, bit for bit, in order. */
+  readonly fuses?: readonly string[];
+}
+
+const f32 = (...shape: string[]) => ({ dtypes: ["float32"], shape }) as const;
+const i32 = (...shape: string[]) => ({ dtypes: ["int32"], shape }) as const;
+const i8 = (...shape: string[]) => ({ dtypes: ["int8"], shape }) as const;
+const float = (...shape: string[]) => ({ dtypes: ["float32", "float16", "bfloat16"], shape }) as const;
+const half = (...shape: string[]) => ({ dtypes: ["float16", "bfloat16"], shape }) as const;
+const optional = <T extends Operand>(operand: T) => ({ ...operand, optional: true }) as const;
+const mutated = <T extends Operand>(operand: T) => ({ ...operand, mutated: true }) as const;
+const packed = <T extends Operand>(operand: T) => ({ ...operand, packed: true }) as const;
+
+/** What `quantize` writes: base-255 digits of each row, where the carries are, and the row's step (design 4.1). */
+const digitOutputs = {
+  low: i8("T", "pad64(K)"),
+  high: i8("T", "pad64(K)"),
+  /** Per row: [groups with a carry, sum of low digits, sum of high digits, elements with a carry, group indices ascending...]. */
+  carries: i32("T", "carryWords(K)"),
+  step: f32("T"),
+} as const;
+
+const quantizeAttributes = {
+  /** off: s = a. threshold: |x| >= absolute. adaptive: |x| >= min(absolute, relative * rms(row)). all: every element. */
+  decompose: { type: "enum", values: ["off", "threshold", "adaptive", "all"], default: "adaptive" },
+  absolute: { type: "number", min: 0, default: 6 },
+  relative: { type: "number", min: 0, default: 6 },
+} as const;
+
+const normAttributes = {
+  kind: { type: "enum", values: ["rms", "layer"], default: "rms" },
+  eps: { type: "number", min: 0, default: 1e-5 },
+  /** Multiply by (1 + weight) instead of weight. */
+  unitOffset: { type: "boolean", default: false },
+} as const;
+
+const activationAttribute = {
+  activation: { type: "enum", values: ["silu", "gelu", "gelu_tanh", "relu"], default: "silu" },
+} as const;
+
+const ropeAttributes = {
+  headDim: { type: "integer", min: 2, max: 1024 },
+  /** half: element i pairs with i + R. interleaved: 2i pairs with 2i + 1. Only the first 2R elements of a head turn. */
+  pairing: { type: "enum", values: ["half", "interleaved"], default: "half" },
+} as const;
+
+export const OPS = {
+  embed: {
+    summary: "Gather rows of a table by token id.",
+    formula: "y[t] = scale * table[id], id = tokens[t] >= 0 ? tokens[t] : sampled[-1 - tokens[t]]",
+    inputs: { tokens: i32("T"), table: packed(float("V", "K")), sampled: optional(i32("R")) },
+    outputs: { y: f32("T", "K") },
+    attributes: { scale: { type: "number", default: 1 } },
+  },
+  cast: {
+    summary: "Convert the element type, rounding to nearest even.",
+    formula: "y = dtype(x)",
+    inputs: { x: float("T", "K") },
+    outputs: { y: float("T", "K") },
+    attributes: { dtype: { type: "enum", values: ["float32", "float16", "bfloat16"], default: "float32" } },
+  },
+  norm: {
+    summary: "RMS or layer normalisation of each row.",
+    formula: "rms: y = x / sqrt(mean(x^2) + eps) * w; layer: y = (x - mean) / sqrt(var + eps) * w + b",
+    inputs: { x: f32("T", "K"), weight: float("K"), bias: optional(float("K")) },
+    outputs: { y: f32("T", "K") },
+    attributes: normAttributes,
+  },
+  quantize: {
+    summary: "Rows to base-255 int8 digits: dense low digit, sparse high digit (carries), and the row's step.",
+    formula: "v = rint(x * inverse), high = rint(v / 255), low = v - 255 * high",
+    inputs: { x: f32("T", "K") },
+    outputs: digitOutputs,
+    attributes: quantizeAttributes,
+  },
+  quantize_weight: {
+    summary: "Weight rows to int8 codes and one absmax scale per row.",
+    formula: "scale[n] = max_k |w[n,k]|, codes = rint(w * (127 / scale))",
+    inputs: { weight: float("N", "K") },
+    outputs: { codes: packed(i8("N", "K")), scale: f32("N") },
+    attributes: {},
+  },
+  linear_int8: {
+    summary: "LLM.int8() product of digits with an int8 weight: one exact int32 sum, one dequantisation.",
+    formula: "y[m,n] = fma(float(255 * sum high*c + sum low*c) * step[m], scale[n] / 127, bias[n])",
+    inputs: { ...digitOutputs, weight: packed(i8("N", "K")), scale: f32("N"), bias: optional(f32("N")) },
+    outputs: { y: f32("T", "N") },
+    attributes: {},
+  },
+  linear_published: {
+    summary:
+      "LLM.int8() as the paper and bitsandbytes run it: outlier columns are the union over the rows of a call, in 16-bit floats.",
+    formula:
+      "y = (rint(x/s) c) * s/127 * scale/127 over inlier columns + half(x) half(w) over outlier columns + bias; depends on the batch, unlike linear_int8",
+    inputs: { x: f32("T", "K"), weight: packed(i8("N", "K")), scale: f32("N"), bias: optional(f32("N")) },
+    outputs: { y: f32("T", "N") },
+    attributes: { threshold: { type: "number", min: 0, default: 6 } },
+  },
+  linear_float: {
+    summary: "Product with a 16- or 32-bit weight, one fma chain per output in ascending k.",
+    formula: "y[m,n] = bias[n] + sum_k fma(x[m,k], w[n,k])",
+    inputs: { x: f32("T", "K"), weight: packed(float("N", "K")), bias: optional(f32("N")) },
+    outputs: { y: f32("T", "N") },
+    attributes: {},
+  },
+  rope: {
+    summary: "Rotary position embedding; frequencies and scaling come as tables.",
+    formula: "(a, b) -> (a*cos - b*sin, b*cos + a*sin) with the row `positions[t]` of the tables",
+    inputs: { x: f32("T", "W"), positions: i32("T"), cos: f32("P", "R"), sin: f32("P", "R") },
+    outputs: { y: f32("T", "W") },
+    attributes: ropeAttributes,
+  },
+  append: {
+    summary: "Write each token's K and V into its slot of the KV pages.",
+    formula: "slot = page * 16 + offset; keys[page, h, :, offset] = k[t, h], values[page, h, offset, :] = v[t, h]",
+    inputs: {
+      k: f32("T", "kvHeads*headDim"),
+      v: f32("T", "kvHeads*headDim"),
+      slots: i32("T"),
+      keys: mutated(half("G", "kvHeads", "headDim", "16")),
+      values: mutated(half("G", "kvHeads", "16", "headDim")),
+    },
+    outputs: {},
+    attributes: {
+      kvHeads: { type: "integer", min: 1, max: 1024 },
+      headDim: { type: "integer", min: 2, max: 1024 },
+    },
+  },
+  attention: {
+    summary: "Causal attention over KV pages, in ascending chunks of 256 keys whatever the batch or the layout.",
+    formula:
+      "y[t] = softmax(scale * q k^T) v over keys 0..position; query i of sequence b has position lengths[b] - queries(b) + i",
+    inputs: {
+      q: f32("T", "heads*headDim"),
+      keys: half("G", "kvHeads", "headDim", "16"),
+      values: half("G", "kvHeads", "16", "headDim"),
+      /** Page of keys 16j..16j+15 of sequence b at [b, j]. */
+      pages: i32("B", "J"),
+      /** Keys of each sequence, this step's included. */
+      lengths: i32("B"),
+      /** First query row of each sequence, and T at the end. */
+      starts: i32("B+1"),
+      /** ALiBi slopes. */
+      slopes: optional(f32("heads")),
+    },
+    outputs: { y: f32("T", "heads*headDim") },
+    attributes: {
+      heads: { type: "integer", min: 1, max: 1024 },
+      kvHeads: { type: "integer", min: 1, max: 1024 },
+      headDim: { type: "integer", min: 2, max: 1024 },
+      scale: { type: "number" },
+      /** Keys a query sees, itself included; 0 is all. */
+      window: { type: "integer", min: 0, max: 2147483647, default: 0 },
+      /** cap * tanh(score / cap); 0 is off. */
+      softcap: { type: "number", min: 0, default: 0 },
+    },
+  },
+  glu: {
+    summary: "Gated activation.",
+    formula: "y = activation(gate) * up",
+    inputs: { gate: f32("T", "K"), up: f32("T", "K") },
+    outputs: { y: f32("T", "K") },
+    attributes: activationAttribute,
+  },
+  activate: {
+    summary: "Activation.",
+    formula: "y = activation(x)",
+    inputs: { x: f32("T", "K") },
+    outputs: { y: f32("T", "K") },
+    attributes: activationAttribute,
+  },
+  add: {
+    summary: "Elementwise sum (the residual).",
+    formula: "y = a + b",
+    inputs: { a: f32("T", "K"), b: f32("T", "K") },
+    outputs: { y: f32("T", "K") },
+    attributes: {},
+  },
+  rows: {
+    summary: "Pick rows.",
+    formula: "y[s] = x[index[s]]",
+    inputs: { x: f32("T", "K"), index: i32("S") },
+    outputs: { y: f32("S", "K") },
+    attributes: {},
+  },
+  sample: {
+    summary:
+      "Draw one id per row; random numbers come from a counter (seed, position), so a resumed request continues alike.",
+    formula:
+      "docs/numerics.md: bias, penalties, mask, temperature, top-k, top-p, min-p, inverse CDF; temperature 0 is argmax (lowest id wins)",
+    inputs: {
+      logits: f32("S", "V"),
+      /** Per row: temperature, top-p, min-p, repetition, presence, frequency penalty. Neutral: 1, 1, 0, 1, 0, 0. */
+      settings: f32("S", "6"),
+      /** Per row: top-k (0 is all), seed low, seed high, position, logprobs wanted (0..20; -1 none at all), mask row (-1 none). */
+      counters: i32("S", "6"),
+      /** Ids the penalties count: row s owns history[historyStarts[s] .. historyStarts[s+1]); negative as in `embed`. */
+      historyStarts: i32("S+1"),
+      history: i32("H"),
+      biasStarts: i32("S+1"),
+      biasIds: i32("D"),
+      biasValues: f32("D"),
+      /** Bit i of word i/32 set: id i is allowed. */
+      masks: i32("Q", "maskWords"),
+      sampled: mutated(i32("R")),
+    },
+    outputs: {
+      ids: i32("S"),
+      /** Of the drawn id, from the unmodified logits. NaN when not wanted. */
+      logprob: f32("S"),
+      topIds: i32("S", "20"),
+      topLogprobs: f32("S", "20"),
+    },
+    attributes: { maskWords: { type: "integer", min: 1, max: 1048576 } },
+  },
+  pool: {
+    summary: "One embedding per sequence.",
+    formula: "mean or last of a sequence's rows, then y / ||y|| when normalize",
+    inputs: { x: f32("T", "K"), starts: i32("B+1") },
+    outputs: { y: f32("B", "K") },
+    attributes: {
+      kind: { type: "enum", values: ["mean", "last"], default: "mean" },
+      normalize: { type: "boolean", default: true },
+    },
+  },
+  score: {
+    summary: "Judge logits: surprise of the target, divergence from reference logits, agreement of the first choice.",
+    formula:
+      "nll = -log softmax(logits)[target], kl = sum softmax(reference) * (log softmax(reference) - log softmax(logits))",
+    inputs: { logits: f32("S", "V"), targets: i32("S"), reference: optional(f32("S", "V")) },
+    outputs: { nll: f32("S"), kl: f32("S"), top1: i32("S") },
+    attributes: {},
+  },
+  norm_quantize: {
+    summary: "norm, then quantize, in one pass.",
+    formula: "quantize(norm(x))",
+    fuses: ["norm", "quantize"],
+    inputs: { x: f32("T", "K"), weight: float("K"), bias: optional(float("K")) },
+    outputs: digitOutputs,
+    attributes: { ...normAttributes, ...quantizeAttributes },
+  },
+  add_norm_quantize: {
+    summary: "Residual add, norm, quantize, in one pass.",
+    formula: "y = a + b; quantize(norm(y))",
+    fuses: ["add", "norm", "quantize"],
+    inputs: { a: f32("T", "K"), b: f32("T", "K"), weight: float("K"), bias: optional(float("K")) },
+    outputs: { y: f32("T", "K"), ...digitOutputs },
+    attributes: { ...normAttributes, ...quantizeAttributes },
+  },
+  glu_quantize: {
+    summary: "Gated activation, then quantize, in one pass.",
+    formula: "quantize(activation(gate) * up)",
+    fuses: ["glu", "quantize"],
+    inputs: { gate: f32("T", "K"), up: f32("T", "K") },
+    outputs: digitOutputs,
+    attributes: { ...activationAttribute, ...quantizeAttributes },
+  },
+  rope_append: {
+    summary: "Rotate q and k, and write k and v into the KV pages, in one pass.",
+    formula: "y = rope(q); append(rope(k), v)",
+    fuses: ["rope", "rope", "append"],
+    inputs: {
+      q: f32("T", "W"),
+      k: f32("T", "kvHeads*headDim"),
+      v: f32("T", "kvHeads*headDim"),
+      positions: i32("T"),
+      cos: f32("P", "R"),
+      sin: f32("P", "R"),
+      slots: i32("T"),
+      keys: mutated(half("G", "kvHeads", "headDim", "16")),
+      values: mutated(half("G", "kvHeads", "16", "headDim")),
+    },
+    outputs: { y: f32("T", "W") },
+    attributes: { ...ropeAttributes, kvHeads: { type: "integer", min: 1, max: 1024 } },
+  },
+} as const satisfies Record<string, OpSpec>;
+
+export type OpName = keyof typeof OPS;
+
+/** Positions per KV page; the `16` in the shapes above. */
+export const PAGE_SIZE = 16;
+/** Keys per softmax chunk of `attention`. */
+export const ATTENTION_CHUNK = 256;
+/** Most `topLogprobs` per row. */
+export const MAX_LOGPROBS = 20;

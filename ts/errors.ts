@@ -1,0 +1,87 @@
+/**
+ * The one table of error codes. A code is never renamed and never reused; `docs/errors.md` and the Python constants
+ * (`worker/octavo_worker/generated/errors.py`) are generated from it.
+ */
+export const ERRORS = {
+  // Using the package
+  OCTAVO_BAD_ARGUMENT: {
+    retryable: false,
+    summary: "An option or argument has a wrong value; the message names it and what is accepted.",
+  },
+  OCTAVO_SHAPE_MISMATCH: {
+    retryable: false,
+    summary: "Operands of an op do not fit together; the message gives both shapes.",
+  },
+  OCTAVO_DTYPE_MISMATCH: { retryable: false, summary: "An operand has a dtype or layout the op does not take." },
+  OCTAVO_UNKNOWN_OP: { retryable: false, summary: "No such op in the op table." },
+  OCTAVO_DISPOSED: { retryable: false, summary: "A handle, device, engine or pool was used after dispose." },
+  OCTAVO_WRONG_DEVICE: { retryable: false, summary: "A handle of one device was used on another." },
+  // Models
+  OCTAVO_MODEL_NOT_FOUND: { retryable: false, summary: "No model at this path or under this name." },
+  OCTAVO_MODEL_FILE_INVALID: {
+    retryable: false,
+    summary: "A safetensors, GGUF or JSON file is truncated or contradicts itself.",
+  },
+  OCTAVO_MODEL_INCOMPLETE: { retryable: false, summary: "A shard or a tensor that the model needs is missing." },
+  OCTAVO_UNKNOWN_ARCHITECTURE: {
+    retryable: false,
+    summary: "No family for this architecture; the message lists those there are.",
+  },
+  OCTAVO_UNSUPPORTED_MODEL: {
+    retryable: false,
+    summary: "The architecture is known but this model uses a feature or an element type that is not implemented.",
+  },
+  // Requests
+  OCTAVO_EMPTY_PROMPT: { retryable: false, summary: "A prompt without tokens." },
+  OCTAVO_PROMPT_TOO_LONG: {
+    retryable: false,
+    summary: "The prompt does not fit the context; the message gives both lengths.",
+  },
+  OCTAVO_TOKEN_OUT_OF_RANGE: { retryable: false, summary: "A token id outside the vocabulary." },
+  // Memory
+  OCTAVO_PLAN_DOES_NOT_FIT: {
+    retryable: false,
+    summary:
+      "The plan needs more memory than a device has; the message gives the numbers and the smallest change that fits.",
+  },
+  OCTAVO_OUT_OF_MEMORY: { retryable: true, summary: "A device could not give the memory that was asked for." },
+  // Workers
+  OCTAVO_WORKER_START_FAILED: {
+    retryable: true,
+    summary: "A worker process did not start; the message has the end of its log.",
+  },
+  OCTAVO_WORKER_LOST: { retryable: true, summary: "A worker process died or stopped answering; its handles are gone." },
+  OCTAVO_WORKER_FAILED: { retryable: false, summary: "A worker hit an error of its own; the message has its text." },
+  OCTAVO_STEP_TIMEOUT: { retryable: true, summary: "A step did not end before its deadline; the worker was stopped." },
+  OCTAVO_PROTOCOL: { retryable: false, summary: "A message broke the protocol; the message says how." },
+  OCTAVO_FUNCTION_NOT_ALLOWED: {
+    retryable: false,
+    summary: "device.call of a function that the pool was not started with.",
+  },
+  OCTAVO_MISSING_DEPENDENCY: {
+    retryable: false,
+    summary: "Something optional that this needs is not installed; the message has the command.",
+  },
+  OCTAVO_FILE_NOT_READABLE: { retryable: false, summary: "A file could not be opened or read." },
+} as const satisfies Record<string, { retryable: boolean; summary: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Every error that Octavo throws on purpose. */
+export class OctavoError extends Error {
+  override readonly name = "OctavoError";
+  readonly code: ErrorCode;
+  /** Whether the same call may succeed later without a change by the caller. */
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.retryable = ERRORS[code].retryable;
+  }
+
+  /** Also true for errors of another copy of this package. */
+  static isInstance(value: unknown): value is OctavoError {
+    return value instanceof Error && "code" in value && typeof value.code === "string" && value.code in ERRORS;
+  }
+}

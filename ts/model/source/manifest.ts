@@ -1,0 +1,24 @@
+/** What a model's files hold, from their headers alone. */
+import type { SourceType } from "../../../protocol/messages.ts";
+
+export interface TensorEntry {
+  readonly name: string;
+  readonly file: string;
+  /** Absolute byte range in the file. */
+  readonly offset: number;
+  readonly bytes: number;
+  readonly type: SourceType;
+  /** Outermost first: [rows, columns] for a linear weight, [n] for a vector. */
+  readonly shape: readonly number[];
+}
+
+export interface Manifest {
+  /** Absolute path of the folder or the GGUF file. */
+  readonly path: string;
+  readonly format: "safetensors" | "gguf";
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** `config.json`, or the same keys made from GGUF metadata; a family reads it. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** `tokenizer.json` and `tokenizer_config.json`, or the same made from GGUF metadata. */
+  readonly tokenizer: { readonly tokenizerJson: unknown; readonly tokenizerConfig: unknown } | undefined;
+}
