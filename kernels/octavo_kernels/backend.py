@@ -1,0 +1,84 @@
+"""What a backend is: the seam between a worker and the implementations of the op table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .program import ProgramSpec
+from .tensor import Tensor
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """`rows` x `columns` elements of `type` (`SOURCE_TYPES` of protocol/messages.ts) at a byte range of a file."""
+
+    file: str
+    offset: int
+    bytes: int
+    type: str
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What a step did: elements quantised, of these with a carry, rows with NaN or Inf, and the time it took."""
+
+    quantized: int
+    carries: int
+    nonfinite: int
+    nanoseconds: int
+
+
+class Executable(Protocol):
+    """A defined program."""
+
+    def step(self, sizes: Mapping[str, int], payload: memoryview) -> tuple[np.ndarray, Counters]:
+        """Run once. `sizes`: T, S, B, J, H, D, Q, none above the program's limits; zero is a size.
+
+        `payload`: the input arrays in the order of `ProgramSpec.inputs`, C-contiguous, each at the next multiple of
+        64 bytes. Returns the outputs laid out likewise, as one uint8 array, and the counters.
+        Raises KernelError before any effect.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the program holds; tensors are not touched."""
+        ...
+
+
+class Backend(Protocol):
+    """A device's implementation of the op table. Not thread-safe: one caller at a time."""
+
+    name: str
+    isa: str
+    """The instruction set in use, and in `isas` those that this machine could use, best last."""
+    isas: list[str]
+    threads: int
+    model: str
+    """What the machine calls its processor."""
+
+    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
+        """Zeroed memory. Raises KernelError OCTAVO_OUT_OF_MEMORY."""
+        ...
+
+    def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
+        """Read file ranges, stack them by rows and write `target`.
+
+        form "int8": quantise rows (`quantize_weight`) into packed codes and float32 `scale` [rows];
+        "float": convert to `target`'s dtype and layout. A vector is one column per row, or one row.
+        Raises KernelError OCTAVO_FILE_NOT_READABLE, OCTAVO_MODEL_FILE_INVALID, OCTAVO_SHAPE_MISMATCH.
+        """
+        ...
+
+    def read(self, tensor: Tensor) -> np.ndarray:
+        """The tensor's bytes, row-major whatever its layout, without padding; a copy (uint8)."""
+        ...
+
+    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> Executable:
+        """Validate a program whole (`validate.py`) and prepare it. Raises KernelError before any effect."""
+        ...

@@ -1,0 +1,79 @@
+"""A program as a backend receives it: the `define` message (`protocol/messages.ts`) as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
+SIZES = ("T", "S", "B", "J", "H", "D", "Q")
+
+Dimension = int | str
+AttributeValue = float | int | bool | str
+
+
+@dataclass(frozen=True)
+class Handle:
+    """In the tensor with this id."""
+
+    handle: int
+
+
+@dataclass(frozen=True)
+class Arena:
+    """At this byte of the program's arena; a multiple of 64."""
+
+    offset: int
+
+
+@dataclass(frozen=True)
+class Input:
+    """Brought by each step, in the order of `ProgramSpec.inputs`."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns `column ...` of each row of the value `of`, which has a smaller id; no memory of its own."""
+
+    of: int
+    column: int
+
+
+Place = Handle | Arena | Input | Columns
+
+
+@dataclass(frozen=True)
+class Value:
+    """`shape` holds numbers and the symbols T, S, S+1, B, B+1, J, H, D, Q. `values[i]` has the id i."""
+
+    dtype: str
+    layout: str
+    shape: tuple[Dimension, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An op of the table; operands are ids of values by operand name, optional ones may be absent."""
+
+    op: str
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProgramSpec:
+    """Ops in the order they run. `limits` are the largest sizes a step may have (all of SIZES)."""
+
+    values: tuple[Value, ...]
+    ops: tuple[Operation, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    limits: dict[str, int]
+
+
+def resolve(shape: tuple[Dimension, ...], sizes: dict[str, int]) -> tuple[int, ...]:
+    """The numbers of a shape at these sizes; "S+1" and "B+1" are one more than "S" and "B"."""
+    return tuple(
+        size if isinstance(size, int) else sizes[size[0]] + 1 if size.endswith("+1") else sizes[size] for size in shape
+    )
