@@ -1,0 +1,73 @@
+/** How many bytes a tensor takes, and how byte counts are written. Workers use the same formula (`octavo_kernels/tensor.py`). */
+import { BYTES_PER_ELEMENT, type DType, type Layout } from "../../protocol/ops.ts";
+import { OctavoError } from "../errors.ts";
+
+/** Every allocation starts at, and is rounded up to, a multiple of this many bytes: a cache line. */
+export const ALLOCATION_ALIGNMENT = 64;
+/** A packed weight is cut into panels of 16 rows; int8 panels also into groups of 64 columns. */
+const PACKED_ROWS = 16;
+const PACKED_COLUMNS = 64;
+
+/** The smallest multiple of `multiple` that is at least `n`. */
+export function roundUp(n: number, multiple: number): number {
+  return Math.ceil(n / multiple) * multiple;
+}
+
+/** Product of a shape; 1 for a scalar. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Bytes of the data itself, row-major and without padding: what `read` returns and `write` takes. */
+export function contentBytes(dtype: DType, shape: readonly number[]): number {
+  return elementCount(shape) * BYTES_PER_ELEMENT[dtype];
+}
+
+/** Bytes that a tensor takes on its device: padding included, a multiple of 64, at least 64. */
+export function allocatedBytes(dtype: DType, layout: Layout, shape: readonly number[]): number {
+  return Math.max(ALLOCATION_ALIGNMENT, roundUp(storedElements(dtype, layout, shape) * BYTES_PER_ELEMENT[dtype], 64));
+}
+
+function storedElements(dtype: DType, layout: Layout, shape: readonly number[]): number {
+  if (layout === "plain") return elementCount(shape);
+  const [rows, columns] = shape;
+  if (shape.length !== 2 || rows === undefined || columns === undefined) {
+    throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `a packed tensor has the shape [N, K], not [${shape.join(", ")}]`);
+  }
+  return roundUp(rows, PACKED_ROWS) * (dtype === "int8" ? roundUp(columns, PACKED_COLUMNS) : columns);
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+  TIB: 2 ** 40,
+};
+
+/** `24GiB`, `1.5 GB`, `1000` (bytes). */
+export function parseBytes(text: string): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
+  const unit = match === null ? undefined : UNITS[(match[2] || "B").toUpperCase()];
+  if (match === null || unit === undefined) {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a number of bytes; write 24GiB, 500MB or 1000`);
+  }
+  return Math.floor(Number(match[1]) * unit);
+}
+
+/** `1.50 GiB`: for people. Negative numbers (an "unattributed" below zero) keep their sign. */
+export function formatBytes(bytes: number): string {
+  const sign = bytes < 0 ? "-" : "";
+  let size = Math.abs(bytes);
+  let unit = 0;
+  const names = ["B", "KiB", "MiB", "GiB", "TiB"];
+  while (size >= 1024 && unit < names.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${sign}${unit === 0 ? size : size.toFixed(2)} ${names[unit]}`;
+}

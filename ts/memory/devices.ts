@@ -1,0 +1,65 @@
+/** Device names ("cpu:0") and device sizes ("8x24GiB") as users write them. Pure. */
+import { OctavoError } from "../errors.ts";
+import { parseBytes } from "./bytes.ts";
+
+export const DEVICE_BACKENDS = ["cpu", "reference", "cuda", "triton-interpreter"] as const;
+export type DeviceBackend = (typeof DEVICE_BACKENDS)[number];
+
+/** `backend:index`. Two cpu devices are two workers that share the cores. */
+export interface DeviceName {
+  readonly name: string;
+  readonly backend: DeviceBackend;
+  readonly index: number;
+}
+
+/** A device of which only the size matters, for planning without the machine. */
+export interface DeviceSize {
+  readonly name: string;
+  /** Bytes. */
+  readonly total: number;
+}
+
+/** `"cpu:0"`, `"cpu:0,cpu:1"`, `["cpu:0", "reference:0"]`, `"auto"`. Each device once. */
+export function parseDeviceNames(devices: string | readonly string[]): DeviceName[] {
+  const names = (typeof devices === "string" ? [devices] : devices).flatMap((text) => text.split(","));
+  const parsed = names.map((name) => parseDeviceName(name.trim()));
+  const seen = new Set<string>();
+  for (const { name } of parsed) {
+    if (seen.has(name)) {
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `device ${name} is listed twice; "cpu:0,cpu:1" are two workers`);
+    }
+    seen.add(name);
+  }
+  if (parsed.length === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", "no device given; for example cpu:0");
+  return parsed;
+}
+
+function parseDeviceName(text: string): DeviceName {
+  if (text === "auto") return { name: "cpu:0", backend: "cpu", index: 0 };
+  const match = /^([a-z-]+)(?::(\d{1,4}))?$/.exec(text);
+  const backend = DEVICE_BACKENDS.find((name) => name === match?.[1]);
+  if (match === null || backend === undefined) {
+    const known = DEVICE_BACKENDS.map((name) => `${name}:0`).join(", ");
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a device; devices are auto, ${known} and so on`);
+  }
+  const index = Number(match[2] ?? 0);
+  return { name: `${backend}:${index}`, backend, index };
+}
+
+/** `"8x24GiB"`, `"24GiB,12GiB"`: sizes of imagined devices, named `device:0` and on. */
+export function parseDeviceSizes(text: string): DeviceSize[] {
+  const totals = text.split(",").flatMap((part) => {
+    const match = /^\s*(?:(\d{1,4})\s*x\s*)?(\S.*)$/i.exec(part);
+    if (match === null) {
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a list of devices; write 8x24GiB or 24GiB,12GiB`);
+    }
+    return new Array<number>(Number(match[1] ?? 1)).fill(parseBytes(match[2] ?? ""));
+  });
+  if (totals.length === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" names no device`);
+  return totals.map((total, index) => ({ name: `device:${index}`, total }));
+}
+
+/** Whether a device list is names of real devices rather than sizes of imagined ones. */
+export function isDeviceNames(text: string): boolean {
+  return /^\s*(auto|[a-z-]+:\d+)\s*(,|$)/.test(text);
+}

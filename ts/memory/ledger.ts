@@ -1,0 +1,166 @@
+/**
+ * Who owns which byte of one device. A tensor's bytes go planned -> reserved -> committed -> released:
+ * planned by `planModel` before anything runs, reserved when the orchestrator asks a worker for them, committed when the
+ * worker has confirmed them, released when it has freed them. Pure: no I/O, no clock.
+ */
+import type { Statistics } from "../../protocol/messages.ts";
+import type { DType, Layout } from "../../protocol/ops.ts";
+import { OctavoError } from "../errors.ts";
+
+/** What a handle's bytes are for. */
+export const HANDLE_KINDS = ["weight", "scale", "kv", "arena", "io", "user", "program"] as const;
+export type HandleKind = (typeof HANDLE_KINDS)[number];
+
+/** One handle's bytes. `owner` says who asked for them ("smollm2", "user"), for reports. */
+export interface LedgerEntry {
+  readonly handle: number;
+  readonly dtype: DType;
+  readonly layout: Layout;
+  readonly shape: readonly number[];
+  /** Bytes on the device, padding included. */
+  readonly bytes: number;
+  readonly kind: HandleKind;
+  readonly owner: string;
+}
+
+export interface RecordedEntry extends LedgerEntry {
+  readonly device: string;
+  readonly state: "reserved" | "committed";
+}
+
+/** One line of a plan: bytes that are going to be asked for. */
+export interface PlannedBytes {
+  readonly owner: string;
+  readonly kind: HandleKind;
+  readonly bytes: number;
+}
+
+/** All numbers in bytes. */
+export interface LedgerReport {
+  readonly device: string;
+  /** What the plans of this device foresee. */
+  readonly planned: number;
+  /** Asked of the worker and not confirmed yet. */
+  readonly reserved: number;
+  /** Confirmed by the worker and not freed. */
+  readonly committed: number;
+  /** Memory of the worker process that no file backs, as the system counts it. */
+  readonly measured: number;
+  /** measured - committed: the runtime itself (Python, libraries, threads). Below zero while pages of a handle were never touched. */
+  readonly unattributed: number;
+  /** Reserved and committed bytes by kind. */
+  readonly byKind: Readonly<Record<HandleKind, number>>;
+}
+
+/** The entries of one device. Totals always equal the sum of the live entries. */
+export class DeviceLedger {
+  readonly device: string;
+  readonly #entries = new Map<number, { entry: LedgerEntry; state: "reserved" | "committed" }>();
+  readonly #plans = new Map<string, readonly PlannedBytes[]>();
+  readonly #bytes = { reserved: 0, committed: 0 };
+  readonly #byKind = zeroes();
+  #released = 0;
+
+  constructor(device: string) {
+    this.device = device;
+  }
+
+  /** Record what `owner` is going to ask for; replaces its earlier plan. An empty list withdraws it. */
+  plan(owner: string, lines: readonly PlannedBytes[]): void {
+    for (const line of lines) assertBytes(line.bytes, `planned ${line.kind} of ${line.owner}`);
+    if (lines.length === 0) this.#plans.delete(owner);
+    else this.#plans.set(owner, [...lines]);
+  }
+
+  /** A handle's bytes are being asked for. */
+  reserve(entry: LedgerEntry): void {
+    assertBytes(entry.bytes, `handle ${entry.handle}`);
+    if (this.#entries.has(entry.handle)) {
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `handle ${entry.handle} is in the ledger of ${this.device} already`);
+    }
+    this.#entries.set(entry.handle, { entry, state: "reserved" });
+    this.#bytes.reserved += entry.bytes;
+    this.#byKind[entry.kind] += entry.bytes;
+  }
+
+  /** The worker has them. */
+  commit(handle: number): void {
+    const record = this.#entries.get(handle);
+    if (record === undefined) throw this.#unknown(handle);
+    if (record.state === "committed") return;
+    record.state = "committed";
+    this.#bytes.reserved -= record.entry.bytes;
+    this.#bytes.committed += record.entry.bytes;
+  }
+
+  /** The worker has freed them, or never gave them. Returns the bytes. */
+  release(handle: number): number {
+    const record = this.#entries.get(handle);
+    if (record === undefined) throw this.#unknown(handle);
+    this.#entries.delete(handle);
+    this.#bytes[record.state] -= record.entry.bytes;
+    this.#byKind[record.entry.kind] -= record.entry.bytes;
+    this.#released += record.entry.bytes;
+    return record.entry.bytes;
+  }
+
+  /** The device is gone, and everything with it. */
+  releaseAll(): void {
+    for (const handle of [...this.#entries.keys()]) this.release(handle);
+  }
+
+  get(handle: number): RecordedEntry | undefined {
+    const record = this.#entries.get(handle);
+    return record && { ...record.entry, device: this.device, state: record.state };
+  }
+
+  entries(): RecordedEntry[] {
+    return [...this.#entries.values()].map(({ entry, state }) => ({ ...entry, device: this.device, state }));
+  }
+
+  get planned(): number {
+    let bytes = 0;
+    for (const lines of this.#plans.values()) for (const line of lines) bytes += line.bytes;
+    return bytes;
+  }
+
+  get reserved(): number {
+    return this.#bytes.reserved;
+  }
+
+  get committed(): number {
+    return this.#bytes.committed;
+  }
+
+  /** Bytes released since the beginning; only grows. */
+  get released(): number {
+    return this.#released;
+  }
+
+  /** The books against what the worker measured. */
+  report(statistics: Pick<Statistics, "anonymous">): LedgerReport {
+    return {
+      device: this.device,
+      planned: this.planned,
+      reserved: this.reserved,
+      committed: this.committed,
+      measured: statistics.anonymous,
+      unattributed: statistics.anonymous - this.committed,
+      byKind: { ...this.#byKind },
+    };
+  }
+
+  #unknown(handle: number): OctavoError {
+    return new OctavoError("OCTAVO_DISPOSED", `handle ${handle} is not in the ledger of ${this.device}`);
+  }
+}
+
+function zeroes(): Record<HandleKind, number> {
+  return { weight: 0, scale: 0, kv: 0, arena: 0, io: 0, user: 0, program: 0 };
+}
+
+function assertBytes(bytes: number, what: string): void {
+  if (!Number.isSafeInteger(bytes) || bytes < 0) {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${what} has ${bytes} bytes; a whole number from 0 on is needed`);
+  }
+}
