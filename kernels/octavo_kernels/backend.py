@@ -66,7 +66,13 @@ class Backend(Protocol):
         """Zeroed memory. Raises KernelError OCTAVO_OUT_OF_MEMORY."""
         ...
 
-    def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
+    def load(
+        self,
+        form: str,
+        parts: Sequence[SourcePart],
+        target: Tensor,
+        scale: Tensor | None,
+    ) -> None:
         """Read file ranges, stack them by rows and write `target`.
 
         form "int8": quantise rows (`quantize_weight`) into packed codes and float32 `scale` [rows];

@@ -34,7 +34,10 @@ def elements(layout: str, dtype: str, shape: tuple[int, ...]) -> int:
     if layout == "plain":
         return math.prod(shape)
     if len(shape) != 2:
-        raise KernelError("OCTAVO_SHAPE_MISMATCH", f"a packed tensor has the shape [N, K], not {list(shape)}")
+        raise KernelError(
+            "OCTAVO_SHAPE_MISMATCH",
+            f"a packed tensor has the shape [N, K], not {list(shape)}",
+        )
     rows, columns = shape
     return round_up(rows, PACKED_ROWS) * (round_up(columns, PACKED_COLUMNS) if dtype == "int8" else columns)
 
@@ -45,12 +48,21 @@ def nbytes(dtype: str, layout: str, shape: tuple[int, ...]) -> int:
     `ts/memory/bytes.ts` has the same formula, so that the ledger and the worker agree to the byte.
     """
     if dtype not in BYTES_PER_ELEMENT:
-        raise KernelError("OCTAVO_DTYPE_MISMATCH", f"unknown dtype {dtype!r}; there are {', '.join(BYTES_PER_ELEMENT)}")
+        raise KernelError(
+            "OCTAVO_DTYPE_MISMATCH",
+            f"unknown dtype {dtype!r}; there are {', '.join(BYTES_PER_ELEMENT)}",
+        )
     if layout not in ("plain", "packed"):
-        raise KernelError("OCTAVO_DTYPE_MISMATCH", f"unknown layout {layout!r}; there are plain and packed")
+        raise KernelError(
+            "OCTAVO_DTYPE_MISMATCH",
+            f"unknown layout {layout!r}; there are plain and packed",
+        )
     if any(size < 0 for size in shape):
         raise KernelError("OCTAVO_SHAPE_MISMATCH", f"a negative size in the shape {list(shape)}")
-    return max(ALIGNMENT, round_up(elements(layout, dtype, shape) * BYTES_PER_ELEMENT[dtype], ALIGNMENT))
+    return max(
+        ALIGNMENT,
+        round_up(elements(layout, dtype, shape) * BYTES_PER_ELEMENT[dtype], ALIGNMENT),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,221 @@
+"""Checks of what only a step's data can tell: ids, slots, page tables, starts. Shared by all backends; numpy only.
+
+`DataChecks(spec)` finds them once; `run` makes them before the step has any effect. The thirty attention ops of a
+model look at the same arrays, so equal checks are made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from .errors import KernelError
+from .generated.ops import MAX_LOGPROBS, PAGE_SIZE
+from .places import written_root
+from .program import Arena, Operation, ProgramSpec, resolve
+
+Read = Callable[[int], np.ndarray]
+# Reads operands of one op by name, knows its shapes: (shape of, array of).
+_Check = Callable[["_Operands"], None]
+
+
+class DataChecks:
+    """The data-dependent checks of one validated program."""
+
+    def __init__(self, spec: ProgramSpec) -> None:
+        self._spec = spec
+        self._checks: list[tuple[_Check, str, Operation]] = []
+        seen: set[tuple] = set()
+        for index, operation in enumerate(spec.ops):
+            for check, operands in CHECKS.get(operation.op, ()):
+                # What the step itself computes cannot be checked before it; only `sample` makes ids, and those are right.
+                if any(self._computed(operation.inputs.get(name)) for name in operands):
+                    continue
+                bounds = tuple(spec.values[value].shape for value in operation.inputs.values())
+                key = (
+                    check,
+                    tuple(operation.inputs.get(name) for name in operands),
+                    bounds,
+                )
+                if key not in seen:
+                    seen.add(key)
+                    self._checks.append((check, f"op {index} ({operation.op})", operation))
+
+    def run(self, sizes: Mapping[str, int], read: Read) -> None:
+        """`read(value)`: the array of an int32 value of the program, rows of any stride. Raises KernelError."""
+        for check, where, operation in self._checks:
+            check(_Operands(self._spec, operation, where, sizes, read))
+
+    def _computed(self, value: int | None) -> bool:
+        return value is not None and isinstance(self._spec.values[written_root(value, self._spec.values)].place, Arena)
+
+
+class _Operands:
+    def __init__(
+        self,
+        spec: ProgramSpec,
+        operation: Operation,
+        where: str,
+        sizes: Mapping[str, int],
+        read: Read,
+    ) -> None:
+        self._spec, self._operation, self._sizes, self._read = (
+            spec,
+            operation,
+            sizes,
+            read,
+        )
+        self.where = where
+
+    def array(self, name: str) -> np.ndarray | None:
+        value = self._operation.inputs.get(name)
+        return None if value is None else self._read(value)
+
+    def ints(self, name: str) -> np.ndarray:
+        array = self.array(name)
+        assert array is not None, name
+        return array
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return resolve(self._spec.values[self._operation.inputs[name]].shape, dict(self._sizes))
+
+    def refuse(self, text: str, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
+        raise KernelError(code, f"{self.where}: {text}")
+
+    def within(self, name: str, low: int, high: int, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
+        """Every element in [low, high)."""
+        array = self.ints(name)
+        if array.size == 0:
+            return
+        smallest, largest = int(array.min()), int(array.max())
+        if smallest < low or largest >= high:
+            wrong = smallest if smallest < low else largest
+            self.refuse(f"{name} has {wrong}; accepted: {low}..{high - 1}", code)
+
+    def starts(self, name: str, total: int) -> np.ndarray:
+        """An ascending array from 0 to `total`."""
+        array = self.ints(name)
+        if array.size == 0 or array[0] != 0 or array[-1] != total or np.any(np.diff(array) < 0):
+            self.refuse(f"{name} must ascend from 0 to {total}, got {_head(array)}")
+        return array
+
+
+def _token_ids(o: _Operands, ids: str, vocabulary: int) -> None:
+    """Ids in the vocabulary; -1-j is row j of `sampled`, which must exist and itself hold an id of the vocabulary."""
+    sampled = o.array("sampled")
+    rows = 0 if sampled is None else sampled.size
+    o.within(ids, -rows, vocabulary, "OCTAVO_TOKEN_OUT_OF_RANGE")
+    array = o.ints(ids)
+    negative = array[array < 0]
+    if negative.size and sampled is not None:
+        meant = sampled[-1 - negative]
+        wrong = meant[(meant < 0) | (meant >= vocabulary)]
+        if wrong.size:
+            o.refuse(
+                f"{ids} means the sampled id {wrong[0]} of {vocabulary}",
+                "OCTAVO_TOKEN_OUT_OF_RANGE",
+            )
+
+
+def _embed(o: _Operands) -> None:
+    _token_ids(o, "tokens", o.shape("table")[0])
+
+
+def _positions(o: _Operands) -> None:
+    o.within("positions", 0, o.shape("cos")[0])
+
+
+def _slots(o: _Operands) -> None:
+    o.within("slots", 0, o.shape("keys")[0] * PAGE_SIZE)
+
+
+def _attention(o: _Operands) -> None:
+    starts = o.starts("starts", o.shape("q")[0])
+    lengths, pages = o.ints("lengths"), o.ints("pages")
+    queries = np.diff(starts)
+    room = o.shape("pages")[1] * PAGE_SIZE
+    wrong = np.flatnonzero((lengths < queries) | (lengths > room))
+    if wrong.size:
+        b = wrong[0]
+        o.refuse(f"sequence {b} has {lengths[b]} keys, with {queries[b]} queries and pages for {room} keys")
+    used = np.arange(pages.shape[1]) * PAGE_SIZE < lengths[:, None]
+    bad = pages[used & ((pages < 0) | (pages >= o.shape("keys")[0]))]
+    if bad.size:
+        o.refuse(f"pages names page {bad[0]} of {o.shape('keys')[0]}")
+
+
+def _rows(o: _Operands) -> None:
+    o.within("index", 0, o.shape("x")[0])
+
+
+def _targets(o: _Operands) -> None:
+    o.within("targets", 0, o.shape("logits")[1], "OCTAVO_TOKEN_OUT_OF_RANGE")
+
+
+def _pool(o: _Operands) -> None:
+    o.starts("starts", o.shape("x")[0])
+
+
+def _sample_history(o: _Operands) -> None:
+    o.starts("historyStarts", o.shape("history")[0])
+    _token_ids(o, "history", o.shape("logits")[1])
+
+
+def _sample_bias(o: _Operands) -> None:
+    o.starts("biasStarts", o.shape("biasIds")[0])
+    o.within("biasIds", 0, o.shape("logits")[1], "OCTAVO_TOKEN_OUT_OF_RANGE")
+
+
+def _sample_counters(o: _Operands) -> None:
+    counters = o.ints("counters")
+    if counters.shape[0] > o.shape("sampled")[0]:
+        o.refuse(f"{counters.shape[0]} rows are sampled, but `sampled` has {o.shape('sampled')[0]}")
+    masks = o.shape("masks")[0]
+    for column, name, low, high in (
+        (0, "top-k", 0, 2**31),
+        (4, "logprobs", -1, MAX_LOGPROBS + 1),
+        (5, "mask", -1, masks),
+    ):
+        wrong = counters[(counters[:, column] < low) | (counters[:, column] >= high), column]
+        if wrong.size:
+            o.refuse(f"{name} is {wrong[0]}; accepted: {low}..{high - 1}")
+
+
+def _sample_settings(o: _Operands) -> None:
+    settings = o.ints("settings")
+    limits = (
+        ("temperature", 0, np.inf),
+        ("top-p", 0, 1),
+        ("min-p", 0, 1),
+        ("repetition penalty", 1e-6, np.inf),
+    )
+    for column, (name, low, high) in enumerate(limits):
+        wrong = settings[~((settings[:, column] >= low) & (settings[:, column] <= high)), column]
+        if wrong.size:
+            o.refuse(f"{name} is {wrong[0]}; accepted: {low}..{high}")
+    if not np.isfinite(settings).all():
+        o.refuse("a setting is not finite")
+
+
+# By op: each check and the operands whose data it reads.
+CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
+    "embed": ((_embed, ("tokens", "sampled")),),
+    "rope": ((_positions, ("positions",)),),
+    "append": ((_slots, ("slots",)),),
+    "rope_append": ((_positions, ("positions",)), (_slots, ("slots",))),
+    "attention": ((_attention, ("pages", "lengths", "starts")),),
+    "rows": ((_rows, ("index",)),),
+    "score": ((_targets, ("targets",)),),
+    "pool": ((_pool, ("starts",)),),
+    "sample": (
+        (_sample_settings, ("settings",)),
+        (_sample_counters, ("counters",)),
+        (_sample_history, ("historyStarts", "history", "sampled")),
+        (_sample_bias, ("biasStarts", "biasIds")),
+    ),
+}
+
+
+def _head(array: np.ndarray) -> str:
+    return f"{array[:8].tolist()}{' ...' if array.size > 8 else ''}"

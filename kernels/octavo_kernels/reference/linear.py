@@ -1,0 +1,75 @@
+"""linear_int8, linear_float and linear_published."""
+
+from __future__ import annotations
+
+import torch
+
+from .numbers import f32, fma
+from .quantize import BASE
+
+# Outputs per pass of an fma chain: the temporaries of `fma` then stay in a core's cache.
+_TILE = 1 << 15
+
+
+def linear_int8(
+    *,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    carries: torch.Tensor,
+    step: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """Digits [T, pad64(K)] times codes [N, K] -> y [T, N]: one exact integer sum, one dequantisation.
+
+    `carries` says where `high` is not zero; a definition has no use for it.
+    """
+    del carries
+    columns = weight.shape[1]
+    digits = BASE * high[:, :columns].double() + low[:, :columns].double()
+    total = (digits @ weight.double().T).float()  # |sum| < 2^31: float64 holds every partial sum exactly
+    row, column = step[:, None], (scale / f32(127))[None, :]
+    return {"y": (total * row) * column if bias is None else fma(total * row, column, bias[None, :])}
+
+
+def linear_float(*, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """x [T, K] float32 times weight [N, K] -> y [T, N]: acc = bias or 0, then one fma per ascending k."""
+    rows, outputs = x.shape[0], weight.shape[0]
+    y = torch.zeros(rows, outputs) if bias is None else bias.float().repeat(rows, 1)
+    for start in range(0, outputs if rows else 0, max(1, _TILE // rows) if rows else 1):
+        tile = slice(start, start + max(1, _TILE // rows))
+        w = weight[tile].float().T.contiguous()
+        accumulator = y[:, tile]
+        for k in range(x.shape[1]):
+            accumulator = fma(x[:, k, None], w[k], accumulator)
+        y[:, tile] = accumulator
+    return {"y": y}
+
+
+def linear_published(
+    *,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    threshold: float,
+) -> dict[str, torch.Tensor]:
+    """LLM.int8() as published (arXiv 2208.07339, bitsandbytes): x [T, K] float32, codes [N, K] -> y [T, N].
+
+    Columns with an outlier in any row of the call are taken out and multiplied in 16-bit floats with the dequantised
+    weight, so a row's result depends on its neighbours.
+    """
+    outlier = x.abs().ge(threshold).any(0) if threshold > 0 else torch.zeros(x.shape[1], dtype=torch.bool)
+    inliers = torch.where(outlier, f32(0), x)
+    s = inliers.abs().amax(1) if x.numel() else torch.zeros(x.shape[0])
+    q = torch.where(s[:, None] > 0, torch.round(inliers * (f32(127) / s)[:, None]), f32(0))
+    total = (q.double() @ weight.double().T).float()
+    y = (total * s[:, None]) * (scale / f32(127 * 127))[None, :]
+    part = torch.zeros_like(y)
+    w_scale = scale / f32(127)
+    for k in outlier.nonzero()[:, 0].tolist():
+        w = (weight[:, k].float() * w_scale).half().float()
+        part = fma(x[:, k, None].half().float(), w[None, :], part)
+    y = y + part
+    return {"y": y if bias is None else y + bias}

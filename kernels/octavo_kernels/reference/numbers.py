@@ -1,0 +1,87 @@
+"""The arithmetic that definitions are made of, bit for bit: fma, 16 lanes, trees, block sums, exp."""
+
+from __future__ import annotations
+
+import torch
+
+LANES = 16
+BLOCK = 64
+# Below this exp is 0: e^-87.3 is the last power above the smallest normal float32.
+EXP_UNDERFLOW = -87.3
+
+
+def f32(value: float) -> torch.Tensor:
+    """A float32 scalar. Tensor / number and number / tensor may multiply by a reciprocal in torch; this never does."""
+    return torch.tensor(value, dtype=torch.float32)
+
+
+def fma(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """a * b + c in float32 with one rounding.
+
+    The product of two float32 is exact in float64. The sum is rounded to odd there (Boldo and Melquiond 2008: the last
+    bit is set when something was cut off), so that the second rounding, to float32, is the only one that counts.
+    """
+    product, addend = a.double() * b.double(), c.double()
+    total = product + addend
+    part = total - product
+    error = (product - (total - part)) + (addend - part)  # exact: TwoSum
+    bits = total.contiguous().view(torch.int64)
+    away = torch.where((error > 0) == (total > 0), 1, -1)  # one step towards the exact sum
+    inexact = (error > 0) | (error < 0)  # false for NaN, which overflow leaves in `error`
+    odd = torch.where(inexact & (bits & 1 == 0), bits + away, bits)
+    return odd.view(torch.float64).float()
+
+
+def fma_chain(x: torch.Tensor, w: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    """start, then acc = fma(x[..., k], w[..., k], acc) for ascending k; x and w broadcast, their last axis is k."""
+    accumulator = start
+    for k in range(x.shape[-1]):
+        accumulator = fma(x[..., k], w[..., k], accumulator)
+    return accumulator
+
+
+def lane_tree(v: torch.Tensor) -> torch.Tensor:
+    """[..., 16] -> [...]: v[i] + v[i+8], then +4, +2, +1."""
+    for half in (8, 4, 2, 1):
+        v = v[..., :half] + v[..., half : 2 * half]
+    return v[..., 0]
+
+
+def _vectors(x: torch.Tensor) -> torch.Tensor:
+    """[T, K] -> [T, blocks, 4, 16], padded with zeros."""
+    rows, columns = x.shape
+    blocks = max(1, -(-columns // BLOCK))
+    padded = torch.nn.functional.pad(x, (0, blocks * BLOCK - columns))
+    return padded.reshape(rows, blocks, BLOCK // LANES, LANES)
+
+
+def _combine(blocks: torch.Tensor) -> torch.Tensor:
+    """[T, blocks] -> [T]: padded with zeros to a power of two, adjacent pairs added until one is left."""
+    count = blocks.shape[1]
+    blocks = torch.nn.functional.pad(blocks, (0, (1 << (count - 1).bit_length()) - count))
+    while blocks.shape[1] > 1:
+        blocks = blocks[:, 0::2] + blocks[:, 1::2]
+    return blocks[:, 0]
+
+
+def row_sum(x: torch.Tensor) -> torch.Tensor:
+    """[T, K] -> [T]: the sum of each row by blocks of 64 columns, so that shards of whole blocks agree with the whole."""
+    vectors = _vectors(x)
+    accumulator = torch.zeros_like(vectors[:, :, 0])
+    for i in range(vectors.shape[2]):
+        accumulator = accumulator + vectors[:, :, i]
+    return _combine(lane_tree(accumulator))
+
+
+def row_sum_of_squares(x: torch.Tensor) -> torch.Tensor:
+    """[T, K] -> [T]: as `row_sum`, of squares, by fma."""
+    vectors = _vectors(x)
+    accumulator = torch.zeros_like(vectors[:, :, 0])
+    for i in range(vectors.shape[2]):
+        accumulator = fma(vectors[:, :, i], vectors[:, :, i], accumulator)
+    return _combine(lane_tree(accumulator))
+
+
+def exp(x: torch.Tensor) -> torch.Tensor:
+    """e^x, correctly rounded up to double rounding; fast backends use a polynomial within 2 ulp of this."""
+    return torch.where(x < EXP_UNDERFLOW, 0.0, x.double().exp()).float()
