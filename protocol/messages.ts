@@ -7,7 +7,7 @@
  * Objects are strict: an unknown field is refused, as is everything else that does not fit, before any effect.
  *
  * Only these zod forms are used, because the generator knows only these: strictObject, array, string, int, number,
- * boolean, enum, literal, optional, and discriminatedUnion of strictObjects.
+ * boolean, enum, literal, optional, and discriminatedUnion of strictObjects. An exported schema's name is its Python name.
  */
 import { z } from "zod";
 import { DTYPES, LAYOUTS, OPS, type OpName } from "./ops.ts";
@@ -33,9 +33,9 @@ const opName = z.enum(Object.keys(OPS) as [OpName, ...OpName[]]);
 const request = { id: count, epoch: count };
 
 /** A named /dev/shm file that the orchestrator made; `bytes` from `offset` are the payload. */
-const sharedMemory = z.strictObject({ path: z.string().max(4096), offset: count, bytes: count });
+export const sharedMemory = z.strictObject({ path: z.string().max(4096), offset: count, bytes: count });
 
-const deviceDescription = z.strictObject({
+export const deviceDescription = z.strictObject({
   device: name,
   backend: z.enum(["cpu", "reference", "cuda", "triton-interpreter"]),
   /** Instruction set in use, and those this machine could use. */
@@ -50,7 +50,7 @@ const deviceDescription = z.strictObject({
   model: name,
 });
 
-const allocation = z.strictObject({
+export const allocation = z.strictObject({
   handle,
   dtype,
   layout,
@@ -75,7 +75,7 @@ export const SOURCE_TYPES = [
 ] as const;
 export type SourceType = (typeof SOURCE_TYPES)[number];
 
-const sourcePart = z.strictObject({
+export const sourcePart = z.strictObject({
   file: z.string().max(4096),
   offset: count,
   bytes: count,
@@ -85,7 +85,7 @@ const sourcePart = z.strictObject({
 });
 
 /** One tensor to load: the parts are stacked by rows, converted, and written into handles made by `allocate`. */
-const loadItem = z.strictObject({
+export const loadItem = z.strictObject({
   /** `int8` quantises into `handle` (packed codes) and `scale` (float32 [rows]); else a conversion to the handle's dtype and layout. */
   form: z.enum(["int8", "float"]),
   handle,
@@ -95,13 +95,13 @@ const loadItem = z.strictObject({
 
 /** A symbolic size of a program, or a number. Bound by `sizes` in each step; `J`, `H`, `D`, `Q`: op table, `attention` and `sample`. */
 export const SIZE_SYMBOLS = ["T", "S", "S+1", "B", "B+1", "J", "H", "D", "Q"] as const;
-const dimension = z.discriminatedUnion("type", [
+export const dimension = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("fixed"), size: count }),
   z.strictObject({ type: z.literal("symbol"), symbol: z.enum(SIZE_SYMBOLS) }),
 ]);
 
 /** Where a program's value lives. */
-const place = z.discriminatedUnion("type", [
+export const place = z.discriminatedUnion("type", [
   /** Made by `allocate`, `load`, or another program. */
   z.strictObject({ type: z.literal("handle"), handle }),
   /** At a fixed offset of the program's arena. */
@@ -113,10 +113,10 @@ const place = z.discriminatedUnion("type", [
 ]);
 
 /** `values[i]` has id i. Rank 1 or 2 (KV caches: 4). */
-const value = z.strictObject({ dtype, layout, shape: z.array(dimension).max(8), place });
+export const value = z.strictObject({ dtype, layout, shape: z.array(dimension).max(8), place });
 
-const operand = z.strictObject({ name, value: count });
-const attribute = z.discriminatedUnion("type", [
+export const operand = z.strictObject({ name, value: count });
+export const attribute = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("number"), name, number: z.number() }),
   z.strictObject({
     type: z.literal("integer"),
@@ -129,17 +129,17 @@ const attribute = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("boolean"), name, boolean: z.boolean() }),
   z.strictObject({ type: z.literal("enum"), name, value: name }),
 ]);
-const operation = z.strictObject({
+export const operation = z.strictObject({
   op: opName,
   inputs: z.array(operand).max(32),
   outputs: z.array(operand).max(16),
   attributes: z.array(attribute).max(32),
 });
 
-const sizes = z.strictObject({ T: count, S: count, B: count, J: count, H: count, D: count, Q: count });
+export const sizes = z.strictObject({ T: count, S: count, B: count, J: count, H: count, D: count, Q: count });
 
 /** A `call` option: strings, numbers, booleans, and lists of numbers. */
-const callOption = z.discriminatedUnion("type", [
+export const callOption = z.discriminatedUnion("type", [
   z.strictObject({ name, type: z.literal("string"), string: z.string().max(65536) }),
   z.strictObject({ name, type: z.literal("number"), number: z.number() }),
   z.strictObject({
@@ -154,6 +154,8 @@ const callOption = z.discriminatedUnion("type", [
   z.strictObject({ name, type: z.literal("numbers"), numbers: z.array(z.number()).max(65536) }),
 ]);
 
+export const versions = z.strictObject({ python: name, worker: name, kernels: name });
+
 /** Worker to orchestrator, unasked, as its first message. */
 export const hello = z.strictObject({
   kind: z.literal("hello"),
@@ -161,7 +163,7 @@ export const hello = z.strictObject({
   /** The secret word of the launch, so that a stranger or a late process of an earlier launch is not taken for this one. */
   token: z.string().max(128),
   pid: count,
-  versions: z.strictObject({ python: name, worker: name, kernels: name }),
+  versions,
   description: deviceDescription,
 });
 
@@ -212,9 +214,9 @@ export const requests = z.discriminatedUnion("kind", [
 ]);
 
 /** What a step counted (design 4.1): elements quantised, of these with a carry, and rows with NaN or Inf. */
-const counters = z.strictObject({ quantized: count, carries: count, nonfinite: count, nanoseconds: count });
+export const counters = z.strictObject({ quantized: count, carries: count, nonfinite: count, nanoseconds: count });
 
-const statistics = z.strictObject({
+export const statistics = z.strictObject({
   /** Resident bytes of the process, and of these: anonymous and shared (not file-backed). */
   resident: count,
   anonymous: count,

@@ -1,0 +1,54 @@
+/**
+ * Writes everything that is generated from the contracts (`ops.ts`, `messages.ts`, `ts/errors.ts`):
+ * `npm run generate`. With `--check` it writes nothing and fails when a file is stale.
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { errorsMarkdown, opsMarkdown } from "./generate/docs.ts";
+import { errorsPython } from "./generate/errors-python.ts";
+import { messagesPython } from "./generate/messages-python.ts";
+import { opsCpp } from "./generate/ops-cpp.ts";
+import { opsPython } from "./generate/ops-python.ts";
+import { HEADER } from "./generate/python.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** Path from the repository's root, and how its content is made. */
+const FILES: Readonly<Record<string, () => string>> = {
+  "kernels/octavo_kernels/generated/__init__.py": () => `"""${HEADER}"""\n`,
+  "kernels/octavo_kernels/generated/ops.py": opsPython,
+  "kernels/octavo_kernels/cpu/src/generated/ops.h": opsCpp,
+  "worker/octavo_worker/generated/__init__.py": () => `"""${HEADER}"""\n`,
+  "worker/octavo_worker/generated/messages.py": messagesPython,
+  "worker/octavo_worker/generated/errors.py": errorsPython,
+  "docs/ops.md": opsMarkdown,
+  "docs/errors.md": errorsMarkdown,
+};
+
+/** Paths whose content on disk is not what the contracts say; with `write`, brought up to date. */
+export async function generate(options: { write: boolean }): Promise<string[]> {
+  const stale: string[] = [];
+  for (const [path, content] of Object.entries(FILES)) {
+    const file = join(ROOT, path);
+    const expected = content();
+    const present = await readFile(file, "utf8").catch(() => undefined);
+    if (present === expected) continue;
+    stale.push(path);
+    if (!options.write) continue;
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, expected);
+  }
+  return stale;
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const check = process.argv.includes("--check");
+  const stale = await generate({ write: !check });
+  if (check && stale.length > 0) {
+    console.error(`Stale generated files; run \`npm run generate\`:\n${stale.map((path) => `  ${path}`).join("\n")}`);
+    process.exitCode = 1;
+  } else {
+    console.log(stale.length > 0 ? `Wrote ${stale.join(", ")}` : "Generated files are up to date.");
+  }
+}
