@@ -1,0 +1,96 @@
+/** What a broken or hostile peer may send: each must be refused with OCTAVO_PROTOCOL. Bytes are put together by hand. */
+type Entry = readonly [key: Buffer, value: Buffer];
+
+const hex = (digits: string) => Buffer.from(digits, "hex");
+const text = (value: string) => Buffer.concat([Buffer.from([0xa0 + value.length]), Buffer.from(value)]);
+const map = (...entries: readonly Entry[]) => Buffer.concat([Buffer.from([0x80 + entries.length]), ...entries.flat()]);
+
+interface Base {
+  readonly type: "request" | "reply";
+  readonly kind: Entry;
+  readonly id: Entry;
+  readonly epoch: Entry;
+}
+const bases: readonly Base[] = [
+  {
+    type: "request",
+    kind: [text("kind"), text("describe")],
+    id: [text("id"), hex("07")],
+    epoch: [text("epoch"), hex("01")],
+  },
+  { type: "reply", kind: [text("kind"), text("ok")], id: [text("id"), hex("07")], epoch: [text("epoch"), hex("01")] },
+];
+
+function attacks({ kind, id, epoch }: Base): Record<string, Buffer> {
+  const good = map(kind, id, epoch);
+  const withId = (digits: string) => map(kind, [text("id"), hex(digits)], epoch);
+  const extra = (key: Buffer, value: Buffer) => map(kind, id, epoch, [key, value]);
+  return {
+    "empty frame": hex(""),
+    truncated: good.subarray(0, -1),
+    "trailing bytes": Buffer.concat([good, hex("c0")]),
+    "two values": Buffer.concat([good, good]),
+    "not a map": hex("93010203"),
+    "depth bomb": extra(text("deep"), Buffer.alloc(100_000, 0x91)),
+    "bare depth bomb": Buffer.alloc(100_000, 0x91),
+    "key given twice": map(kind, id, epoch, id),
+    "prototype key": extra(text("__proto__"), map()),
+    "constructor key": extra(text("constructor"), hex("01")),
+    "unknown field": extra(text("more"), hex("01")),
+    "unknown kind": map([text("kind"), text("pickle")], id, epoch),
+    "missing kind": map(id, epoch),
+    "missing field": map(kind, id),
+    "number as kind": map([text("kind"), hex("01")], id, epoch),
+    "key that is not a string": extra(hex("01"), hex("01")),
+    "2^53": withId("cf0020000000000000"),
+    "2^53 + 1": withId("cf0020000000000001"),
+    "2^64 - 1": withId("cfffffffffffffffff"),
+    "negative count": withId("ff"),
+    "negative 64-bit count": withId("d3ffffffffffffffff"),
+    "float for an integer": withId("cb3ff0000000000000"),
+    "float32 for an integer": withId("ca3f800000"),
+    "NaN for an integer": withId("cb7ff8000000000000"),
+    "string for an integer": withId("a137"),
+    "boolean for an integer": withId("c3"),
+    "nil for an integer": withId("c0"),
+    "binary for a string": map([text("kind"), hex("c4026f6b")], id, epoch),
+    "extension type": withId("d40700"),
+    "timestamp extension": withId("d6ff00000000"),
+    "unused type": withId("c1"),
+    "map claiming 2^32 - 1 entries": hex("dfffffffff"),
+    "array claiming 2^32 - 1 elements": extra(text("a"), hex("ddffffffff")),
+    "string claiming 2^32 - 1 bytes": withId("dbffffffff"),
+  };
+}
+
+/** A number attribute of `call` with these eight bytes. */
+function callWithNumber(float: string): Buffer {
+  const option = map([text("name"), text("x")], [text("type"), text("number")], [text("number"), hex(`cb${float}`)]);
+  return map(
+    [text("kind"), text("call")],
+    [text("id"), hex("07")],
+    [text("epoch"), hex("01")],
+    [text("function"), text("f")],
+    [text("handles"), hex("90")],
+    [text("options"), Buffer.concat([hex("91"), option])],
+    [text("results"), hex("90")],
+  );
+}
+
+export const hostile = [
+  ...bases.flatMap((base) =>
+    Object.entries(attacks(base))
+      // 100,000 bytes of 0x91 would drown the file: "repeat" says how often `hex` is meant.
+      .map(([name, bytes]) => ({ name, type: base.type, ...shorten(bytes) })),
+  ),
+  { name: "NaN number", type: "request", hex: callWithNumber("7ff8000000000000").toString("hex") },
+  { name: "infinite number", type: "request", hex: callWithNumber("7ff0000000000000").toString("hex") },
+  { name: "minus infinite number", type: "request", hex: callWithNumber("fff0000000000000").toString("hex") },
+];
+
+/** `hex` then, `repeat.times` times, `repeat.hex`. */
+function shorten(bytes: Buffer): { hex: string; repeat?: { hex: string; times: number } } {
+  if (bytes.length < 1000) return { hex: bytes.toString("hex") };
+  const head = bytes.length - 100_000;
+  return { hex: bytes.subarray(0, head).toString("hex"), repeat: { hex: "91", times: 100_000 } };
+}
