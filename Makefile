@@ -1,0 +1,40 @@
+# `make demo` and `make test` set up what they need; both are quick when repeated.
+.PHONY: help demo test setup lint bench soak gpu-check generate requirements clean
+.DEFAULT_GOAL := help
+
+help: ## What there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+demo: setup ## Set up, then let a small model answer
+	npx octavo run -m smollm2 "Why is the sky blue?" --max-tokens 64
+
+test: ## Set up with torch, then all checks and tests
+	@tools/setup.sh torch test
+	@tools/check.sh
+
+setup: ## Set up; TORCH=1 adds torch
+	@tools/setup.sh $(if $(TORCH),torch)
+
+lint: ## Checks without tests
+	@tools/setup.sh torch test
+	@tools/check.sh lint
+
+bench: setup ## Speed against peers
+	npx octavo bench -m smollm2
+
+soak: setup ## Long run with faults
+	npx tsx bench/soak.ts
+
+gpu-check: ## Everything on a real GPU
+	@echo "gpu-check comes with the CUDA backend, which is not in this version." >&2; exit 1
+
+generate: ## Write what is generated from protocol/
+	npm run --silent generate
+
+UV = .venv/bin/python -m uv pip compile --quiet --generate-hashes --universal --python-version 3.10 --no-emit-index-url --custom-compile-command "make requirements"
+requirements: setup ## Pin the Python packages again from requirements/*.in
+	cd requirements && for name in worker torch test; do ../$(UV) $$name.in -o $$name.txt || exit 1; done
+	cd requirements && for name in model compiler; do ../$(UV) --no-deps $$name.in -o $$name.txt || exit 1; done
+
+clean: ## Remove what setup and builds made
+	rm -rf .venv node_modules dist kernels/*.egg-info worker/*.egg-info kernels/octavo_kernels/cpu/build
