@@ -61,7 +61,9 @@ build_library() {
   "$python" -m octavo_kernels.cpu.build
 }
 
-install_node() { npm ci --silent --no-audit --no-fund; }
+# Not `npm ci`: it wants the optional packages of every platform in the lock, and npm records only those that the registry
+# at hand serves. --no-save installs what the lock says and leaves it as it is.
+install_node() { npm install --no-save --loglevel=error --no-audit --no-fund > /dev/null; }
 build_typescript() {
   npm run --silent build
   mkdir -p node_modules/.bin
