@@ -30,7 +30,7 @@ check_tools() {
   host_python=${PYTHON:-python3}
   command -v "$host_python" > /dev/null || fail "$host_python is missing; install Python 3.10 or newer, or set PYTHON"
   "$host_python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-    || fail "$("$host_python" --version) is too old; install Python 3.10 or newer, or set PYTHON"
+    || fail "$host_python ($("$host_python" --version 2>&1)) does not run or is too old; install Python 3.10 or newer, or set PYTHON"
   "$host_python" -c 'import venv, ensurepip' 2> /dev/null \
     || fail "Python has no venv; install it (on Debian and Ubuntu: apt-get install python3-venv)"
 }
