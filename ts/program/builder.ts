@@ -1,0 +1,360 @@
+/**
+ * Writes a program the way a PyTorch `forward` is written: ops are methods, results are values.
+ *
+ * Shapes and dtypes are inferred from the op table; a call that does not fit throws at once, on the line that is wrong:
+ * `OCTAVO_UNKNOWN_OP`, `OCTAVO_BAD_ARGUMENT` (operands or attributes missing, unknown or out of range),
+ * `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_SHAPE_MISMATCH`. Messages name the op, the operand and both sides.
+ */
+import { type DType, OPS, type Operand, type OpName, type OpSpec } from "../../protocol/ops.ts";
+import { OctavoError } from "../errors.ts";
+import { type AttributesOf, checkAttributes } from "./attributes.ts";
+import { checkOperation } from "./constraints.ts";
+import type { Dimension, Operation, Parameter, Place, Program, Value, ValueId } from "./program.ts";
+import { formatShape, ShapeScope } from "./shapes.ts";
+import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "./threshold.ts";
+
+type OpTable = typeof OPS;
+type OptionalInputs<N extends OpName> = {
+  [K in keyof OpTable[N]["inputs"]]: OpTable[N]["inputs"][K] extends { optional: true } ? K : never;
+}[keyof OpTable[N]["inputs"]];
+
+export type InputsOf<N extends OpName> = {
+  readonly [K in Exclude<keyof OpTable[N]["inputs"], OptionalInputs<N>>]: ValueId;
+} & { readonly [K in OptionalInputs<N>]?: ValueId | undefined };
+
+export type OutputsOf<N extends OpName> = { readonly [K in keyof OpTable[N]["outputs"]]: ValueId };
+
+export interface CallOptions<N extends OpName> {
+  /** For messages and reports; by default the op's name and its number. */
+  readonly label?: string;
+  /** Existing values (parameters) that results are written into, instead of new intermediates. */
+  readonly into?: { readonly [K in keyof OpTable[N]["outputs"]]?: ValueId };
+}
+
+/** int8 digits of rows, as `quantize` gives them. */
+export type Digits = OutputsOf<"quantize">;
+
+export interface WeightSpec {
+  /** Manifest tensors whose rows are stacked, in this order. */
+  readonly tensors: readonly string[];
+  /** [N, K] */
+  readonly shape: readonly [number, number];
+  readonly form: "int8" | "float";
+  /** Of a float weight; int8 weights have int8 codes and float32 scales. */
+  readonly dtype?: DType;
+}
+
+export interface LinearOptions {
+  /** Only for int8 weights. */
+  readonly threshold?: Threshold;
+  readonly bias?: ValueId | undefined;
+  readonly label?: string;
+  readonly into?: ValueId;
+}
+
+export class ProgramBuilder {
+  readonly #values: Value[] = [];
+  readonly #ops: Operation[] = [];
+  readonly #inputs = new Map<string, ValueId>();
+  readonly #outputs: { name: string; value: ValueId }[] = [];
+  readonly #parameters = new Map<string, Parameter>();
+  readonly #parameterValues = new Map<string, ValueId>();
+  /** Scale value of each int8 weight. */
+  readonly #scales = new Map<ValueId, ValueId>();
+  /** Digits already made, by input value and attributes: q, k and v share one `quantize`. */
+  readonly #digits = new Map<string, Digits>();
+
+  /** A tensor that outlives the step. Asking again for the same name gives the same value. */
+  parameter(parameter: Parameter): ValueId {
+    const known = this.#parameters.get(parameter.name);
+    if (known) {
+      if (known.dtype !== parameter.dtype || known.shape.join() !== parameter.shape.join())
+        throw new OctavoError(
+          "OCTAVO_BAD_ARGUMENT",
+          `parameter ${parameter.name} is ${known.dtype} ${formatShape(known.shape)} and cannot be ` +
+            `${parameter.dtype} ${formatShape(parameter.shape)} as well`,
+        );
+      return this.#parameterValues.get(parameter.name)!;
+    }
+    const { name, dtype, layout, shape } = parameter;
+    const value = this.#add({ dtype, layout, shape, place: { type: "parameter", name }, label: name });
+    this.#parameters.set(name, parameter);
+    this.#parameterValues.set(name, value);
+    return value;
+  }
+
+  /** A linear weight [N, K] from files, packed: for `linear`. */
+  weight(name: string, spec: WeightSpec): ValueId {
+    const { tensors: names, shape, form } = spec;
+    if (form === "float")
+      return this.parameter({
+        name,
+        dtype: spec.dtype ?? "float16",
+        layout: "packed",
+        shape,
+        source: { type: "tensors", names, form },
+      });
+    const scaleName = `${name}.scale`;
+    const codes = this.parameter({
+      name,
+      dtype: "int8",
+      layout: "packed",
+      shape,
+      source: { type: "tensors", names, form, scale: scaleName },
+    });
+    const scale = this.parameter({
+      name: scaleName,
+      dtype: "float32",
+      layout: "plain",
+      shape: [shape[0]],
+      source: { type: "scale", of: name },
+    });
+    this.#scales.set(codes, scale);
+    return codes;
+  }
+
+  /** A vector from files (norm weight, bias), as float32. */
+  vector(name: string, size: number, tensor: string = name): ValueId {
+    return this.parameter({
+      name,
+      dtype: "float32",
+      layout: "plain",
+      shape: [size],
+      source: { type: "tensors", names: [tensor], form: "float" },
+    });
+  }
+
+  constant(name: string, data: Float32Array | Int32Array, shape: readonly number[]): ValueId {
+    const dtype = data instanceof Float32Array ? "float32" : "int32";
+    return this.parameter({ name, dtype, layout: "plain", shape, source: { type: "constant", data } });
+  }
+
+  /** Memory that steps write and later steps read: KV pages, sampled ids. Zeroed at first. */
+  state(name: string, kind: "kv" | "io", dtype: DType, shape: readonly number[]): ValueId {
+    return this.parameter({ name, dtype, layout: "plain", shape, source: { type: "state", kind } });
+  }
+
+  /** An array that each step brings. Order of the calls is the order in the payload. */
+  input(name: string, dtype: DType, shape: readonly Dimension[]): ValueId {
+    if (this.#inputs.has(name)) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `there is an input ${name} already`);
+    const value = this.#add({ dtype, layout: "plain", shape, place: { type: "input", name }, label: name });
+    this.#inputs.set(name, value);
+    return value;
+  }
+
+  /** Columns `column ... column + width` of a value [T, K], without a copy. */
+  columns(of: ValueId, column: number, width: number, label?: string): ValueId {
+    const parent = this.#value(of, "columns", "of");
+    const total = parent.shape[1];
+    if (parent.shape.length !== 2 || typeof total !== "number" || parent.layout !== "plain")
+      throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `columns: ${parent.label} has shape ${formatShape(parent.shape)}`);
+    const inside = Number.isInteger(column) && Number.isInteger(width) && column >= 0 && width > 0;
+    if (!inside || column + width > total)
+      throw new OctavoError(
+        "OCTAVO_SHAPE_MISMATCH",
+        `columns: ${column}..${column + width} are not inside ${parent.label} ${formatShape(parent.shape)}`,
+      );
+    const place: Place =
+      parent.place.type === "columns"
+        ? { type: "columns", of: parent.place.of, column: parent.place.column + column }
+        : { type: "columns", of, column };
+    const shape = [parent.shape[0]!, width];
+    return this.#add({
+      dtype: parent.dtype,
+      layout: "plain",
+      shape,
+      place,
+      label: label ?? `${parent.label}[${column}]`,
+    });
+  }
+
+  /** Any op of the table. */
+  call<N extends OpName>(
+    op: N,
+    inputs: InputsOf<N>,
+    attributes: AttributesOf<N> = {} as AttributesOf<N>,
+    options: CallOptions<N> = {},
+  ): OutputsOf<N> {
+    if (!Object.hasOwn(OPS, op))
+      throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${op}; there are ${Object.keys(OPS).join(", ")}`);
+    const spec: OpSpec = OPS[op];
+    const label = options.label ?? `${op}.${this.#ops.length}`;
+    const where = options.label ? `${op} "${options.label}"` : op;
+    const filled = checkAttributes(op, where, attributes);
+    const scope = new ShapeScope(where, filled);
+    const given = this.#checkOperands(spec, where, inputs as Readonly<Record<string, ValueId | undefined>>);
+    for (const [name, id] of given) scope.bind(name, spec.inputs[name]!.shape, this.#values[id]!.shape);
+    for (const [name, id] of given) scope.check(name, spec.inputs[name]!.shape, this.#values[id]!.shape);
+    checkOperation(op, where, filled, (name) => {
+      const id = given.get(name);
+      return id === undefined ? undefined : this.#values[id]!.shape;
+    });
+
+    const into: Readonly<Record<string, ValueId | undefined>> = options.into ?? {};
+    const outputs: Record<string, ValueId> = {};
+    for (const [name, operand] of Object.entries(spec.outputs)) {
+      const shape = scope.resolve(name, operand.shape);
+      const dtype = operand.dtypes.length === 1 ? operand.dtypes[0]! : (filled.dtype as DType);
+      const target = into[name];
+      if (target === undefined) {
+        const place = { type: "intermediate" } as const;
+        const only = Object.keys(spec.outputs).length === 1;
+        outputs[name] = this.#add({ dtype, layout: "plain", shape, place, label: only ? label : `${label}.${name}` });
+        continue;
+      }
+      this.#checkOperand(where, name, { ...operand, dtypes: [dtype], mutated: true }, target);
+      scope.check(name, operand.shape, this.#values[target]!.shape);
+      outputs[name] = target;
+    }
+    this.#ops.push({ op, inputs: Object.fromEntries(given), outputs, attributes: filled });
+    return outputs as OutputsOf<N>;
+  }
+
+  embed(
+    tokens: ValueId,
+    table: ValueId,
+    options: { sampled?: ValueId | undefined; scale?: number; label?: string } = {},
+  ): ValueId {
+    const { sampled, scale, label } = options;
+    return this.call("embed", { tokens, table, sampled }, { scale }, labelled(label)).y;
+  }
+
+  norm(
+    x: ValueId,
+    weight: ValueId,
+    options: AttributesOf<"norm"> & { bias?: ValueId | undefined; label?: string } = {},
+  ): ValueId {
+    const { bias, label, ...attributes } = options;
+    return this.call("norm", { x, weight, bias }, attributes, labelled(label)).y;
+  }
+
+  /** Digits of x; asking again for the same x and threshold gives the same digits. */
+  quantize(x: ValueId, threshold: Threshold = DEFAULT_THRESHOLD): Digits {
+    const attributes = thresholdAttributes(threshold);
+    const key = `${x} ${JSON.stringify(attributes)}`;
+    const known = this.#digits.get(key);
+    if (known) return known;
+    const digits = this.call("quantize", { x }, attributes, {
+      label: `${this.#value(x, "quantize", "x").label}.digits`,
+    });
+    this.#digits.set(key, digits);
+    return digits;
+  }
+
+  /** y = x w^T + bias. With an int8 weight: LLM.int8() (`quantize` once per x, then `linear_int8`); else `linear_float`. */
+  linear(x: ValueId, weight: ValueId, options: LinearOptions = {}): ValueId {
+    const { bias, threshold, label, into } = options;
+    const call = { ...labelled(label), ...(into === undefined ? {} : { into: { y: into } }) };
+    const { dtype } = this.#value(weight, "linear", "weight");
+    if (dtype !== "int8") return this.call("linear_float", { x, weight, bias }, {}, call).y;
+    const scale = this.#scales.get(weight);
+    if (scale === undefined)
+      throw new OctavoError(
+        "OCTAVO_BAD_ARGUMENT",
+        `linear: the int8 weight ${this.#values[weight]!.label} has no scale; make it with weight(), or call linear_int8`,
+      );
+    return this.call("linear_int8", { ...this.quantize(x, threshold), weight, scale, bias }, {}, call).y;
+  }
+
+  rope(
+    x: ValueId,
+    tables: { positions: ValueId; cos: ValueId; sin: ValueId },
+    attributes: AttributesOf<"rope">,
+    label?: string,
+  ): ValueId {
+    return this.call("rope", { x, ...tables }, attributes, labelled(label)).y;
+  }
+
+  append(inputs: InputsOf<"append">, attributes: AttributesOf<"append">, label?: string): void {
+    this.call("append", inputs, attributes, labelled(label));
+  }
+
+  attention(inputs: InputsOf<"attention">, attributes: AttributesOf<"attention">, label?: string): ValueId {
+    return this.call("attention", inputs, attributes, labelled(label)).y;
+  }
+
+  glu(gate: ValueId, up: ValueId, attributes: AttributesOf<"glu"> = {}, label?: string): ValueId {
+    return this.call("glu", { gate, up }, attributes, labelled(label)).y;
+  }
+
+  activate(x: ValueId, attributes: AttributesOf<"activate"> = {}, label?: string): ValueId {
+    return this.call("activate", { x }, attributes, labelled(label)).y;
+  }
+
+  add(a: ValueId, b: ValueId, label?: string): ValueId {
+    return this.call("add", { a, b }, {}, labelled(label)).y;
+  }
+
+  rows(x: ValueId, index: ValueId, label?: string): ValueId {
+    return this.call("rows", { x, index }, {}, labelled(label)).y;
+  }
+
+  /** A value that each step returns, under this name. */
+  output(name: string, value: ValueId): void {
+    if (this.#outputs.some((output) => output.name === name))
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `there is an output ${name} already`);
+    const { place, label } = this.#value(value, "output", name);
+    if (place.type === "columns")
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `output ${name}: ${label} is a view of columns and not contiguous`);
+    this.#outputs.push({ name, value });
+  }
+
+  build(): Program {
+    return {
+      values: [...this.#values],
+      ops: [...this.#ops],
+      inputs: [...this.#inputs.values()],
+      outputs: [...this.#outputs],
+      parameters: new Map(this.#parameters),
+    };
+  }
+
+  #add(value: Value): ValueId {
+    return (this.#values.push(value) - 1) as ValueId;
+  }
+
+  #value(id: ValueId, where: string, operand: string): Value {
+    const value = this.#values[id];
+    if (!value)
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: ${operand} is not a value of this program: ${id}`);
+    return value;
+  }
+
+  #checkOperands(
+    spec: OpSpec,
+    where: string,
+    inputs: Readonly<Record<string, ValueId | undefined>>,
+  ): Map<string, ValueId> {
+    for (const name of Object.keys(inputs))
+      if (!Object.hasOwn(spec.inputs, name))
+        throw new OctavoError(
+          "OCTAVO_BAD_ARGUMENT",
+          `${where}: no operand ${name}; there are ${Object.keys(spec.inputs).join(", ")}`,
+        );
+    const given = new Map<string, ValueId>();
+    for (const [name, operand] of Object.entries(spec.inputs)) {
+      const id = inputs[name];
+      if (id === undefined) {
+        if (operand.optional) continue;
+        throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: operand ${name} is missing`);
+      }
+      this.#checkOperand(where, name, operand, id);
+      given.set(name, id);
+    }
+    return given;
+  }
+
+  #checkOperand(where: string, name: string, operand: Operand, id: ValueId): void {
+    const { dtype, layout, label, place } = this.#value(id, where, name);
+    const mismatch = (what: string, wanted: string) =>
+      new OctavoError("OCTAVO_DTYPE_MISMATCH", `${where}: ${name} (${label}) is ${what}; it must be ${wanted}`);
+    if (!operand.dtypes.includes(dtype)) throw mismatch(dtype, operand.dtypes.join(" or "));
+    if (layout === "packed" && !operand.packed) throw mismatch("packed", "plain (row-major)");
+    if (operand.mutated && place.type !== "parameter")
+      throw mismatch(`an ${place.type}`, "a parameter: the op writes it");
+  }
+}
+
+function labelled(label: string | undefined): { label?: string } {
+  return label === undefined ? {} : { label };
+}

@@ -1,0 +1,152 @@
+/**
+ * Dimension expressions of the op table (`protocol/ops.ts`): parsed once, unified with the shapes of an op's operands.
+ *
+ * A symbol of the op table (`T`, `K`) is bound to a dimension of the program, which is a number or a size known only at
+ * each step: `rows` binds its `S` to the program's "S", and the `linear` after it then binds its own `T` to that "S".
+ */
+import type { Sizes } from "../../protocol/messages.ts";
+import { OctavoError } from "../errors.ts";
+import type { AttributeValue, Dimension, SizeSymbol } from "./program.ts";
+
+type Factor =
+  | { readonly type: "number"; readonly value: number }
+  | { readonly type: "symbol"; readonly name: string; readonly plus: 0 | 1 }
+  | { readonly type: "attribute"; readonly name: string }
+  | { readonly type: "function"; readonly name: "pad64" | "carryWords"; readonly symbol: string };
+
+const FUNCTIONS = {
+  pad64: (k: number) => Math.ceil(k / 64) * 64,
+  carryWords: (k: number) => 4 + Math.ceil(k / 4),
+} as const;
+
+const parsed = new Map<string, readonly Factor[]>();
+
+function parse(expression: string): readonly Factor[] {
+  const known = parsed.get(expression);
+  if (known) return known;
+  const factors = expression.split("*").map((text): Factor => {
+    if (/^\d+$/.test(text)) return { type: "number", value: Number(text) };
+    const symbol = /^([A-Z])(\+1)?$/.exec(text);
+    if (symbol) return { type: "symbol", name: symbol[1]!, plus: symbol[2] ? 1 : 0 };
+    const call = /^(pad64|carryWords)\(([A-Z])\)$/.exec(text);
+    if (call) return { type: "function", name: call[1] as "pad64" | "carryWords", symbol: call[2]! };
+    if (/^[a-z]\w*$/.test(text)) return { type: "attribute", name: text };
+    throw new Error(`the op table has a dimension that is not an expression: ${expression}`);
+  });
+  parsed.set(expression, factors);
+  return factors;
+}
+
+/** `dimension + 1`, for the numbers and for the two sizes that have one (`S`, `B`); undefined for others. */
+function successor(dimension: Dimension): Dimension | undefined {
+  if (typeof dimension === "number") return dimension + 1;
+  return dimension === "S" || dimension === "B" ? `${dimension}+1` : undefined;
+}
+
+function predecessor(dimension: Dimension): Dimension | undefined {
+  if (typeof dimension === "number") return dimension > 0 ? dimension - 1 : undefined;
+  return dimension === "S+1" ? "S" : dimension === "B+1" ? "B" : undefined;
+}
+
+export function formatShape(shape: readonly (Dimension | string)[]): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** The symbols of one op call: first `bind` every operand, then `check` every operand, then `resolve` the results. */
+export class ShapeScope {
+  readonly #where: string;
+  readonly #attributes: Readonly<Record<string, AttributeValue>>;
+  readonly #bound = new Map<string, { readonly dimension: Dimension; readonly operand: string }>();
+
+  /** @param where names the call in messages, for example `linear_int8 "layers.0.attention.q"` */
+  constructor(where: string, attributes: Readonly<Record<string, AttributeValue>>) {
+    this.#where = where;
+    this.#attributes = attributes;
+  }
+
+  /** Checks the rank and binds the symbols that stand alone and are still free. */
+  bind(operand: string, expressions: readonly string[], shape: readonly Dimension[]): void {
+    if (shape.length !== expressions.length)
+      throw new OctavoError(
+        "OCTAVO_SHAPE_MISMATCH",
+        `${this.#where}: ${operand} has shape ${formatShape(shape)}, rank ${shape.length}; ` +
+          `it must be ${formatShape(expressions)}, rank ${expressions.length}`,
+      );
+    for (const [i, expression] of expressions.entries()) {
+      const [factor, ...more] = parse(expression);
+      if (factor?.type !== "symbol" || more.length > 0 || this.#bound.has(factor.name)) continue;
+      const dimension = factor.plus ? predecessor(shape[i]!) : shape[i]!;
+      if (dimension !== undefined) this.#bound.set(factor.name, { dimension, operand });
+    }
+  }
+
+  /** Compares every dimension with its expression; throws `OCTAVO_SHAPE_MISMATCH` with both shapes. */
+  check(operand: string, expressions: readonly string[], shape: readonly Dimension[]): void {
+    const wanted = expressions.map((expression) => this.#evaluate(expression));
+    if (shape.every((dimension, i) => dimension === wanted[i])) return;
+    const origins = new Set<string>();
+    for (const expression of expressions)
+      for (const factor of parse(expression)) {
+        const name = factor.type === "symbol" ? factor.name : factor.type === "function" ? factor.symbol : undefined;
+        const bound = name === undefined ? undefined : this.#bound.get(name);
+        if (bound && bound.operand !== operand) origins.add(`${name} = ${bound.dimension} from ${bound.operand}`);
+      }
+    const because = origins.size > 0 ? ` (${[...origins].join(", ")})` : "";
+    throw new OctavoError(
+      "OCTAVO_SHAPE_MISMATCH",
+      `${this.#where}: ${operand} has shape ${formatShape(shape)}, expected ` +
+        `${formatShape(wanted.map((dimension, i) => dimension ?? expressions[i]!))} = ${formatShape(expressions)}${because}`,
+    );
+  }
+
+  /** The shape of a result. Every symbol of it must be bound. */
+  resolve(operand: string, expressions: readonly string[]): Dimension[] {
+    return expressions.map((expression) => {
+      const dimension = this.#evaluate(expression);
+      if (dimension === undefined)
+        throw new OctavoError(
+          "OCTAVO_SHAPE_MISMATCH",
+          `${this.#where}: the dimension ${expression} of ${operand} does not follow from the operands`,
+        );
+      return dimension;
+    });
+  }
+
+  #evaluate(expression: string): Dimension | undefined {
+    const factors = parse(expression);
+    if (factors.length === 1) return this.#factor(factors[0]!);
+    let product = 1;
+    for (const factor of factors) {
+      const dimension = this.#factor(factor);
+      if (typeof dimension !== "number") return undefined;
+      product *= dimension;
+    }
+    return product;
+  }
+
+  #factor(factor: Factor): Dimension | undefined {
+    if (factor.type === "number") return factor.value;
+    if (factor.type === "attribute") return this.#attributes[factor.name] as number;
+    if (factor.type === "symbol") {
+      const dimension = this.#bound.get(factor.name)?.dimension;
+      return factor.plus && dimension !== undefined ? successor(dimension) : dimension;
+    }
+    const dimension = this.#bound.get(factor.symbol)?.dimension;
+    return typeof dimension === "number" ? FUNCTIONS[factor.name](dimension) : undefined;
+  }
+}
+
+/** A dimension in one step, or at the limits. */
+export function sizeOf(dimension: Dimension, sizes: Sizes): number {
+  if (typeof dimension === "number") return dimension;
+  const symbol: SizeSymbol = dimension;
+  if (symbol === "S+1") return sizes.S + 1;
+  if (symbol === "B+1") return sizes.B + 1;
+  return sizes[symbol];
+}
+
+export function elementsOf(shape: readonly Dimension[], sizes: Sizes): number {
+  let product = 1;
+  for (const dimension of shape) product *= sizeOf(dimension, sizes);
+  return product;
+}

@@ -1,0 +1,60 @@
+/** The dial between no decomposition and 16-bit activations (design 4.4). */
+import { OctavoError } from "../errors.ts";
+import type { AttributesOf } from "./attributes.ts";
+
+/**
+ * Which activations are outliers and get a second int8 digit.
+ * `0`: none. A number: |x| >= it (6 is the paper's). `"adaptive"`: |x| >= min(6, 6 rms(row)). `"all"`: every element.
+ * An object sets both constants of the adaptive rule.
+ */
+export type Threshold = number | "adaptive" | "all" | { readonly absolute: number; readonly relative: number };
+
+export const DEFAULT_THRESHOLD: Threshold = "adaptive";
+
+export type ThresholdAttributes = Required<AttributesOf<"quantize">>;
+
+/** Attributes of `quantize` for a threshold. Throws `OCTAVO_BAD_ARGUMENT` for anything that is none. */
+export function thresholdAttributes(threshold: Threshold): ThresholdAttributes {
+  if (threshold === "adaptive") return { decompose: "adaptive", absolute: 6, relative: 6 };
+  // The constants of the other kinds are not used; they are fixed, so that equal programs have equal messages.
+  if (threshold === "all") return { decompose: "all", absolute: 0, relative: 0 };
+  if (threshold === 0) return { decompose: "off", absolute: 0, relative: 0 };
+  if (typeof threshold === "number" && positive(threshold))
+    return { decompose: "threshold", absolute: threshold, relative: 0 };
+  if (typeof threshold === "object" && threshold && positive(threshold.absolute) && positive(threshold.relative))
+    return { decompose: "adaptive", absolute: threshold.absolute, relative: threshold.relative };
+  throw new OctavoError(
+    "OCTAVO_BAD_ARGUMENT",
+    `threshold is ${JSON.stringify(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
+      "or { absolute, relative } with two positive numbers",
+  );
+}
+
+function positive(value: unknown): boolean {
+  return typeof value === "number" && Number.isFinite(value) && value > 0;
+}
+
+/** From a command line: `0`, `6`, `adaptive`, `all`, or `ABSOLUTE:RELATIVE` such as `6:4`. */
+export function parseThreshold(text: string): Threshold {
+  const trimmed = text.trim();
+  if (trimmed === "adaptive" || trimmed === "all") return trimmed;
+  const pair = trimmed.split(":");
+  const threshold: Threshold =
+    pair.length === 2 && pair[0] !== "" && pair[1] !== ""
+      ? { absolute: Number(pair[0]), relative: Number(pair[1]) }
+      : trimmed === ""
+        ? Number.NaN
+        : Number(trimmed);
+  if (typeof threshold === "number" && !Number.isFinite(threshold))
+    throw new OctavoError(
+      "OCTAVO_BAD_ARGUMENT",
+      `threshold ${JSON.stringify(text)}: it takes 0, a positive number, adaptive, all, or ABSOLUTE:RELATIVE`,
+    );
+  thresholdAttributes(threshold);
+  return threshold;
+}
+
+/** The inverse of `parseThreshold`, for reports. */
+export function formatThreshold(threshold: Threshold): string {
+  return typeof threshold === "object" ? `${threshold.absolute}:${threshold.relative}` : String(threshold);
+}
