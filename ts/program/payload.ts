@@ -1,0 +1,85 @@
+/** The payload of a step: arrays one after the other, each at the next multiple of 64 bytes. */
+import { PAYLOAD_ALIGNMENT, type Sizes } from "../../protocol/messages.ts";
+import { BYTES_PER_ELEMENT, type DType } from "../../protocol/ops.ts";
+import { OctavoError } from "../errors.ts";
+import type { LoweredProgram, PayloadArray } from "./lower.ts";
+import { elementsOf } from "./shapes.ts";
+
+/** 16-bit floats are shown as their bits. */
+export type PayloadData = Float32Array | Int32Array | Uint16Array | Int8Array | BigInt64Array;
+
+const ARRAYS = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  int8: Int8Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+} as const satisfies Record<DType, unknown>;
+
+function align(offset: number): number {
+  return Math.ceil(offset / PAYLOAD_ALIGNMENT) * PAYLOAD_ALIGNMENT;
+}
+
+function bytesOf({ dtype, shape }: PayloadArray, sizes: Sizes): number {
+  return elementsOf(shape, sizes) * BYTES_PER_ELEMENT[dtype];
+}
+
+/**
+ * One new buffer with all inputs of a step (new, because a sent buffer must not be refilled).
+ * Throws `OCTAVO_BAD_ARGUMENT` for a missing array, `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_SHAPE_MISMATCH`.
+ */
+export function packInputs(
+  lowered: Pick<LoweredProgram, "inputs">,
+  sizes: Sizes,
+  arrays: Readonly<Record<string, PayloadData>>,
+): Uint8Array {
+  let total = 0;
+  for (const input of lowered.inputs) total = align(total) + bytesOf(input, sizes);
+  const payload = new Uint8Array(total);
+  let offset = 0;
+  for (const input of lowered.inputs) {
+    const data = arrays[input.name];
+    if (!data) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `step: the input ${input.name} is missing`);
+    if (!(data instanceof ARRAYS[input.dtype]))
+      throw new OctavoError(
+        "OCTAVO_DTYPE_MISMATCH",
+        `step: ${input.name} is a ${data.constructor.name}; ${input.dtype} takes ${ARRAYS[input.dtype].name}`,
+      );
+    if (data.length !== elementsOf(input.shape, sizes))
+      throw new OctavoError(
+        "OCTAVO_SHAPE_MISMATCH",
+        `step: ${input.name} has ${data.length} elements; [${input.shape.join(", ")}] has ${elementsOf(input.shape, sizes)}`,
+      );
+    offset = align(offset);
+    payload.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
+    offset += data.byteLength;
+  }
+  return payload;
+}
+
+/** The outputs of a step by name, as views of the payload where its alignment allows that. */
+export function unpackOutputs(
+  lowered: Pick<LoweredProgram, "outputs">,
+  sizes: Sizes,
+  payload: Uint8Array,
+): Record<string, PayloadData> {
+  const arrays: Record<string, PayloadData> = {};
+  let offset = 0;
+  for (const output of lowered.outputs) {
+    offset = align(offset);
+    const bytes = bytesOf(output, sizes);
+    if (offset + bytes > payload.byteLength)
+      throw new OctavoError(
+        "OCTAVO_PROTOCOL",
+        `step: the reply has ${payload.byteLength} bytes; ${output.name} ends at ${offset + bytes}`,
+      );
+    const start = payload.byteOffset + offset;
+    const size = BYTES_PER_ELEMENT[output.dtype];
+    const aligned = start % size === 0;
+    const buffer = aligned ? payload.buffer : payload.slice(offset, offset + bytes).buffer;
+    arrays[output.name] = new ARRAYS[output.dtype](buffer as ArrayBuffer, aligned ? start : 0, bytes / size);
+    offset += bytes;
+  }
+  return arrays;
+}
