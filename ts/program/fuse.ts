@@ -1,0 +1,120 @@
+/**
+ * Neighbouring ops become one op of the same arithmetic: fewer passes over memory, the same bits.
+ * Effects (KV pages, sampled ids, results in parameters) keep their order: only pure ops move.
+ */
+import { OPS, type OpName } from "../../protocol/ops.ts";
+import { mergeLinears } from "./merge.ts";
+import type { Operation, Program, ValueId } from "./program.ts";
+import { compact, usesOf } from "./rewrite.ts";
+
+export function fuse(program: Program): Program {
+  return mergeLinears(fuseRope(fuseQuantize(program)));
+}
+
+/** norm + quantize, add + norm + quantize, glu + quantize; the result between them must have no other reader. */
+function fuseQuantize(program: Program): Program {
+  const uses = usesOf(program.ops);
+  const producer = producers(program);
+  const result = new Map<number, Operation | undefined>();
+  for (const [index, quantize] of program.ops.entries()) {
+    if (quantize.op !== "quantize" || !fresh(program, quantize)) continue;
+    const x = quantize.inputs.x!;
+    const at = producer.get(x);
+    if (at === undefined || !onlyReader(program, uses, x)) continue;
+    const before = program.ops[at]!;
+    if (before.op === "glu" || before.op === "norm") {
+      result.set(index, undefined);
+      const addAt = before.op === "norm" ? producer.get(before.inputs.x!) : undefined;
+      const add = addAt === undefined ? undefined : program.ops[addAt]!;
+      if (addAt !== undefined && add?.op === "add" && !result.has(addAt) && parametersOnly(program, before)) {
+        const { x: _, ...norm } = before.inputs;
+        result.set(at, undefined);
+        result.set(
+          addAt,
+          fused("add_norm_quantize", [add, before, quantize], { ...add.inputs, ...norm }, { y: add.outputs.y! }),
+        );
+      } else
+        result.set(
+          at,
+          fused(before.op === "glu" ? "glu_quantize" : "norm_quantize", [before, quantize], before.inputs, {}),
+        );
+    }
+  }
+  return replace(program, result);
+
+  function fused(
+    op: OpName,
+    parts: Operation[],
+    inputs: Operation["inputs"],
+    outputs: Operation["outputs"],
+  ): Operation {
+    const attributes = Object.assign({}, ...parts.map((part) => part.attributes)) as Operation["attributes"];
+    return { op, inputs: ordered(op, inputs), outputs: { ...outputs, ...parts.at(-1)!.outputs }, attributes };
+  }
+}
+
+/** rope(q), rope(k), append(k, v) -> rope_append, at the place of `append`. */
+function fuseRope(program: Program): Program {
+  const uses = usesOf(program.ops);
+  const producer = producers(program);
+  const result = new Map<number, Operation | undefined>();
+  for (const [index, append] of program.ops.entries()) {
+    if (append.op !== "append") continue;
+    const kAt = producer.get(append.inputs.k!);
+    const k = kAt === undefined ? undefined : program.ops[kAt]!;
+    if (kAt === undefined || k?.op !== "rope" || !onlyReader(program, uses, append.inputs.k!) || !fresh(program, k))
+      continue;
+    const qAt = program.ops.findIndex((q, i) => {
+      if (q.op !== "rope" || i === kAt || i > index || result.has(i) || !fresh(program, q)) return false;
+      const same = ["positions", "cos", "sin"].every((name) => q.inputs[name] === k.inputs[name]);
+      const sameAttributes =
+        q.attributes.headDim === k.attributes.headDim && q.attributes.pairing === k.attributes.pairing;
+      // Rotated only here: nobody may read the result before `append`.
+      return same && sameAttributes && (uses.get(q.outputs.y!) ?? []).every((use) => use > index);
+    });
+    if (qAt < 0 || k.attributes.headDim !== append.attributes.headDim) continue;
+    const q = program.ops[qAt]!;
+    result.set(qAt, undefined);
+    result.set(kAt, undefined);
+    result.set(index, {
+      op: "rope_append",
+      inputs: ordered("rope_append", { ...append.inputs, ...k.inputs, q: q.inputs.x!, k: k.inputs.x! }),
+      outputs: { y: q.outputs.y! },
+      attributes: { ...k.attributes, kvHeads: append.attributes.kvHeads! },
+    });
+  }
+  return replace(program, result);
+}
+
+function producers(program: Program): Map<ValueId, number> {
+  return new Map(program.ops.flatMap((op, index) => Object.values(op.outputs).map((id) => [id, index] as const)));
+}
+
+/** All results are intermediates: an op that writes a parameter has an effect and stays where it is. */
+function fresh(program: Program, op: Operation): boolean {
+  return Object.values(op.outputs).every((id) => program.values[id]!.place.type === "intermediate");
+}
+
+function onlyReader(program: Program, uses: ReadonlyMap<ValueId, readonly number[]>, id: ValueId): boolean {
+  if (program.values[id]!.place.type !== "intermediate" || uses.get(id)?.length !== 1) return false;
+  if (program.outputs.some(({ value }) => value === id)) return false;
+  return !program.values.some(({ place }) => place.type === "columns" && place.of === id);
+}
+
+/** Whether weight and bias exist before any op, so that the norm may move up to the add. */
+function parametersOnly(program: Program, norm: Operation): boolean {
+  return Object.entries(norm.inputs).every(
+    ([name, id]) => name === "x" || program.values[id]!.place.type === "parameter",
+  );
+}
+
+/** Operands of the op in the table's order, others dropped. */
+function ordered(op: OpName, inputs: Operation["inputs"]): Operation["inputs"] {
+  const names = Object.keys(OPS[op].inputs).filter((name) => inputs[name] !== undefined);
+  return Object.fromEntries(names.map((name) => [name, inputs[name]!]));
+}
+
+function replace(program: Program, result: ReadonlyMap<number, Operation | undefined>): Program {
+  const ops = program.ops.flatMap((op, index) => (result.has(index) ? (result.get(index) ?? []) : op));
+  return compact({ ...program, ops });
+}
