@@ -1,0 +1,80 @@
+"""`python -m octavo_worker`: started by the orchestrator, one process per device.
+
+Exit codes: 0 end, 2 wrong arguments, 3 a package is missing, 4 the device cannot be opened, 5 the connection broke.
+Before 3 and 4 the last line of stderr is `octavo-error: CODE message`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from . import lifeline
+
+TOKEN_VARIABLE = "OCTAVO_WORKER_TOKEN"
+
+
+def main() -> int:
+    options = _arguments()
+    token = os.environ.pop(TOKEN_VARIABLE, "")
+    lifeline.ignore_interrupts()
+    lifeline.hold_to_parent()
+    if sys.version_info < (3, 10):  # noqa: UP036 - the machine may have any Python
+        return _fail(
+            3, "OCTAVO_MISSING_DEPENDENCY", f"Python 3.10 or later is needed, this is {sys.version.split()[0]}"
+        )
+    try:
+        import octavo_kernels
+
+        from . import __version__
+        from .channel import Channel
+        from .generated.messages import PROTOCOL_VERSION, Hello, Versions
+        from .session import Session
+        from .shared_memory import SharedFolder
+    except ImportError as error:
+        text = f"{error}; run: {sys.executable} -m pip install numpy pyzmq msgspec"
+        return _fail(3, "OCTAVO_MISSING_DEPENDENCY", text)
+    try:
+        backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa)
+    except octavo_kernels.KernelError as error:
+        return _fail(4, error.code, error.message)
+    session = Session(backend, options.device, options.epoch, SharedFolder(options.shared_memory))
+    channel = Channel(options.endpoint, options.max_frame)
+    channel.greet(
+        Hello(
+            protocol=PROTOCOL_VERSION,
+            token=token,
+            pid=os.getpid(),
+            versions=Versions(python=sys.version.split()[0], worker=__version__, kernels=octavo_kernels.__version__),
+            description=session.description,
+        )
+    )
+    channel.serve(session)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="octavo_worker", description=__doc__)
+    parser.add_argument("--endpoint", required=True, help="the orchestrator's socket: ipc://... or tcp://127.0.0.1:...")
+    parser.add_argument("--device", required=True, help="name of the device, for example cpu:0")
+    parser.add_argument("--backend", required=True, help="cpu or reference")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--epoch", type=int, required=True, help="incarnation of the device's worker")
+    parser.add_argument("--isa", default=os.environ.get("OCTAVO_ISA") or None, help="force an instruction set")
+    parser.add_argument("--shared-memory", help="folder of payload files")
+    parser.add_argument("--max-frame", type=int, default=1 << 30, help="largest frame in bytes")
+    return parser.parse_args()
+
+
+def _fail(status: int, code: str, message: str) -> int:
+    print(f"octavo-error: {code} {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    status = main()
+    # Not sys.exit: libraries' threads and atexit handlers have nothing left to do here.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,69 @@
+"""A `define` message as the kernels' `ProgramSpec`."""
+
+from __future__ import annotations
+
+from octavo_kernels import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
+
+from .generated import messages as wire
+
+
+def program_spec(message: wire.Define) -> ProgramSpec:
+    return ProgramSpec(
+        values=tuple(_value(value) for value in message.values),
+        ops=tuple(_operation(operation) for operation in message.ops),
+        inputs=message.inputs,
+        outputs=message.outputs,
+        limits=sizes(message.limits),
+    )
+
+
+def used_handles(spec: ProgramSpec, arena: int | None) -> frozenset[int]:
+    """Tensors that the program works on, its arena included."""
+    handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
+    return frozenset(handles if arena is None else handles | {arena})
+
+
+def sizes(message: wire.Sizes) -> dict[str, int]:
+    return {
+        "T": message.T,
+        "S": message.S,
+        "B": message.B,
+        "J": message.J,
+        "H": message.H,
+        "D": message.D,
+        "Q": message.Q,
+    }
+
+
+def _value(value: wire.Value) -> Value:
+    shape = tuple(d.size if isinstance(d, wire.FixedDimension) else d.symbol for d in value.shape)
+    return Value(value.dtype, value.layout, shape, _place(value.place))
+
+
+def _place(place: wire.Place) -> Handle | Arena | Input | Columns:
+    if isinstance(place, wire.HandlePlace):
+        return Handle(place.handle)
+    if isinstance(place, wire.ArenaPlace):
+        return Arena(place.offset)
+    if isinstance(place, wire.ColumnsPlace):
+        return Columns(place.of, place.column)
+    return Input()
+
+
+def _operation(operation: wire.Operation) -> Operation:
+    return Operation(
+        op=operation.op,
+        inputs={operand.name: operand.value for operand in operation.inputs},
+        outputs={operand.name: operand.value for operand in operation.outputs},
+        attributes={attribute.name: _attribute(attribute) for attribute in operation.attributes},
+    )
+
+
+def _attribute(attribute: wire.Attribute) -> float | int | bool | str:
+    if isinstance(attribute, wire.NumberAttribute):
+        return attribute.number
+    if isinstance(attribute, wire.IntegerAttribute):
+        return attribute.integer
+    if isinstance(attribute, wire.BooleanAttribute):
+        return attribute.boolean
+    return attribute.value

@@ -1,0 +1,38 @@
+"""A worker never outlives its orchestrator, however that one ends: memory of a device must not stay taken by nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+_PR_SET_PDEATHSIG = 1
+
+
+def hold_to_parent() -> None:
+    """End this process when the parent is gone. Two ways, because each misses cases of the other.
+
+    The end of stdin comes on every platform, also when the parent was killed, but not while another process has a copy
+    of the pipe. The death signal of Linux comes at once, but only for the thread that forked us.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    threading.Thread(target=_exit_at_end_of_stdin, name="lifeline", daemon=True).start()
+
+
+def _exit_at_end_of_stdin() -> None:
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass
+    # Not sys.exit: the main thread may be inside a kernel for seconds.
+    os._exit(0)
+
+
+def ignore_interrupts() -> None:
+    """Ctrl-C of a terminal reaches the whole process group; what it means is the orchestrator's decision."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,263 @@
+"""What a worker does with each message: the closed set of kinds, each checked whole before any effect."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from octavo_kernels import Backend, KernelError, SourcePart, Tensor, nbytes
+
+from . import machine
+from .definitions import program_spec, sizes, used_handles
+from .functions import Functions
+from .generated import messages as wire
+from .shared_memory import SharedFolder
+from .tensors import Handles, Program
+
+# An allocation from this size on is held against the memory that is really there: Linux promises more than it has, and
+# then kills the process.
+_CHECK_MEMORY_FROM = 64 << 20
+# Seconds between two progress messages.
+_PROGRESS_INTERVAL = 0.05
+
+Payload = bytes | memoryview | np.ndarray
+#: Sends one reply, with or without a payload frame.
+Send = Callable[[wire.Reply, "Payload | None"], None]
+
+
+@dataclass
+class _Work:
+    steps: int = 0
+    step_time: int = 0
+
+
+class Session:
+    """The state of one worker. Not thread-safe."""
+
+    def __init__(self, backend: Backend, device: str, epoch: int, shared: SharedFolder) -> None:
+        self._backend = backend
+        self._epoch = epoch
+        self._shared = shared
+        self._handles = Handles()
+        self._functions = Functions(backend.threads)
+        self._work = _Work()
+        self._welcomed = False
+        self.ended = False
+        self.description = wire.DeviceDescription(
+            device=device,
+            backend=backend.name,  # type: ignore[arg-type]
+            isa=backend.isa,
+            isas=tuple(backend.isas),
+            threads=backend.threads,
+            memoryTotal=machine.memory_total(),
+            memoryAvailable=machine.memory_available(),
+            baseline=machine.process_memory().resident,
+            model=backend.model[:256],
+        )
+        self._actions: dict[type, Callable] = {
+            wire.Step: self._step,
+            wire.Define: self._define,
+            wire.Allocate: self._allocate,
+            wire.Free: self._free,
+            wire.Write: self._write,
+            wire.Read: self._read,
+            wire.Load: self._load,
+            wire.Call: self._call,
+            wire.Stats: self._stats,
+            wire.Describe: self._describe,
+            wire.Drain: self._nothing,
+            wire.Bye: self._bye,
+            wire.Welcome: self._welcome,
+        }
+
+    def handle(self, request: wire.Request, payloads: Sequence[bytes], send: Send) -> None:
+        """Answer one request by exactly one `ok` or `error`. Never raises because of the request."""
+        try:
+            self._check(request)
+            reply, payload = self._actions[type(request)](request, payloads, send)
+        except KernelError as error:
+            send(self._error(request.id, error.code, error.message, error.retryable), None)
+        except MemoryError as error:
+            send(self._error(request.id, "OCTAVO_OUT_OF_MEMORY", str(error) or "the system gave no memory", True), None)
+        except Exception as error:  # A bug, or a user's function: the worker lives on and says what happened.
+            where = "".join(traceback.format_exception(error)[-4:])
+            text = f"{type(error).__name__}: {error}\n{where}"
+            send(self._error(request.id, "OCTAVO_WORKER_FAILED", text, False), None)
+        else:
+            send(reply, payload)
+
+    def refuse(self, identity: int, message: str, send: Send) -> None:
+        """Answer a header that could not be understood."""
+        send(self._error(identity, "OCTAVO_PROTOCOL", message, False), None)
+
+    def _check(self, request: wire.Request) -> None:
+        if request.epoch != self._epoch:
+            text = f"a message for epoch {request.epoch} reached the worker of epoch {self._epoch}"
+            raise KernelError("OCTAVO_PROTOCOL", text)
+        if not self._welcomed and not isinstance(request, wire.Welcome):
+            raise KernelError("OCTAVO_PROTOCOL", "the first message must be welcome")
+
+    def _error(self, identity: int, code: str, message: str, retryable: bool) -> wire.Error:
+        return wire.Error(id=identity, epoch=self._epoch, code=code, message=message[:65536], retryable=retryable)
+
+    def _ok(self, request: wire.Request) -> tuple[wire.Ok, None]:
+        return wire.Ok(id=request.id, epoch=self._epoch), None
+
+    def _welcome(self, request: wire.Welcome, payloads: Sequence[bytes], send: Send):
+        if request.protocol != wire.PROTOCOL_VERSION:
+            text = (
+                f"the orchestrator speaks protocol {request.protocol}, this worker {wire.PROTOCOL_VERSION}: update both"
+            )
+            raise KernelError("OCTAVO_PROTOCOL", text)
+        self._functions.allow(request.functions)
+        self._welcomed = True
+        return self._ok(request)
+
+    def _describe(self, request: wire.Describe, payloads: Sequence[bytes], send: Send):
+        return wire.Ok(id=request.id, epoch=self._epoch, description=self.description), None
+
+    def _allocate(self, request: wire.Allocate, payloads: Sequence[bytes], send: Send):
+        self._handles.check_new([item.handle for item in request.handles])
+        wanted = sum(nbytes(item.dtype, item.layout, item.shape) for item in request.handles)
+        if wanted >= _CHECK_MEMORY_FROM:
+            available = machine.memory_available()
+            if wanted > available:
+                raise KernelError("OCTAVO_OUT_OF_MEMORY", f"{wanted} bytes wanted, {available} available")
+        tensors = [self._backend.allocate(item.dtype, item.layout, item.shape) for item in request.handles]
+        for item, tensor in zip(request.handles, tensors, strict=True):
+            self._handles.add(item.handle, tensor)
+        taken = sum(tensor.memory.nbytes for tensor in tensors)
+        return wire.Ok(id=request.id, epoch=self._epoch, bytes=taken), None
+
+    def _load(self, request: wire.Load, payloads: Sequence[bytes], send: Send):
+        jobs = []
+        for item in request.items:
+            scale = None if item.scale is wire.UNSET else self._handles.tensor(item.scale)
+            parts = [SourcePart(p.file, p.offset, p.bytes, p.type, p.rows, p.columns) for p in item.parts]
+            jobs.append((item.form, parts, self._handles.tensor(item.handle), scale))
+        total = sum(part.bytes for _, parts, _, _ in jobs for part in parts)
+        done, told = 0, time.monotonic()
+        for form, parts, target, scale in jobs:
+            self._backend.load(form, parts, target, scale)
+            done += sum(part.bytes for part in parts)
+            if time.monotonic() - told >= _PROGRESS_INTERVAL:
+                told = time.monotonic()
+                send(wire.Progress(id=request.id, epoch=self._epoch, done=done, total=total), None)
+        taken = sum(t.memory.nbytes for _, _, target, scale in jobs for t in (target, scale) if t is not None)
+        return wire.Ok(id=request.id, epoch=self._epoch, bytes=taken), None
+
+    def _write(self, request: wire.Write, payloads: Sequence[bytes], send: Send):
+        tensor = self._handles.tensor(request.handle)
+        if tensor.layout != "plain":
+            text = f"handle {request.handle} is packed; only load and quantize_weight write packed weights"
+            raise KernelError("OCTAVO_DTYPE_MISMATCH", text)
+        shared = None if request.shared is wire.UNSET else request.shared
+        size = shared.bytes if shared else len(_one(payloads))
+        content = _content_bytes(tensor)
+        if request.offset + size > content:
+            text = f"{size} bytes at offset {request.offset} do not fit handle {request.handle} of {content} bytes"
+            raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+        target = tensor.memory[request.offset : request.offset + size]
+        if shared:
+            self._shared.read_into(shared, target)
+        else:
+            target[:] = np.frombuffer(_one(payloads), np.uint8)
+        return self._ok(request)
+
+    def _read(self, request: wire.Read, payloads: Sequence[bytes], send: Send):
+        content = self._backend.read(self._handles.tensor(request.handle))
+        reply = wire.Ok(id=request.id, epoch=self._epoch, bytes=content.nbytes)
+        if request.shared is wire.UNSET:
+            return reply, content
+        self._shared.write_from(content, request.shared)
+        return reply, None
+
+    def _free(self, request: wire.Free, payloads: Sequence[bytes], send: Send):
+        self._handles.free(request.handles)
+        return self._ok(request)
+
+    def _define(self, request: wire.Define, payloads: Sequence[bytes], send: Send):
+        self._handles.check_new([request.program])
+        arena = None if request.arena is wire.UNSET else request.arena
+        spec = program_spec(request)
+        memory = None if arena is None else self._handles.tensor(arena)
+        executable = self._backend.define(spec, self._handles.tensors, memory)
+        self._handles.add_program(request.program, Program(executable, used_handles(spec, arena)))
+        return self._ok(request)
+
+    def _step(self, request: wire.Step, payloads: Sequence[bytes], send: Send):
+        program = self._handles.program(request.program)
+        payload = payloads[0] if payloads else b""
+        outputs, counted = program.executable.step(sizes(request.sizes), memoryview(payload))
+        self._work.steps += 1
+        self._work.step_time += counted.nanoseconds
+        counters = wire.Counters(
+            quantized=counted.quantized,
+            carries=counted.carries,
+            nonfinite=counted.nonfinite,
+            nanoseconds=counted.nanoseconds,
+        )
+        return wire.Ok(id=request.id, epoch=self._epoch, counters=counters), outputs
+
+    def _call(self, request: wire.Call, payloads: Sequence[bytes], send: Send):
+        self._handles.check_new(request.results)
+        arguments = [self._handles.tensor(handle) for handle in request.handles]
+        results = self._functions.call(request.function, arguments, request.options)
+        if len(results) > len(request.results):
+            text = f"{request.function} returned {len(results)} tensors; at most {len(request.results)} can be taken"
+            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+        tensors = [self._own(result) for result in results]
+        made = []
+        for handle, tensor in zip(request.results, tensors, strict=False):
+            self._handles.add(handle, tensor)
+            made.append(
+                wire.Allocation(handle=handle, dtype=tensor.dtype, layout="plain", shape=tensor.shape)  # type: ignore[arg-type]
+            )
+        return wire.Ok(id=request.id, epoch=self._epoch, results=tuple(made)), None
+
+    def _own(self, result) -> Tensor:
+        """A copy of a torch tensor in memory of the backend, so that every handle is aligned and counted alike."""
+        import torch
+
+        dtype = str(result.dtype).removeprefix("torch.")
+        if dtype not in ("float32", "float16", "bfloat16", "int8", "int32", "int64"):
+            raise KernelError("OCTAVO_DTYPE_MISMATCH", f"the function returned {dtype}, which handles cannot hold")
+        tensor = self._backend.allocate(dtype, "plain", tuple(result.shape))
+        content = result.reshape(-1).view(torch.uint8).numpy()
+        tensor.memory[: content.nbytes] = content
+        return tensor
+
+    def _stats(self, request: wire.Stats, payloads: Sequence[bytes], send: Send):
+        memory = machine.process_memory()
+        statistics = wire.Statistics(
+            resident=memory.resident,
+            anonymous=memory.anonymous,
+            handleBytes=self._handles.bytes,
+            handles=len(self._handles),
+            steps=self._work.steps,
+            stepTime=self._work.step_time,
+        )
+        return wire.Ok(id=request.id, epoch=self._epoch, statistics=statistics), None
+
+    def _nothing(self, request: wire.Drain, payloads: Sequence[bytes], send: Send):
+        return self._ok(request)  # Messages are served in order: all before it are done.
+
+    def _bye(self, request: wire.Bye, payloads: Sequence[bytes], send: Send):
+        self.ended = True
+        return self._ok(request)
+
+
+def _one(payloads: Sequence[bytes]) -> bytes:
+    if len(payloads) != 1:
+        raise KernelError("OCTAVO_PROTOCOL", f"{len(payloads)} payload frames where one is needed")
+    return payloads[0]
+
+
+def _content_bytes(tensor: Tensor) -> int:
+    size = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8}[tensor.dtype]
+    for dimension in tensor.shape:
+        size *= dimension
+    return size

@@ -1,0 +1,86 @@
+"""The handle table: id -> tensor or program. The orchestrator makes the ids; here they only have to be new or known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from octavo_kernels import Executable, KernelError, Tensor
+
+
+@dataclass(frozen=True)
+class Program:
+    """A defined program and the tensors it works on: these cannot be freed before it."""
+
+    executable: Executable
+    uses: frozenset[int]
+
+
+class Handles:
+    """Every method checks all of its arguments before it changes anything."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[int, Tensor] = {}
+        self.programs: dict[int, Program] = {}
+        self.bytes = 0
+        # How many programs work on a tensor.
+        self._users: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.tensors) + len(self.programs)
+
+    def tensor(self, handle: int) -> Tensor:
+        try:
+            return self.tensors[handle]
+        except KeyError:
+            kind = "a program, not a tensor" if handle in self.programs else "not a live handle of this worker"
+            raise KernelError("OCTAVO_DISPOSED", f"handle {handle} is {kind}") from None
+
+    def program(self, handle: int) -> Program:
+        try:
+            return self.programs[handle]
+        except KeyError:
+            kind = "a tensor, not a program" if handle in self.tensors else "not a live handle of this worker"
+            raise KernelError("OCTAVO_DISPOSED", f"handle {handle} is {kind}") from None
+
+    def check_new(self, handles: Sequence[int]) -> None:
+        for handle in handles:
+            if handle in self.tensors or handle in self.programs:
+                raise KernelError("OCTAVO_PROTOCOL", f"handle {handle} exists already")
+        if len(set(handles)) != len(handles):
+            raise KernelError("OCTAVO_PROTOCOL", "a handle is listed twice")
+
+    def add(self, handle: int, tensor: Tensor) -> None:
+        self.tensors[handle] = tensor
+        self.bytes += tensor.memory.nbytes
+
+    def add_program(self, handle: int, program: Program) -> None:
+        self.programs[handle] = program
+        for used in program.uses:
+            self._users[used] = self._users.get(used, 0) + 1
+
+    def free(self, handles: Iterable[int]) -> None:
+        """Tensors and programs, all or none."""
+        wanted = set(handles)
+        unknown = sorted(wanted - self.tensors.keys() - self.programs.keys())
+        if unknown:
+            raise KernelError("OCTAVO_DISPOSED", f"handle {unknown[0]} is not a live handle of this worker")
+        programs = [handle for handle in wanted if handle in self.programs]
+        ending: dict[int, int] = {}
+        for handle in programs:
+            for used in self.programs[handle].uses:
+                ending[used] = ending.get(used, 0) + 1
+        for handle in wanted - self.programs.keys():
+            if self._users.get(handle, 0) > ending.get(handle, 0):
+                raise KernelError("OCTAVO_BAD_ARGUMENT", f"handle {handle} is used by a program; free that first")
+        for handle in programs:
+            program = self.programs.pop(handle)
+            program.executable.close()
+            for used in program.uses:
+                self._users[used] -= 1
+                if not self._users[used]:
+                    del self._users[used]
+        for handle in wanted:
+            tensor = self.tensors.pop(handle, None)
+            if tensor is not None:
+                self.bytes -= tensor.memory.nbytes
