@@ -1,0 +1,180 @@
+/**
+ * Requests to one worker and their answers: ids, epoch, deadlines, and credits that bound the bytes in flight.
+ * A worker serves requests in order, so only the oldest one is being worked on, and only its deadline runs.
+ */
+import type { Reply, Request } from "../../protocol/messages.ts";
+import { ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
+import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
+import { decodeReply, encode } from "./codec.ts";
+
+type WithoutEnvelope<R> = R extends Request ? Omit<R, "id" | "epoch"> : never;
+/** A request without what the connection adds. */
+export type RequestBody = WithoutEnvelope<Request>;
+export type OkReply = Extract<Reply, { kind: "ok" }>;
+
+export interface Answer {
+  readonly reply: OkReply;
+  readonly payload: Buffer | undefined;
+}
+
+export interface RequestOptions {
+  /** Milliseconds that the worker may take, from when all earlier requests are answered. Each progress message starts them anew. */
+  readonly deadlineMs?: number | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+interface Pending {
+  readonly id: number;
+  readonly kind: Request["kind"];
+  readonly frames: Uint8Array[];
+  readonly bytes: number;
+  readonly options: RequestOptions;
+  sentAt: number;
+  resolve(answer: Answer): void;
+  reject(error: Error): void;
+}
+
+/** Payload bytes on their way to one worker; further requests wait here, in order. */
+const CREDIT_BYTES = 64 * 2 ** 20;
+const DEFAULT_DEADLINE_MS = 120_000;
+
+export interface ConnectionEvents {
+  /** From no pending requests to some, and back. */
+  onBusy(busy: boolean): void;
+  /** The oldest request is over its deadline, the peer is unreachable, or it broke the protocol. */
+  onFailure(error: OctavoError): void;
+}
+
+export class Connection {
+  readonly #peer: Peer;
+  readonly #device: string;
+  readonly #epoch: number;
+  readonly #events: ConnectionEvents;
+  /** Sent and not answered, oldest first. */
+  readonly #pending = new Map<number, Pending>();
+  readonly #waiting: Pending[] = [];
+  #lastId = 0;
+  #inFlight = 0;
+  #lastReplyAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #ended: OctavoError | undefined;
+
+  constructor(peer: Peer, device: string, epoch: number, events: ConnectionEvents) {
+    this.#peer = peer;
+    this.#device = device;
+    this.#epoch = epoch;
+    this.#events = events;
+    peer.onMessage = (header, payloads) => this.#receive(header, payloads);
+  }
+
+  /** Sent before this returns, unless the credits are used up. `payload` must not change afterwards. */
+  request(body: RequestBody, payload?: Uint8Array, options: RequestOptions = {}): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) throw this.#ended;
+      if (payload !== undefined && payload.byteLength > MAX_FRAME_BYTES) {
+        const text = `a payload of ${payload.byteLength} bytes; one message carries at most ${MAX_FRAME_BYTES}`;
+        throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+      }
+      this.#lastId += 1;
+      const id = this.#lastId;
+      const header = encode({ ...body, id, epoch: this.#epoch } as Request);
+      const frames = payload === undefined ? [header] : [header, payload];
+      const bytes = header.length + (payload?.byteLength ?? 0);
+      const pending = { id, kind: body.kind, frames, bytes, options, sentAt: 0, resolve, reject };
+      if (this.#waiting.length > 0 || !this.#hasCredit(bytes)) this.#waiting.push(pending);
+      else this.#send(pending);
+    });
+  }
+
+  /** Reject everything, now and from now on. */
+  end(error: OctavoError, oldest: OctavoError = error): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    clearTimeout(this.#timer);
+    this.#peer.forget();
+    const all = [...this.#pending.values(), ...this.#waiting];
+    this.#pending.clear();
+    this.#waiting.length = 0;
+    all.forEach((pending, index) => {
+      pending.reject(index === 0 ? oldest : error);
+    });
+    if (all.length > 0) this.#events.onBusy(false);
+  }
+
+  /** One message alone may exceed the credits; else nothing could ever be sent. */
+  #hasCredit(bytes: number): boolean {
+    return this.#inFlight === 0 || this.#inFlight + bytes <= CREDIT_BYTES;
+  }
+
+  #send(pending: Pending): void {
+    pending.sentAt = performance.now();
+    this.#inFlight += pending.bytes;
+    this.#pending.set(pending.id, pending);
+    if (this.#pending.size === 1) {
+      this.#events.onBusy(true);
+      this.#watch(deadlineOf(pending));
+    }
+    this.#peer.send(pending.frames, (error) => {
+      const text = `${this.#device}: the worker cannot be reached (${error.message})`;
+      this.#events.onFailure(new OctavoError("OCTAVO_WORKER_LOST", text, { cause: error }));
+    });
+    pending.frames.length = 0; // The socket holds them as long as needed.
+  }
+
+  #receive(header: Buffer, payloads: Buffer[]): void {
+    let reply: Reply;
+    try {
+      reply = decodeReply(header);
+    } catch (error) {
+      this.#events.onFailure(error as OctavoError);
+      return;
+    }
+    const pending = this.#pending.get(reply.id);
+    if (reply.epoch !== this.#epoch || pending === undefined) return; // Of an earlier life.
+    this.#lastReplyAt = performance.now();
+    if (reply.kind === "progress") {
+      pending.options.onProgress?.(reply.done, reply.total);
+      return;
+    }
+    this.#pending.delete(reply.id);
+    this.#inFlight -= pending.bytes;
+    while (this.#waiting.length > 0 && this.#hasCredit(this.#waiting[0]!.bytes)) this.#send(this.#waiting.shift()!);
+    if (this.#pending.size === 0) this.#events.onBusy(false);
+    if (reply.kind === "ok") pending.resolve({ reply, payload: payloads[0] });
+    else pending.reject(remoteError(this.#device, reply.code, reply.message));
+  }
+
+  /** One timer for all requests: it looks at the oldest when it fires, so a request costs no timer of its own. */
+  #watch(milliseconds: number): void {
+    if (this.#timer !== undefined) {
+      if (milliseconds >= DEFAULT_DEADLINE_MS) return;
+      clearTimeout(this.#timer);
+    }
+    this.#timer = setTimeout(() => this.#check(), Math.min(milliseconds, 2 ** 31 - 1));
+    this.#timer.unref();
+  }
+
+  #check(): void {
+    this.#timer = undefined;
+    const [oldest] = this.#pending.values();
+    if (oldest === undefined) return;
+    const deadline = deadlineOf(oldest);
+    const left = Math.max(oldest.sentAt, this.#lastReplyAt) + deadline - performance.now();
+    if (left > 0) {
+      this.#watch(Math.ceil(left));
+      return;
+    }
+    const code = oldest.kind === "step" || oldest.kind === "call" ? "OCTAVO_STEP_TIMEOUT" : "OCTAVO_WORKER_LOST";
+    const text = `${this.#device}: "${oldest.kind}" was not answered within ${deadline} ms; the worker was stopped`;
+    this.#events.onFailure(new OctavoError(code, text));
+  }
+}
+
+function deadlineOf(pending: Pending): number {
+  return pending.options.deadlineMs ?? DEFAULT_DEADLINE_MS;
+}
+
+function remoteError(device: string, code: string, message: string): OctavoError {
+  const known = code in ERRORS ? (code as ErrorCode) : "OCTAVO_WORKER_FAILED";
+  return new OctavoError(known, `${device}: ${message}`);
+}

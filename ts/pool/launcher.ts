@@ -1,0 +1,104 @@
+/** Starts worker processes on this machine. */
+import { createInterface } from "node:readline";
+import { execa } from "execa";
+import { OctavoError } from "../errors.ts";
+import { MAX_FRAME_BYTES } from "./channel.ts";
+import { findPython, workerEnvironment } from "./python.ts";
+
+export interface LaunchOptions {
+  readonly endpoint: string;
+  readonly device: string;
+  readonly backend: string;
+  readonly threads: number;
+  readonly epoch: number;
+  readonly token: string;
+  readonly sharedFolder: string | undefined;
+  readonly python: string | undefined;
+  readonly onLog: ((device: string, line: string) => void) | undefined;
+}
+
+export interface Exit {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+  /** Set when the process could not be started at all. */
+  readonly error: Error | undefined;
+}
+
+export interface LaunchedProcess {
+  readonly python: string;
+  readonly pid: number | undefined;
+  /** Resolves when the process has ended; never rejects. */
+  readonly exited: Promise<Exit>;
+  /** The last lines it wrote. */
+  log(): string;
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
+}
+
+/** Lines of a worker's output that are kept for error messages. */
+const KEPT_LINES = 30;
+
+export function launchLocal(options: LaunchOptions): LaunchedProcess {
+  const python = findPython(options.python);
+  const { endpoint, device, backend, threads, epoch, sharedFolder } = options;
+  const settings = {
+    endpoint,
+    device,
+    backend,
+    threads,
+    epoch,
+    "max-frame": MAX_FRAME_BYTES,
+    "shared-memory": sharedFolder,
+  };
+  const given = Object.entries(settings).filter(([, value]) => value !== undefined);
+  const child = execa(
+    python,
+    ["-m", "octavo_worker", ...given.flatMap(([name, value]) => [`--${name}`, String(value)])],
+    {
+      buffer: false, // else all output is kept in memory
+      reject: false,
+      stdin: "pipe", // its end tells the worker that we are gone
+      stdout: "pipe",
+      stderr: "pipe",
+      env: workerEnvironment(options.token),
+      windowsHide: true,
+    },
+  );
+  child.stdin.on("error", () => {}); // EPIPE when the worker died first
+  const lines: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on("line", (line) => {
+      lines.push(line.slice(0, 2000));
+      if (lines.length > KEPT_LINES) lines.shift();
+      options.onLog?.(device, line);
+    });
+  }
+  const exited = child.then(
+    (result): Exit => ({
+      code: result.exitCode,
+      signal: result.signal,
+      error: child.pid === undefined ? ((result.cause as Error | undefined) ?? new Error(String(result))) : undefined,
+    }),
+    (error): Exit => ({ code: undefined, signal: undefined, error: error as Error }),
+  );
+  return { python, pid: child.pid, exited, log: () => lines.join("\n"), kill: (signal) => void child.kill(signal) };
+}
+
+/** Why a worker ended before it said hello, and what to do. */
+export function startFailure(device: string, launched: LaunchedProcess, exit: Exit): OctavoError {
+  if (exit.error !== undefined) {
+    const text = `${device}: cannot run ${launched.python} (${exit.error.message}); install Python 3.10 or later, or set OCTAVO_PYTHON`;
+    return new OctavoError("OCTAVO_WORKER_START_FAILED", text, { cause: exit.error });
+  }
+  const log = launched.log();
+  const told = /^octavo-error: (OCTAVO_[A-Z_]+) (.*)$/m.exec(log);
+  if (told !== null) {
+    const missing = told[1] === "OCTAVO_MISSING_DEPENDENCY";
+    return new OctavoError(
+      missing ? "OCTAVO_MISSING_DEPENDENCY" : "OCTAVO_WORKER_START_FAILED",
+      `${device}: ${told[2]}`,
+    );
+  }
+  const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}`;
+  const text = `${device}: the worker (${launched.python}) ended with ${how} before it was ready.${log && `\n${log}`}`;
+  return new OctavoError("OCTAVO_WORKER_START_FAILED", text);
+}

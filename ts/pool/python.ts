@@ -1,0 +1,37 @@
+/** Which Python runs the workers, and where its packages lie. */
+import { existsSync, readFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Folder of this package: where `package.json` says "octavo", from the source tree as well as from `dist`. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (; folder !== dirname(folder); folder = dirname(folder)) {
+    const file = join(folder, "package.json");
+    if (existsSync(file) && JSON.parse(readFileSync(file, "utf8")).name === "octavo") return folder;
+  }
+  return dirname(fileURLToPath(import.meta.url));
+}
+
+/** The option, then OCTAVO_PYTHON, then the package's own `.venv`, then `python3` of the PATH. */
+export function findPython(option?: string): string {
+  if (option !== undefined) return option;
+  const fromEnvironment = process.env["OCTAVO_PYTHON"];
+  if (fromEnvironment) return fromEnvironment;
+  const windows = process.platform === "win32";
+  const own = join(packageRoot(), ".venv", windows ? "Scripts/python.exe" : "bin/python");
+  if (existsSync(own)) return own;
+  return windows ? "python" : "python3";
+}
+
+/** Environment of a worker: this package's Python code first, the caller's PYTHONPATH after it. */
+export function workerEnvironment(token: string): Record<string, string> {
+  const root = packageRoot();
+  const paths = [join(root, "worker"), join(root, "kernels"), process.env["PYTHONPATH"]].filter((path) => path);
+  return {
+    PYTHONPATH: paths.join(delimiter),
+    PYTHONUNBUFFERED: "1",
+    PYTHONSAFEPATH: "1", // the current folder must not shadow libraries (Python 3.11 and later)
+    OCTAVO_WORKER_TOKEN: token,
+  };
+}
