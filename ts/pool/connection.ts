@@ -5,7 +5,7 @@
 import type { Reply, Request } from "../../protocol/messages.ts";
 import { ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
 import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
-import { decodeReply, encode } from "./codec.ts";
+import { decodeReply, encodeRequest as encode } from "./codec.ts";
 
 type WithoutEnvelope<R> = R extends Request ? Omit<R, "id" | "epoch"> : never;
 /** A request without what the connection adds. */
