@@ -1,0 +1,50 @@
+"""The reference backend: see backend.Backend."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ..backend import SourcePart
+from ..errors import KernelError
+from ..program import ProgramSpec
+from ..tensor import Tensor, allocate
+from ..validate import validate
+from .executable import ReferenceExecutable, row_major_bytes
+from .load import load
+from .views import tensor_view
+
+
+class ReferenceBackend:
+    """Plain torch on the CPU, by the definitions."""
+
+    name = "reference"
+    isa = "torch"
+
+    def __init__(self, threads: int, isa: str | None = None) -> None:
+        if isa not in (None, self.isa):
+            raise KernelError("OCTAVO_BAD_ARGUMENT", f"the reference backend has no instruction set {isa!r}")
+        self.isas = [self.isa]
+        self.threads = threads
+        self.model = platform.processor() or platform.machine()
+        torch.set_num_threads(threads)
+
+    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
+        """See backend.Backend."""
+        return allocate(dtype, layout, tuple(shape))
+
+    def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
+        """See backend.Backend."""
+        load(form, parts, target, scale)
+
+    def read(self, tensor: Tensor) -> np.ndarray:
+        """See backend.Backend."""
+        return row_major_bytes(tensor_view(tensor)).copy()
+
+    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> ReferenceExecutable:
+        """See backend.Backend."""
+        complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
+        return ReferenceExecutable(complete, tensors, arena)

@@ -1,0 +1,87 @@
+"""A defined program on the reference backend: one op after the other, each by its definition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from .. import payload as payloads
+from ..backend import Counters
+from ..checks import DataChecks
+from ..errors import KernelError
+from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
+from ..tensor import Tensor
+from .ops import DEFINITIONS
+from .views import view
+
+
+class ReferenceExecutable:
+    """Holds the program and the tensors it names; made by `ReferenceBackend.define` from a validated program."""
+
+    def __init__(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> None:
+        self._spec: ProgramSpec | None = spec
+        self._checks = DataChecks(spec)
+        self._arena = arena
+        handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
+        self._tensors = {handle: tensors[handle] for handle in handles}
+
+    def step(self, sizes: Mapping[str, int], payload: memoryview) -> tuple[np.ndarray, Counters]:
+        """See backend.Executable."""
+        spec = self._spec
+        if spec is None:
+            raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
+        began = time.perf_counter_ns()
+        sizes = payloads.check_sizes(spec, sizes)
+        arrays = payloads.split(spec, spec.inputs, sizes, payload)
+        views = self._views(spec, sizes, arrays)
+        self._checks.run(sizes, lambda value: views[value].numpy())
+        quantized = carries = nonfinite = 0
+        for operation in spec.ops:
+            outputs = _run(operation, views)
+            if "carries" in outputs:
+                columns = views[next(iter(operation.inputs.values()))].shape[1]
+                bad = int(outputs["step"].isnan().sum())
+                nonfinite += bad
+                quantized += columns * (outputs["step"].numel() - bad)
+                carries += int(outputs["carries"][:, 3].sum())
+        results = [row_major_bytes(views[value]) for value in spec.outputs]
+        reply = payloads.pack(spec, spec.outputs, sizes, results)
+        return reply, Counters(quantized, carries, nonfinite, time.perf_counter_ns() - began)
+
+    def close(self) -> None:
+        """See backend.Executable."""
+        self._spec, self._arena, self._tensors = None, None, {}
+
+    def _views(self, spec: ProgramSpec, sizes: Mapping[str, int], inputs: list[np.ndarray]) -> list[torch.Tensor]:
+        """Every value at this step's sizes, as a view of its memory."""
+        brought = dict(zip(spec.inputs, inputs))
+        views: list[torch.Tensor] = []
+        for index, value in enumerate(spec.values):
+            shape = resolve(value.shape, dict(sizes))
+            match value.place:
+                case Handle(handle):
+                    views.append(view(self._tensors[handle].memory, value.dtype, shape))
+                case Arena(offset):
+                    assert self._arena is not None
+                    views.append(view(self._arena.memory, value.dtype, shape, offset))
+                case Columns(of, column):
+                    views.append(views[of][:, column : column + shape[1]])
+                case _:
+                    data = brought[index].reshape(-1).view(np.uint8).copy()  # the payload may be read-only
+                    views.append(view(data, value.dtype, shape))
+        return views
+
+
+def _run(operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    inputs = {name: views[value] for name, value in operation.inputs.items()}
+    outputs = DEFINITIONS[operation.op](**inputs, **operation.attributes)
+    for name, value in operation.outputs.items():
+        views[value].copy_(outputs[name])
+    return outputs
+
+
+def row_major_bytes(x: torch.Tensor) -> np.ndarray:
+    return x.contiguous().reshape(-1).view(torch.uint8).numpy() if x.numel() else np.zeros(0, np.uint8)

@@ -1,0 +1,45 @@
+"""score and pool: what evaluation and embeddings need."""
+
+from __future__ import annotations
+
+import torch
+
+from .numbers import f32, row_sum_of_squares
+
+
+def score(
+    *, logits: torch.Tensor, targets: torch.Tensor, reference: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
+    """nll of the target [S]; KL(reference || logits) [S], 0 without a reference; top1 [S].
+
+    top1 is 1 where the first choice is the reference's; without a reference, where it is the target.
+    """
+    logs = torch.log_softmax(logits.double(), -1)
+    nll = -logs.gather(1, targets.long()[:, None])[:, 0]
+    first = logits.argmax(-1)
+    kl = torch.zeros(logits.shape[0])
+    expected = targets.long()
+    if reference is not None:
+        reference_logs = torch.log_softmax(reference.double(), -1)
+        kl = (reference_logs.exp() * (reference_logs - logs)).sum(-1).float()
+        expected = reference.argmax(-1)
+    return {"nll": nll.float(), "kl": kl, "top1": (first == expected).int()}
+
+
+def pool(*, x: torch.Tensor, starts: torch.Tensor, kind: str, normalize: bool) -> dict[str, torch.Tensor]:
+    """x [T, K] -> y [B, K]: mean (rows added in order) or last row of each sequence; zeros for an empty one."""
+    y = torch.zeros(starts.shape[0] - 1, x.shape[1])
+    for b in range(y.shape[0]):
+        rows = x[int(starts[b]) : int(starts[b + 1])]
+        if not rows.shape[0]:
+            continue
+        if kind == "last":
+            y[b] = rows[-1]
+            continue
+        for row in rows:
+            y[b] = y[b] + row
+        y[b] = y[b] / f32(rows.shape[0])
+    if normalize:
+        length = torch.sqrt(row_sum_of_squares(y))[:, None]
+        y = torch.where(length > 0, y / length, f32(0))
+    return {"y": y}

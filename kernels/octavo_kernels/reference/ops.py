@@ -1,0 +1,46 @@
+"""The definition of each op of the table, by name: keyword operands and attributes -> outputs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from .activation import activate, glu
+from .attention import attention
+from .elementwise import add, cast, embed, rows
+from .fused import add_norm_quantize, glu_quantize, norm_quantize
+from .judge import pool, score
+from .linear import linear_float, linear_int8, linear_published
+from .norm import norm
+from .quantize import quantize, quantize_weight
+from .rope import append, rope, rope_append
+from .sample import sample
+
+DEFINITIONS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
+    definition.__name__: definition
+    for definition in (
+        embed,
+        cast,
+        norm,
+        quantize,
+        quantize_weight,
+        linear_int8,
+        linear_published,
+        linear_float,
+        rope,
+        append,
+        attention,
+        glu,
+        activate,
+        add,
+        rows,
+        sample,
+        pool,
+        score,
+        norm_quantize,
+        add_norm_quantize,
+        glu_quantize,
+        rope_append,
+    )
+}
