@@ -29,7 +29,7 @@ class DataChecks:
         seen: set[tuple] = set()
         for index, operation in enumerate(spec.ops):
             for check, operands in CHECKS.get(operation.op, ()):
-                # What the step itself computes cannot be checked before it; only `sample` makes ids, and those are right.
+                # What the step itself computes cannot be checked before it; `sample` makes ids that are right.
                 if any(self._computed(operation.inputs.get(name)) for name in operands):
                     continue
                 bounds = tuple(spec.values[value].shape for value in operation.inputs.values())

@@ -57,7 +57,7 @@ def split(spec: ProgramSpec, ids: Sequence[int], sizes: Mapping[str, int], paylo
             f"step: a payload of {data.size} bytes; these sizes make it {total}",
         )
     arrays = []
-    for index, (start, size) in zip(ids, found):
+    for index, (start, size) in zip(ids, found, strict=True):
         value = spec.values[index]
         flat = data[start : start + size].view(NUMPY_DTYPES[value.dtype])
         arrays.append(flat.reshape(resolve(value.shape, dict(sizes))))
@@ -73,6 +73,6 @@ def pack(
     """A payload of these arrays: uint8, the gaps zero. The arrays have the shapes and dtypes of the values `ids`."""
     found, total = places(spec, ids, sizes)
     payload = np.zeros(total, np.uint8)
-    for (start, size), array in zip(found, arrays):
+    for (start, size), array in zip(found, arrays, strict=True):
         payload[start : start + size] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return payload

@@ -1,4 +1,4 @@
-"""Where a program's values live: handles that exist and fit, arena offsets inside the arena, columns inside their parent."""
+"""Where a program's values live: handles that exist and fit, offsets inside the arena, columns inside their parent."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def bind(
     shape: Sequence[Dimension],
 ) -> None:
     """Give each bare symbol (`T`, `K`, also the B of `B+1`) that has no size yet the size at its place of `shape`."""
-    for expression, size in zip(expressions, shape):
+    for expression, size in zip(expressions, shape, strict=True):
         base = expression.removesuffix("+1")
         if _NAME.fullmatch(base) and base not in attributes and base not in symbols:
             symbols[base] = size if base == expression else _minus_one(size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,10 +100,8 @@ def _pages(size: int, huge: bool = False) -> np.ndarray:
     # Private: shared anonymous memory would be shmem, which huge pages and overcommit treat differently.
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if huge and hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with suppress(OSError):  # A kernel without transparent huge pages: only speed is lost.
             pages.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:  # A kernel without transparent huge pages: only speed is lost.
-            pass
     return np.frombuffer(pages, np.uint8)  # The array keeps the mapping alive and its end unmaps it.
 
 

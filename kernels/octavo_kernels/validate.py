@@ -66,9 +66,9 @@ def attributes_of(where: str, operation: Operation) -> dict[str, AttributeValue]
             if not isinstance(value, bool):
                 raise _bad(f"{where}: {name} is {value!r}, not a boolean")
         else:
-            filled[name] = _number(f"{where}: {name}", attribute.type, value)
+            number = filled[name] = _number(f"{where}: {name}", attribute.type, value)
             low, high = attribute.min, attribute.max
-            if (low is not None and filled[name] < low) or (high is not None and filled[name] > high):
+            if (low is not None and number < low) or (high is not None and number > high):
                 raise _bad(f"{where}: {name} is {value}, outside {low}..{'' if high is None else high}")
             continue
         filled[name] = value

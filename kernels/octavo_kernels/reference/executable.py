@@ -57,7 +57,7 @@ class ReferenceExecutable:
 
     def _views(self, spec: ProgramSpec, sizes: Mapping[str, int], inputs: list[np.ndarray]) -> list[torch.Tensor]:
         """Every value at this step's sizes, as a view of its memory."""
-        brought = dict(zip(spec.inputs, inputs))
+        brought = dict(zip(spec.inputs, inputs, strict=True))
         views: list[torch.Tensor] = []
         for index, value in enumerate(spec.values):
             shape = resolve(value.shape, dict(sizes))

@@ -65,7 +65,7 @@ def _combine(blocks: torch.Tensor) -> torch.Tensor:
 
 
 def row_sum(x: torch.Tensor) -> torch.Tensor:
-    """[T, K] -> [T]: the sum of each row by blocks of 64 columns, so that shards of whole blocks agree with the whole."""
+    """[T, K] -> [T]: the sum of each row by blocks of 64 columns, so that shards of whole blocks agree."""
     vectors = _vectors(x)
     accumulator = torch.zeros_like(vectors[:, :, 0])
     for i in range(vectors.shape[2]):

@@ -63,7 +63,7 @@ def _threshold(x: torch.Tensor, decompose: str, absolute: float, relative: float
 
 
 def _carries(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Per row: groups of 4 columns with a carry, sum of low, sum of high, elements with a carry, the groups ascending."""
+    """Per row: groups of 4 columns with a carry, sums of low and high, elements with a carry, groups ascending."""
     rows, columns = high.shape
     table = torch.zeros(rows, carry_words(columns), dtype=torch.int32)
     grouped = torch.nn.functional.pad(high, (0, -columns % 4)).reshape(rows, -1, 4)

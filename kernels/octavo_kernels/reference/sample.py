@@ -18,7 +18,7 @@ _WORD = 0xFFFFFFFF
 
 
 def uniform(seed_low: int, seed_high: int, position: int) -> float:
-    """In [0, 1), a multiple of 2^-24: the first word of Philox4x32-10 (Salmon et al. 2011), counter (position, 0, 0, 0)."""
+    """In [0, 1), a multiple of 2^-24: Philox4x32-10 (Salmon et al. 2011) of the counter (position, 0, 0, 0)."""
     key = [seed_low & _WORD, seed_high & _WORD]
     x = [position & _WORD, 0, 0, 0]
     for _ in range(10):
@@ -55,7 +55,7 @@ def sample(
         top_k, seed_low, seed_high, position, wanted, mask = counters[s].tolist()
         row = logits[s].clone()
         biased = slice(int(biasStarts[s]), int(biasStarts[s + 1]))
-        for token, value in zip(biasIds[biased].tolist(), biasValues[biased]):
+        for token, value in zip(biasIds[biased].tolist(), biasValues[biased], strict=True):
             row[token] += value
         _penalise(row, seen[int(historyStarts[s]) : int(historyStarts[s + 1])], repetition, presence, frequency)
         row[row.isnan()] = -torch.inf
@@ -85,7 +85,7 @@ def log_softmax(row: torch.Tensor) -> torch.Tensor:
 def _penalise(
     row: torch.Tensor, seen: torch.Tensor, repetition: torch.Tensor, presence: torch.Tensor, frequency: torch.Tensor
 ) -> None:
-    """Each distinct id once: repetition divides what is positive and multiplies what is not; then both others subtract."""
+    """Each distinct id once: repetition divides what is positive, multiplies the rest; then both others subtract."""
     distinct, count = torch.unique(seen, return_counts=True)
     values = row[distinct]
     values = torch.where(values > 0, values / repetition, values * repetition)
@@ -101,7 +101,7 @@ def _draw(
     scaled = row[order] / temperature
     p = exp(scaled - scaled[0])
     p = p / p.sum()
-    # Smallest set that reaches top-p: those before which less than top-p is reached. min-p is relative to the likeliest.
+    # Smallest set that reaches top-p: those before which less is reached. min-p is relative to the likeliest.
     before = torch.cumsum(p.double(), 0) - p.double()
     kept = int(((before < top_p) & (p >= min_p * p[0])).sum()) if top_p < 1 or min_p > 0 else len(p)
     cumulated = torch.cumsum(p[: max(1, kept)].double(), 0)
