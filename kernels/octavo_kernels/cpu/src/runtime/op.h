@@ -1,0 +1,96 @@
+// What a kernel sees of a step: its operands with the sizes of this step, and what the team shares.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "../generated/ops.h"
+
+namespace octavo {
+
+// An operand at this step's sizes. `data` is null for an optional operand that is absent.
+struct Operand {
+  void* data;
+  int64_t shape[4];
+  // Elements from one row (first dimension) to the next: more than a row's elements for columns of a wider value.
+  int64_t stride;
+  int32_t rank;
+  DType dtype;
+  Layout layout;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+  template <class T>
+  T* row(int64_t index) const {
+    return static_cast<T*>(data) + index * stride;
+  }
+  explicit operator bool() const { return data != nullptr; }
+};
+
+// One op. Operands and attributes by the indices of generated/ops.h; enum attributes hold the value's index, booleans 0 or 1.
+struct OpCall {
+  OpCode code;
+  Operand in[max_inputs];
+  Operand out[max_outputs];
+  double attribute[max_attributes];
+
+  bool flag(int index) const { return attribute[index] != 0; }
+  int32_t integer(int index) const { return static_cast<int32_t>(attribute[index]); }
+  float number(int index) const { return static_cast<float>(attribute[index]); }
+};
+
+// Counted by each thread on its own, summed after the step. A cache line each.
+struct alignas(64) StepCounters {
+  int64_t quantized;
+  int64_t carries;
+  int64_t nonfinite;
+};
+
+// One thread's view of a phase of an op. Which thread does which item must never influence bits.
+struct Worker {
+  int thread;
+  int threads;
+  // Which phase of the op this is, 0 first; a team barrier lies between two phases.
+  int phase;
+  // `scratch_bytes` of the kernel's entry, this thread's own, 64-byte aligned, kept from phase to phase.
+  uint8_t* scratch;
+  // `shared_bytes` of the entry, one for the whole team, 64-byte aligned, kept from phase to phase. Not zeroed.
+  uint8_t* shared;
+  StepCounters* counters;
+  // Zero when the phase begins.
+  std::atomic<int64_t>* cursor;
+
+  // The next `chunk` items of `count` that no thread has taken; false when none are left.
+  bool next(int64_t count, int64_t chunk, int64_t* begin, int64_t* end) const {
+    const int64_t first = cursor->fetch_add(chunk, std::memory_order_relaxed);
+    if (first >= count) return false;
+    *begin = first;
+    *end = first + chunk < count ? first + chunk : count;
+    return true;
+  }
+  // This thread's share of `count` items in `threads` even pieces, whole multiples of `multiple`.
+  void share(int64_t count, int64_t multiple, int64_t* begin, int64_t* end) const {
+    const int64_t units = (count + multiple - 1) / multiple;
+    *begin = units * thread / threads * multiple;
+    *end = units * (thread + 1) / threads * multiple;
+    if (*begin > count) *begin = count;
+    if (*end > count) *end = count;
+  }
+};
+
+// Runs on every thread of the team, once for each phase.
+using Kernel = void (*)(const OpCall& call, const Worker& worker);
+
+// A kernel as the executor knows it. The functions may be null for 1 phase and no scratch. `scratch_bytes` and
+// `shared_bytes` are asked once, when the program is defined, with a call whose shapes are at the program's limits.
+struct KernelEntry {
+  Kernel run;
+  int (*phases)(const OpCall& call);
+  size_t (*scratch_bytes)(const OpCall& call);
+  size_t (*shared_bytes)(const OpCall& call, int threads);
+};
+
+}  // namespace octavo

@@ -1,0 +1,119 @@
+/** The header of a safetensors file: 8 bytes of length, that much JSON, then the data. */
+import { open } from "node:fs/promises";
+import { z } from "zod";
+import type { SourceType } from "../../../protocol/messages.ts";
+import { OctavoError } from "../../errors.ts";
+import { sourceBytes } from "./element-types.ts";
+import type { TensorEntry } from "./manifest.ts";
+import { checkRanges, invalid, type Range } from "./ranges.ts";
+
+/** The reference implementation's own limit. */
+const MAX_HEADER_BYTES = 100_000_000;
+
+const LOADABLE: ReadonlyMap<string, SourceType> = new Map([
+  ["F64", "F64"],
+  ["F32", "F32"],
+  ["F16", "F16"],
+  ["BF16", "BF16"],
+  ["I8", "I8"],
+]);
+/** Buffers such as position ids: no weight has these types, so they are checked and left out. */
+const NOT_WEIGHTS: Readonly<Record<string, number>> = {
+  BOOL: 1,
+  U8: 1,
+  I16: 2,
+  U16: 2,
+  I32: 4,
+  U32: 4,
+  I64: 8,
+  U64: 8,
+};
+
+const size = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+const entrySchema = z.object({
+  dtype: z.string().max(16),
+  shape: z.array(size).max(8),
+  data_offsets: z.tuple([size, size]),
+});
+
+/**
+ * The tensors of one file, by name. Reads the header only.
+ * Throws `OCTAVO_MODEL_FILE_INVALID` when the header lies about itself or the file is truncated, `OCTAVO_UNSUPPORTED_MODEL`
+ * for weights in an element type that workers cannot load.
+ */
+export async function readSafetensors(file: string): Promise<Map<string, TensorEntry>> {
+  const { header, dataStart, fileBytes } = await readHeader(file);
+  const tensors = new Map<string, TensorEntry>();
+  const ranges: Range[] = [];
+  let end = dataStart;
+  for (const [name, value] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const parsed = entrySchema.safeParse(value);
+    if (!parsed.success) throw invalid(file, `tensor ${name}: ${z.prettifyError(parsed.error)}`);
+    const { dtype, shape, data_offsets } = parsed.data;
+    const [from, to] = data_offsets;
+    const type = LOADABLE.get(dtype);
+    const elementBytes = Object.hasOwn(NOT_WEIGHTS, dtype) ? NOT_WEIGHTS[dtype] : undefined;
+    if (type === undefined && elementBytes === undefined) throw unloadable(file, name, dtype);
+    const bytes = type ? sourceBytes(type, shape) : shape.reduce((product, n) => product * n, elementBytes ?? 0);
+    if (bytes !== to - from) {
+      throw invalid(
+        file,
+        `tensor ${name}: ${dtype} [${shape.join(", ")}] takes ${bytes} bytes, its range has ${to - from}`,
+      );
+    }
+    const offset = dataStart + from;
+    ranges.push({ name, offset, bytes });
+    end = Math.max(end, offset + bytes);
+    if (type) tensors.set(name, { name, file, offset, bytes, type, shape });
+  }
+  checkRanges(file, ranges, dataStart, fileBytes);
+  // The format leaves no bytes over; bytes past the last tensor are a header of another file.
+  if (end !== fileBytes) throw invalid(file, `its tensors end at byte ${end}, the file has ${fileBytes}`);
+  return tensors;
+}
+
+async function readHeader(file: string): Promise<{ header: object; dataStart: number; fileBytes: number }> {
+  const handle = await open(file).catch((cause: unknown) => {
+    throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} cannot be opened`, { cause });
+  });
+  try {
+    const fileBytes = (await handle.stat()).size;
+    const start = Buffer.alloc(8);
+    const { bytesRead } = await handle.read(start, 0, 8, 0);
+    if (bytesRead < 8) throw invalid(file, `${fileBytes} bytes are too few for a safetensors header`);
+    const length = start.readBigUInt64LE();
+    const room = Math.min(MAX_HEADER_BYTES, fileBytes - 8);
+    if (length > BigInt(room)) {
+      throw invalid(
+        file,
+        `its header says it has ${length} bytes; the file has room for ${room}: not safetensors, or truncated`,
+      );
+    }
+    const text = Buffer.alloc(Number(length));
+    const read = await handle.read(text, 0, text.length, 8);
+    if (read.bytesRead < text.length) throw invalid(file, "it became shorter while it was read");
+    return { header: parseObject(file, text.toString("utf8")), dataStart: 8 + text.length, fileBytes };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** JSON text that must be an object. Throws `OCTAVO_MODEL_FILE_INVALID`. */
+export function parseObject(file: string, text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw invalid(file, `not JSON: ${cause instanceof Error ? cause.message.slice(0, 200) : cause}`, { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(file, "not a JSON object");
+  return value as Record<string, unknown>;
+}
+
+function unloadable(file: string, name: string, dtype: string): OctavoError {
+  return new OctavoError(
+    "OCTAVO_UNSUPPORTED_MODEL",
+    `${file}: tensor ${name} has the element type ${dtype}; loadable are ${[...LOADABLE.keys()].join(", ")}`,
+  );
+}

@@ -1,0 +1,199 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { pagesFor } from "../memory/blocks.ts";
+import { Scheduler, type SchedulerLimits, STEPS_IN_FLIGHT } from "./scheduler.ts";
+import type { Sequence, Step } from "./sequence.ts";
+
+/** A worker that remembers what was computed, and refuses what a real one could not do. */
+class Model {
+  readonly scheduler: Scheduler;
+  readonly limits: SchedulerLimits;
+  readonly flight: Step[] = [];
+  /** Positions computed so far, by sequence. */
+  readonly computed = new Map<Sequence, number>();
+  readonly drawn = new Map<Sequence, number>();
+  readonly live = new Set<Sequence>();
+  #last: Step | undefined;
+
+  constructor(limits: SchedulerLimits) {
+    this.limits = limits;
+    this.scheduler = new Scheduler(limits);
+  }
+
+  submit(prompt: number, maxTokens: number): Sequence {
+    const sequence = this.scheduler.submit(prompt, maxTokens);
+    this.live.add(sequence);
+    this.drawn.set(sequence, 0);
+    this.computed.set(sequence, 0);
+    return sequence;
+  }
+
+  plan(): boolean {
+    const step = this.scheduler.plan();
+    if (!step) return false;
+    this.#check(step);
+    this.flight.push(step);
+    this.#last = step;
+    return true;
+  }
+
+  return(): void {
+    const step = this.flight.shift();
+    if (!step) return;
+    this.scheduler.returned(step);
+    for (const { sequence, sample } of step.rows) {
+      if (sample < 0 || !this.live.has(sequence)) continue;
+      const drawn = this.drawn.get(sequence)! + 1;
+      this.drawn.set(sequence, drawn);
+      if (sequence.prompt + drawn === sequence.limit) this.end(sequence);
+    }
+  }
+
+  end(sequence: Sequence): void {
+    this.scheduler.end(sequence);
+    this.live.delete(sequence);
+  }
+
+  #check(step: Step): void {
+    const { rows } = step;
+    expect(rows.reduce((sum, row) => sum + row.count, 0)).toBe(step.tokens);
+    expect(step.tokens).toBeGreaterThan(0);
+    expect(step.tokens).toBeLessThanOrEqual(this.limits.tokenBudget);
+    expect(new Set(rows.map((row) => row.sequence)).size).toBe(rows.length);
+    expect(rows.length).toBeLessThanOrEqual(this.limits.sequences);
+    const samples = rows.filter((row) => row.sample >= 0).map((row) => row.sample);
+    expect(samples).toEqual(Array.from({ length: step.samples }, (_, index) => index));
+    for (const { sequence, start, count, sample, previous } of rows) {
+      expect(this.live.has(sequence)).toBe(true);
+      expect(start).toBe(this.computed.get(sequence));
+      this.computed.set(sequence, start + count);
+      expect(start + count).toBeLessThan(sequence.limit);
+      expect(sequence.pages.length * PAGE_SIZE).toBeGreaterThanOrEqual(start + count);
+      if (start < sequence.prompt) {
+        expect(previous).toBe(-1);
+        expect(sample >= 0).toBe(start + count === sequence.prompt);
+      } else {
+        expect(count).toBe(1);
+        expect(sample).toBeGreaterThanOrEqual(0);
+        // A token whose id has not come back must be a row of the step just before.
+        const known = start < sequence.prompt + this.drawn.get(sequence)!;
+        expect(previous === -1).toBe(known);
+        if (!known) {
+          const source = this.#last!.rows.find((row) => row.sample === previous);
+          expect(source?.sequence).toBe(sequence);
+          expect(this.flight).toContain(this.#last);
+        }
+      }
+    }
+    this.checkPages();
+  }
+
+  checkPages(): void {
+    // Pages of live sequences, and of ended ones in a step that has not returned, are distinct and all that is used.
+    const holders = new Set(this.live);
+    for (const step of this.flight) for (const row of step.rows) holders.add(row.sequence);
+    const pages = [...holders].flatMap((sequence) => [...sequence.pages]);
+    expect(new Set(pages).size).toBe(pages.length);
+    expect(this.scheduler.usedPages).toBe(pages.length);
+    expect(this.scheduler.usedPages + this.scheduler.freePages).toBe(this.limits.pages);
+  }
+}
+
+const limitsArbitrary = fc.record({
+  pages: fc.integer({ min: 4, max: 30 }),
+  sequences: fc.integer({ min: 1, max: 6 }),
+  tokenBudget: fc.integer({ min: 1, max: 40 }),
+});
+
+const actionArbitrary = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("submit" as const), prompt: fc.nat(60), tokens: fc.nat(20) }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant("plan" as const) }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant("return" as const) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("end" as const), pick: fc.nat() }) },
+);
+
+test("whatever arrives, ends or is aborted: no page is shared, no budget exceeded, positions follow each other, all finish", () => {
+  fc.assert(
+    fc.property(limitsArbitrary, fc.array(actionArbitrary, { maxLength: 120 }), (limits, actions) => {
+      const model = new Model(limits);
+      for (const action of actions) {
+        if (action.kind === "submit") {
+          if (model.scheduler.fits(action.prompt + 1, action.tokens + 1))
+            model.submit(action.prompt + 1, action.tokens + 1);
+        } else if (action.kind === "plan") model.plan();
+        else if (action.kind === "return") model.return();
+        else if (model.live.size > 0) model.end([...model.live][action.pick % model.live.size]!);
+        model.checkPages();
+      }
+      for (let turn = 0; model.live.size > 0 || model.flight.length > 0; turn += 1) {
+        expect(turn).toBeLessThan(20_000);
+        const planned = model.plan();
+        expect(planned || model.flight.length > 0).toBe(true);
+        if (!planned || model.flight.length === STEPS_IN_FLIGHT) model.return();
+      }
+      expect(model.scheduler.usedPages).toBe(0);
+      expect(model.scheduler.running + model.scheduler.waiting).toBe(0);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a long prompt is cut into chunks, and those who decode go on in the same steps", () => {
+  const model = new Model({ pages: 100, sequences: 4, tokenBudget: 16 });
+  const short = model.submit(3, 10);
+  model.plan();
+  const long = model.submit(40, 5);
+  model.plan();
+  const second = model.flight[1]!;
+  expect(second.rows.map((row) => [row.sequence, row.count, row.sample, row.previous])).toEqual([
+    [short, 1, 0, 0],
+    [long, 15, -1, -1],
+  ]);
+});
+
+test("waiting requests are admitted in order: a small one does not overtake a big one that waits for pages", () => {
+  const model = new Model({ pages: 4, sequences: 4, tokenBudget: 64 });
+  const first = model.submit(30, 10);
+  const big = model.submit(30, 10);
+  const small = model.submit(1, 1);
+  model.plan();
+  expect([first.state, big.state, small.state]).toEqual(["running", "waiting", "waiting"]);
+  model.end(first);
+  model.return();
+  model.plan();
+  expect([big.state, small.state]).toEqual(["running", "waiting"]);
+  expect(big.pages.length).toBe(pagesFor(39));
+});
+
+test("when the budget is smaller than the number of decoding sequences, they take turns", () => {
+  const model = new Model({ pages: 100, sequences: 6, tokenBudget: 2 });
+  const all = Array.from({ length: 6 }, () => model.submit(1, 50));
+  for (let step = 0; step < 63; step += 1) {
+    model.plan();
+    model.return();
+  }
+  const drawn = all.map((sequence) => model.drawn.get(sequence)!);
+  expect(Math.max(...drawn) - Math.min(...drawn)).toBeLessThanOrEqual(2);
+});
+
+test("an aborted sequence is in no later step, and its pages are not given away while a step may still write them", () => {
+  const model = new Model({ pages: 4, sequences: 2, tokenBudget: 64 });
+  const first = model.submit(40, 20);
+  const next = model.submit(40, 20);
+  model.plan();
+  model.plan();
+  model.end(first);
+  model.return();
+  expect(model.plan()).toBe(false);
+  expect(next.state).toBe("waiting");
+  model.return();
+  expect(model.plan()).toBe(true);
+  expect(next.state).toBe("running");
+});
+
+test("a request of one token needs no room beyond its prompt", () => {
+  const scheduler = new Scheduler({ pages: 1, sequences: 1, tokenBudget: 64 });
+  expect(scheduler.fits(16, 1)).toBe(true);
+  expect(scheduler.fits(16, 2)).toBe(false);
+});

@@ -1,0 +1,189 @@
+/**
+ * What runs next: requests in, steps out. Pure: no I/O, no clock, no token ids.
+ *
+ * Each step hands out a budget of tokens: first one row to every sequence that decodes, then prompt chunks of running
+ * sequences in the order of admission, then waiting ones are admitted in the order of arrival. The first waiting one
+ * that does not fit stops admission (nobody overtakes, so nobody starves). Admission takes all pages a sequence can ever
+ * need: no preemption exists.
+ *
+ * A step may be planned while the one before it runs. Its decode rows then take their token from a row of the previous
+ * step's `sampled` (`StepRow.previous`). Whoever plans keeps at most two steps unreturned, so a token that is not
+ * known yet is always of the step just before. A sequence that ends (stop token, abort) may have a row in the step after:
+ * its result is dropped, and its pages come back only when that step has returned.
+ */
+import { PagePool, pagesFor } from "../memory/blocks.ts";
+import { Sequence, type Step, type StepRow } from "./sequence.ts";
+
+export interface SchedulerLimits {
+  /** Pages of the KV cache. */
+  readonly pages: number;
+  /** Sequences that run at the same time; also the most rows drawn in a step. */
+  readonly sequences: number;
+  /** Tokens of a step. At least `sequences`, or some decode rows wait a step. */
+  readonly tokenBudget: number;
+}
+
+/** Steps that may be planned and not returned. */
+export const STEPS_IN_FLIGHT = 2;
+
+export class Scheduler {
+  readonly limits: SchedulerLimits;
+  readonly #pool: PagePool;
+  /** Waiting sequences; those before `#head` are gone. */
+  #waiting: Sequence[] = [];
+  #head = 0;
+  /** In the order of admission. */
+  readonly #running: Sequence[] = [];
+  /** Ended, with pages that a planned step may still touch. */
+  #leaving: Sequence[] = [];
+  readonly #planned: Step[] = [];
+  #steps = 0;
+  #nextId = 1;
+  /** Where decode rows begin, when the budget is smaller than their number: who was left out comes first. */
+  #turn = 0;
+
+  constructor(limits: SchedulerLimits) {
+    this.limits = limits;
+    this.#pool = new PagePool(limits.pages);
+  }
+
+  get waiting(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  get running(): number {
+    return this.#running.length;
+  }
+
+  get freePages(): number {
+    return this.#pool.free;
+  }
+
+  get usedPages(): number {
+    return this.#pool.used;
+  }
+
+  /** Steps planned and not returned. */
+  get inFlight(): number {
+    return this.#planned.length;
+  }
+
+  /** Whether a request of this size can ever run. */
+  fits(prompt: number, maxTokens: number): boolean {
+    return pagesFor(prompt + maxTokens - 1) <= this.limits.pages;
+  }
+
+  /** Queue a request of `prompt` tokens (from 1 on) that draws at most `maxTokens` (from 1 on); `fits` must hold. */
+  submit(prompt: number, maxTokens: number): Sequence {
+    if (prompt < 1 || maxTokens < 1 || !this.fits(prompt, maxTokens))
+      throw new RangeError(`a sequence of ${prompt} + ${maxTokens} tokens on ${this.limits.pages} pages`);
+    const sequence = new Sequence(this.#nextId, prompt, maxTokens);
+    this.#nextId += 1;
+    this.#waiting.push(sequence);
+    return sequence;
+  }
+
+  /** The next step, or undefined when there is nothing to run or `STEPS_IN_FLIGHT` have not returned. */
+  plan(): Step | undefined {
+    if (this.#planned.length >= STEPS_IN_FLIGHT) return undefined;
+    const rows: StepRow[] = [];
+    const left = { tokens: this.limits.tokenBudget, samples: 0 };
+    const number = this.#steps + 1;
+    this.#planDecode(rows, left, number);
+    this.#planPrompts(rows, left, number);
+    this.#admit(rows, left, number);
+    if (rows.length === 0) return undefined;
+    this.#steps = number;
+    const step = { number, rows, tokens: this.limits.tokenBudget - left.tokens, samples: left.samples };
+    this.#planned.push(step);
+    return step;
+  }
+
+  /** The oldest planned step has returned: its tokens are known, and pages only it could touch are free. */
+  returned(step: Step): void {
+    if (this.#planned[0] !== step) throw new RangeError(`step ${step.number} returned out of turn`);
+    this.#planned.shift();
+    for (const { sequence, sample } of step.rows) {
+      if (sample >= 0 && sequence.lastStep === step.number) sequence.pendingRow = -1;
+    }
+    if (this.#leaving.length === 0) return;
+    this.#leaving = this.#leaving.filter((sequence) => {
+      if (sequence.lastStep > step.number) return true;
+      this.#release(sequence);
+      return false;
+    });
+  }
+
+  /** The sequence is over (finished or aborted): no later step has rows of it. Ending twice does nothing. */
+  end(sequence: Sequence): void {
+    if (sequence.state === "ended") return;
+    const list = sequence.state === "waiting" ? this.#waiting : this.#running;
+    const index = list.indexOf(sequence);
+    list.splice(index, 1);
+    if (sequence.state === "running" && index < this.#turn) this.#turn -= 1;
+    sequence.state = "ended";
+    const oldest = this.#planned[0];
+    if (oldest !== undefined && sequence.lastStep >= oldest.number) this.#leaving.push(sequence);
+    else this.#release(sequence);
+  }
+
+  #release(sequence: Sequence): void {
+    this.#pool.release(sequence.pages);
+    sequence.pages = new Int32Array(0);
+  }
+
+  #planDecode(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
+    const count = this.#running.length;
+    for (let offset = 0; offset < count; offset += 1) {
+      const index = (this.#turn + offset) % count;
+      const sequence = this.#running[index]!;
+      if (sequence.computed < sequence.prompt || sequence.due === 0) continue;
+      if (left.tokens === 0) {
+        this.#turn = index;
+        return;
+      }
+      rows.push(take(sequence, 1, left, number));
+    }
+  }
+
+  #planPrompts(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
+    for (const sequence of this.#running) {
+      if (left.tokens === 0) return;
+      if (sequence.computed >= sequence.prompt) continue;
+      rows.push(take(sequence, Math.min(left.tokens, sequence.due), left, number));
+    }
+  }
+
+  #admit(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
+    while (left.tokens > 0 && this.#running.length < this.limits.sequences && this.#head < this.#waiting.length) {
+      const sequence = this.#waiting[this.#head]!;
+      const pages = this.#pool.take(pagesFor(sequence.limit - 1));
+      if (pages === undefined) return;
+      this.#head += 1;
+      sequence.pages = pages;
+      sequence.state = "running";
+      this.#running.push(sequence);
+      rows.push(take(sequence, Math.min(left.tokens, sequence.due), left, number));
+    }
+    // Shifting one by one would move the whole queue each time; this does so once for every half of it.
+    if (this.#head > 32 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+}
+
+/** Move a sequence on by `count` tokens. The last one draws when nothing is left to compute. */
+function take(sequence: Sequence, count: number, left: { tokens: number; samples: number }, number: number): StepRow {
+  const start = sequence.computed;
+  const previous = sequence.pendingRow;
+  sequence.computed += count;
+  sequence.lastStep = number;
+  left.tokens -= count;
+  if (sequence.computed < sequence.wanted) return { sequence, start, count, sample: -1, previous };
+  const sample = left.samples;
+  left.samples += 1;
+  sequence.wanted += 1;
+  sequence.pendingRow = sample;
+  return { sequence, start, count, sample, previous };
+}

@@ -1,0 +1,56 @@
+/** What the scheduler knows of one request: lengths, pages, and how far it has come. Token ids are not its business. */
+
+export type SequenceState = "waiting" | "running" | "ended";
+
+/**
+ * A request as two numbers: `computed` tokens went through the model (or are in a planned step), `wanted` tokens exist
+ * (the prompt, and every token drawn or being drawn). Prefill, chunks of it and decode are all "computed < wanted".
+ */
+export class Sequence {
+  readonly id: number;
+  /** Tokens of the prompt. */
+  readonly prompt: number;
+  /** Tokens of the prompt plus the most that may be drawn. */
+  readonly limit: number;
+  state: SequenceState = "waiting";
+  computed = 0;
+  wanted: number;
+  /** Page of positions 16j ... 16j + 15 at j. Empty until admission; enough for `limit` afterwards. */
+  pages: Int32Array = new Int32Array(0);
+  /** Number of the last step that has rows of it; 0 before the first. */
+  lastStep = 0;
+  /** Row of `sampled` that holds its newest token, while the step that draws it has not returned; else -1. */
+  pendingRow = -1;
+
+  constructor(id: number, prompt: number, maxTokens: number) {
+    this.id = id;
+    this.prompt = prompt;
+    this.limit = prompt + maxTokens;
+    this.wanted = prompt;
+  }
+
+  /** Tokens to run through the model next. The last token of `limit` is drawn but never run. */
+  get due(): number {
+    return this.wanted < this.limit ? this.wanted - this.computed : 0;
+  }
+}
+
+/** `count` tokens of a sequence in a step, at positions `start ... start + count - 1`. */
+export interface StepRow {
+  readonly sequence: Sequence;
+  readonly start: number;
+  readonly count: number;
+  /** Row of this step's `sampled` that takes the token drawn after the last position; -1 when a prompt goes on. */
+  readonly sample: number;
+  /** Row of the previous step's `sampled` that is the input token at `start`; -1 when its id is known by now. */
+  readonly previous: number;
+}
+
+/** What one step runs. Steps are numbered from 1. */
+export interface Step {
+  readonly number: number;
+  readonly rows: readonly StepRow[];
+  /** Tokens (T) and drawn rows (S). */
+  readonly tokens: number;
+  readonly samples: number;
+}
