@@ -20,7 +20,7 @@ lint: ## Checks without tests
 	@tools/check.sh lint
 
 bench: setup ## Speed against peers
-	npx octavo bench -m smollm2
+	npx tsx bench/run.ts
 
 soak: setup ## Long run with faults
 	npx tsx bench/soak.ts

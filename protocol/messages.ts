@@ -196,7 +196,16 @@ export const requests = z.discriminatedUnion("kind", [
     outputs: z.array(count).max(64),
   }),
   /** Run a program. Payload: the input arrays, each at the next multiple of PAYLOAD_ALIGNMENT. The reply's payload: the outputs, likewise. */
-  z.strictObject({ kind: z.literal("step"), ...request, program: handle, sizes }),
+  z.strictObject({
+    kind: z.literal("step"),
+    ...request,
+    program: handle,
+    sizes,
+    /** Also answer how long each op took; the step itself becomes a little slower. */
+    profile: z.boolean().optional(),
+  }),
+  /** Measure what the machine can do at best, with all of the worker's threads; takes about a second. */
+  z.strictObject({ kind: z.literal("measure"), ...request }),
   /** A PyTorch function of the pool's allow-list. Results take handle ids from `results`, as many as are needed. */
   z.strictObject({
     kind: z.literal("call"),
@@ -215,6 +224,16 @@ export const requests = z.discriminatedUnion("kind", [
 
 /** What a step counted (design 4.1): elements quantised, of these with a carry, and rows with NaN or Inf. */
 export const counters = z.strictObject({ quantized: count, carries: count, nonfinite: count, nanoseconds: count });
+
+/** Most that this machine does with these threads: the ceilings that `octavo bench --ops` compares with. */
+export const ceiling = z.strictObject({
+  /** Bytes per second read from memory that no cache holds. */
+  readBytes: count,
+  /** Int8 multiplications and additions (two per product) per second, operands in registers. */
+  int8Operations: count,
+  /** float32 multiplications and additions (two per fused multiply-add) per second, operands in registers. */
+  float32Operations: count,
+});
 
 export const statistics = z.strictObject({
   /** Resident bytes of the process, and of these: anonymous and shared (not file-backed). */
@@ -236,6 +255,9 @@ export const replies = z.discriminatedUnion("kind", [
     description: deviceDescription.optional(),
     statistics: statistics.optional(),
     counters: counters.optional(),
+    /** `step` with `profile`: nanoseconds of each op of the program, in order. */
+    profile: z.array(count).max(262144).optional(),
+    ceiling: ceiling.optional(),
     /** `read`, through shared memory or not: bytes written. `allocate`, `load`: bytes really taken. */
     bytes: count.optional(),
     /** `call`: what was made, under the first handles of `results`. */
@@ -260,6 +282,7 @@ export type Allocation = z.infer<typeof allocation>;
 export type LoadItem = z.infer<typeof loadItem>;
 export type Sizes = z.infer<typeof sizes>;
 export type Statistics = z.infer<typeof statistics>;
+export type Ceiling = z.infer<typeof ceiling>;
 export type Counters = z.infer<typeof counters>;
 export type CallOption = z.infer<typeof callOption>;
 export type WireValue = z.infer<typeof value>;

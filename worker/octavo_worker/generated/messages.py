@@ -251,6 +251,12 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
     epoch: Count
     program: Handle
     sizes: Sizes
+    profile: bool | UnsetType = UNSET
+
+
+class Measure(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="measure"):
+    id: Count
+    epoch: Count
 
 
 class StringCallOption(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="string"):
@@ -305,7 +311,22 @@ class Bye(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fie
     epoch: Count
 
 
-Request = Welcome | Describe | Allocate | Load | Write | Read | Free | Define | Step | Call | Stats | Drain | Bye
+Request = (
+    Welcome
+    | Describe
+    | Allocate
+    | Load
+    | Write
+    | Read
+    | Free
+    | Define
+    | Step
+    | Measure
+    | Call
+    | Stats
+    | Drain
+    | Bye
+)
 
 
 class Statistics(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -324,12 +345,20 @@ class Counters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nanoseconds: Count
 
 
+class Ceiling(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    readBytes: Count
+    int8Operations: Count
+    float32Operations: Count
+
+
 class Ok(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="ok"):
     id: Count
     epoch: Count
     description: DeviceDescription | UnsetType = UNSET
     statistics: Statistics | UnsetType = UNSET
     counters: Counters | UnsetType = UNSET
+    profile: Annotated[tuple[Count, ...], Meta(max_length=262144)] | UnsetType = UNSET
+    ceiling: Ceiling | UnsetType = UNSET
     bytes: Count | UnsetType = UNSET
     results: Annotated[tuple[Allocation, ...], Meta(max_length=16)] | UnsetType = UNSET
 

@@ -1,0 +1,81 @@
+/**
+ * `make bench`: Octavo and its peers on the same prompts with as many threads, one after the other, several rounds.
+ * Writes bench/results/latest.json and the table of the README.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { openModel } from "../ts/model/source/index.ts";
+import { type Answer, BATCHES, makeJob } from "./job.ts";
+import { PEERS, preparePeers } from "./peers.ts";
+import { run } from "./processes.ts";
+import { median, type PeerResult, type Results, table } from "./table.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    threads: { type: "string", default: String(availableParallelism()) },
+    rounds: { type: "string", default: "3" },
+    repeats: { type: "string", default: "3" },
+    /** Comma-separated beginnings of peers' names; all by default. Octavo always runs. */
+    peers: { type: "string", default: "" },
+  },
+});
+const say = (text: string) => console.error(`bench: ${text}`);
+const root = join(import.meta.dirname, "..");
+const results = join(import.meta.dirname, "results");
+
+const manifest = await openModel("smollm2");
+const model = manifest.path;
+await preparePeers(model, say);
+const [threads, rounds, repeats] = [options.threads, options.rounds, options.repeats].map(Number) as [
+  number,
+  number,
+  number,
+];
+mkdirSync(join(results, "raw"), { recursive: true });
+const jobFile = join(results, "raw", "job.json");
+writeFileSync(jobFile, JSON.stringify(await makeJob("smollm2", threads, repeats)));
+
+const wanted = options.peers.split(",").filter(Boolean);
+const peers = PEERS.filter(({ name }) => name === "octavo" || !wanted.length || wanted.some((w) => name.startsWith(w)));
+const answers = new Map<string, { answer: Answer; peakBytes: number }[]>(peers.map(({ name }) => [name, []]));
+for (let round = 1; round <= rounds; round++) {
+  for (const peer of peers) {
+    say(`round ${round} of ${rounds}: ${peer.name}`);
+    const { output, peakBytes } = await run(peer.command, peer.args(jobFile, model), { cwd: root });
+    // Libraries may print to stdout before the answer, which is the last line.
+    const answer = JSON.parse(output.trim().split("\n").at(-1)!) as Answer;
+    answers.get(peer.name)!.push({ answer, peakBytes });
+  }
+}
+
+const summarise = ({ name, arithmetic }: { name: string; arithmetic: string }): PeerResult => {
+  const all = answers.get(name)!;
+  return {
+    name,
+    arithmetic,
+    prefill: median(all.flatMap(({ answer }) => answer.prefill)),
+    decode: Object.fromEntries(BATCHES.map((b) => [b, median(all.flatMap(({ answer }) => answer.decode[b]!))])),
+    peakBytes: Math.max(...all.map((a) => a.peakBytes)),
+  };
+};
+const summary: Results = {
+  date: new Date().toISOString().slice(0, 10),
+  machine: cpus()[0]?.model.trim() ?? "unknown",
+  threads,
+  rounds,
+  repeats,
+  peers: peers.map(summarise),
+};
+writeFileSync(join(results, "latest.json"), `${JSON.stringify(summary, null, 2)}\n`);
+const text = table(summary);
+console.log(text);
+if (peers.length === PEERS.length) {
+  const readme = join(root, "README.md");
+  const marked = /(<!-- bench -->\n)[\s\S]*?(\n<!-- \/bench -->)/;
+  writeFileSync(
+    readme,
+    readFileSync(readme, "utf8").replace(marked, (_, before, after) => before + text + after),
+  );
+}
