@@ -36,6 +36,8 @@ export interface LaunchedProcess {
 
 /** Lines of a worker's output that are kept for error messages. */
 const KEPT_LINES = 30;
+/** How long to wait for the output of a process that has ended. */
+const LAST_LINES_MS = 100;
 
 export function launchLocal(options: LaunchOptions): LaunchedProcess {
   const python = findPython(options.python);
@@ -72,7 +74,7 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
       options.onLog?.(device, line);
     });
   }
-  const exited = child.then(
+  const ended = child.then(
     (result): Exit => ({
       code: result.exitCode,
       signal: result.signal,
@@ -80,6 +82,16 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
     }),
     (error): Exit => ({ code: undefined, signal: undefined, error: error as Error }),
   );
+  // execa waits for the output to close, which a grandchild could hold open for ever; its last lines come right after the exit.
+  const exit = new Promise<Exit>((resolve) => {
+    child.once("exit", (code, signal) =>
+      setTimeout(
+        () => resolve({ code: code ?? undefined, signal: signal ?? undefined, error: undefined }),
+        LAST_LINES_MS,
+      ),
+    );
+  });
+  const exited = Promise.race([ended, exit]);
   return { python, pid: child.pid, exited, log: () => lines.join("\n"), kill: (signal) => void child.kill(signal) };
 }
 

@@ -38,7 +38,9 @@ def main() -> int:
     try:
         backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa)
     except octavo_kernels.KernelError as error:
-        return _fail(4, error.code, error.message)
+        return _fail(3 if error.code == "OCTAVO_MISSING_DEPENDENCY" else 4, error.code, error.message)
+    except ImportError as error:
+        return _fail(3, "OCTAVO_MISSING_DEPENDENCY", f"the {options.backend} backend cannot be imported: {error}")
     session = Session(backend, options.device, options.epoch, SharedFolder(options.shared_memory))
     channel = Channel(options.endpoint, options.max_frame)
     channel.greet(

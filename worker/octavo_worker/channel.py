@@ -9,7 +9,6 @@ import threading
 import msgspec
 import numpy as np
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from . import codec
 from .generated import messages as wire
@@ -93,7 +92,7 @@ def _exit_at_disconnect(monitor: zmq.Socket) -> None:
     # A new connection would be a stranger to the orchestrator, and replies under way are lost: better a clean end,
     # which it sees at once.
     try:
-        recv_monitor_message(monitor)
+        monitor.recv_multipart()  # Only this one event was asked for.
     except zmq.ZMQError:
         return
     if not monitor.closed:

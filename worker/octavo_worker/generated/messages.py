@@ -312,20 +312,7 @@ class Bye(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fie
 
 
 Request = (
-    Welcome
-    | Describe
-    | Allocate
-    | Load
-    | Write
-    | Read
-    | Free
-    | Define
-    | Step
-    | Measure
-    | Call
-    | Stats
-    | Drain
-    | Bye
+    Welcome | Describe | Allocate | Load | Write | Read | Free | Define | Step | Measure | Call | Stats | Drain | Bye
 )
 
 

@@ -1,0 +1,35 @@
+/** What a pool promises about its processes. If these fail, a user's Node hangs, dies, or leaves workers behind. */
+import { expect, test } from "vitest";
+import { Pool } from "../ts/pool/pool.ts";
+import { lower } from "../ts/program/lower.ts";
+import { ProgramBuilder } from "../ts/program/builder.ts";
+import { packInputs, unpackOutputs } from "../ts/program/payload.ts";
+
+test("a program runs on a real worker, several steps in flight", async () => {
+  await using pool = await Pool.start({ devices: "reference:0", threads: 1 });
+  const device = pool.devices[0]!;
+  const [weight] = await device.allocate([
+    { dtype: "float32", layout: "plain", shape: [4], kind: "weight", owner: "test" },
+  ]);
+  await device.write(weight!, Float32Array.of(1, 2, 3, 4));
+  const builder = new ProgramBuilder();
+  const x = builder.input("x", "float32", ["T", 4]);
+  const y = builder.add(x, x);
+  builder.output("y", y);
+  const limits = { T: 8, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
+  const lowered = lower(builder.build(), () => 0, limits);
+  const [arena] = await device.allocate([
+    { dtype: "int8", layout: "plain", shape: [Math.max(64, lowered.arenaBytes)], kind: "arena", owner: "test" },
+  ]);
+  const program = await device.define(lowered, "test", { arena });
+  const steps = [1, 2, 3].map(async (rows) => {
+    const sizes = { ...limits, T: rows };
+    const payload = packInputs(lowered, sizes, { x: new Float32Array(rows * 4).fill(rows) });
+    const result = await program.step(sizes, payload);
+    return unpackOutputs(lowered, sizes, result.payload)["y"];
+  });
+  expect(await Promise.all(steps)).toEqual([1, 2, 3].map((rows) => new Float32Array(rows * 4).fill(2 * rows)));
+  const statistics = await device.stats();
+  expect(statistics.steps).toBe(3);
+  expect(statistics.handleBytes).toBe(device.ledger.committed);
+});

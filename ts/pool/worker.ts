@@ -1,0 +1,201 @@
+/** One worker as seen from Node: from the start of its process to its end, whichever way it ends. */
+import { randomBytes } from "node:crypto";
+import { type DeviceDescription, type Hello, PROTOCOL_VERSION } from "../../protocol/messages.ts";
+import { OctavoError } from "../errors.ts";
+import type { DeviceName } from "../memory/devices.ts";
+import type { Channel, Peer } from "./channel.ts";
+import { type Answer, Connection, type RequestBody, type RequestOptions } from "./connection.ts";
+import { type Exit, type LaunchedProcess, launchLocal, startFailure } from "./launcher.ts";
+import { isAlive, next, type WorkerEvent, type WorkerState } from "./state.ts";
+
+export interface WorkerOptions {
+  readonly channel: Channel;
+  readonly device: DeviceName;
+  readonly threads: number;
+  /** Incarnation: a number that no earlier worker of this pool had. */
+  readonly epoch: number;
+  /** What `call` may run: "module" or "module:function". */
+  readonly functions: readonly string[];
+  /** Folder of payload files, if the machine has shared memory. */
+  readonly sharedFolder: string | undefined;
+  readonly python: string | undefined;
+  /** From the start of the process to its hello. */
+  readonly startDeadlineMs: number;
+  /** From `stop` to a kill. */
+  readonly stopDeadlineMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly onLog: ((device: string, line: string) => void) | undefined;
+}
+
+export class Worker {
+  readonly name: string;
+  readonly description: DeviceDescription;
+  readonly pid: number;
+  readonly #process: LaunchedProcess;
+  readonly #connection: Connection;
+  readonly #stopDeadlineMs: number;
+  readonly #lost = new AbortController();
+  #state: WorkerState = "starting";
+  #stopping: Promise<void> | undefined;
+
+  private constructor(options: WorkerOptions, process: LaunchedProcess, peer: Peer, hello: Hello) {
+    this.name = options.device.name;
+    this.description = hello.description;
+    this.pid = hello.pid;
+    this.#process = process;
+    this.#stopDeadlineMs = options.stopDeadlineMs;
+    this.#connection = new Connection(peer, this.name, options.epoch, {
+      onBusy: (busy) => this.#enter(busy ? "work" : "idle"),
+      onFailure: (error) => this.#lose(error),
+    });
+    void process.exited.then((exit) => this.#exited(exit));
+  }
+
+  /**
+   * Starts the process, waits for its hello and welcomes it. When this throws, no process is left.
+   * Throws `OCTAVO_WORKER_START_FAILED`, `OCTAVO_MISSING_DEPENDENCY`, `OCTAVO_PROTOCOL`, or the signal's reason.
+   */
+  static async start(options: WorkerOptions): Promise<Worker> {
+    const { channel, device, signal } = options;
+    signal?.throwIfAborted();
+    const token = randomBytes(24).toString("hex");
+    const greeting = awaitHello(channel, token);
+    const process = launchLocal({
+      ...options,
+      endpoint: channel.endpoint,
+      device: device.name,
+      backend: device.backend,
+      token,
+    });
+    try {
+      const { peer, hello } = await first(greeting.arrived, process, options);
+      if (hello.protocol !== PROTOCOL_VERSION) throw otherProtocol(device.name, hello);
+      const worker = new Worker(options, process, peer, hello);
+      await worker.request(
+        { kind: "welcome", protocol: PROTOCOL_VERSION, functions: [...options.functions] },
+        undefined,
+        { deadlineMs: options.startDeadlineMs },
+      );
+      worker.#enter("welcomed");
+      return worker;
+    } catch (error) {
+      process.kill("SIGKILL");
+      await process.exited;
+      throw error;
+    } finally {
+      greeting.withdraw();
+    }
+  }
+
+  get state(): WorkerState {
+    return this.#state;
+  }
+
+  /** Lost, stopped, or on the way to it. */
+  get ended(): boolean {
+    return this.#stopping !== undefined || !isAlive(this.#state);
+  }
+
+  /** Aborted, with the error, when the worker is lost; not when it is stopped on purpose. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /**
+   * Requests are sent, served and answered in the order of the calls. `payload` must not change afterwards.
+   * Rejects with the worker's error, `OCTAVO_WORKER_LOST` (within a second of the loss), `OCTAVO_STEP_TIMEOUT`, or
+   * `OCTAVO_DISPOSED` after `stop`.
+   */
+  request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
+    if (this.#stopping !== undefined) {
+      return Promise.reject(new OctavoError("OCTAVO_DISPOSED", `${this.name}: the worker is stopped`));
+    }
+    return this.#connection.request(body, payload, options);
+  }
+
+  /** Lets it finish what it has, then ends it; by force after the stop deadline. Never throws. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    if (!isAlive(this.#state)) return;
+    this.#enter("drain");
+    const force = setTimeout(() => this.#process.kill("SIGKILL"), this.#stopDeadlineMs);
+    await this.#connection.request({ kind: "bye" }).catch(() => this.#process.kill("SIGKILL"));
+    await this.#process.exited;
+    clearTimeout(force);
+  }
+
+  #enter(event: WorkerEvent): void {
+    this.#state = next(this.#state, event);
+  }
+
+  #exited(exit: Exit): void {
+    if (this.#state === "draining") {
+      this.#enter("exit");
+      this.#connection.end(new OctavoError("OCTAVO_DISPOSED", `${this.name}: the worker is stopped`));
+      return;
+    }
+    const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}`;
+    const log = this.#process.log();
+    const text = `${this.name}: the worker process ended with ${how}; its tensors are gone.${log && `\n${log}`}`;
+    this.#lose(new OctavoError("OCTAVO_WORKER_LOST", text));
+  }
+
+  /** `cause` goes to the oldest pending request, which it is about; all others and later ones are told of the loss. */
+  #lose(cause: OctavoError): void {
+    if (!isAlive(this.#state)) return;
+    this.#enter("exit");
+    this.#process.kill("SIGKILL"); // It may hang inside a kernel.
+    const error =
+      cause.code === "OCTAVO_WORKER_LOST"
+        ? cause
+        : new OctavoError("OCTAVO_WORKER_LOST", `${this.name}: the worker was stopped: ${cause.message}`, { cause });
+    this.#connection.end(error, cause);
+    this.#lost.abort(error);
+  }
+}
+
+function awaitHello(channel: Channel, token: string) {
+  let withdraw = () => {};
+  const arrived = new Promise<{ peer: Peer; hello: Hello }>((resolve) => {
+    withdraw = channel.expect(token, (peer, hello) => resolve({ peer, hello }));
+  });
+  return { arrived, withdraw: () => withdraw() };
+}
+
+/** The hello, or why there is none: the process ended, took too long, or nobody waits any more. */
+async function first<T>(arrived: Promise<T>, process: LaunchedProcess, options: WorkerOptions): Promise<T> {
+  const { device, signal, startDeadlineMs } = options;
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const log = process.log();
+      const text = `${device.name}: the worker (${process.python}) did not say hello within ${startDeadlineMs} ms`;
+      reject(new OctavoError("OCTAVO_WORKER_START_FAILED", `${text}.${log && `\n${log}`}`));
+    }, startDeadlineMs);
+  });
+  const ended = process.exited.then((exit) => {
+    throw startFailure(device.name, process, exit);
+  });
+  try {
+    return await Promise.race([arrived, ended, aborted, late]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+    ended.catch(() => {});
+  }
+}
+
+function otherProtocol(device: string, hello: Hello): OctavoError {
+  const { protocol, versions } = hello;
+  const text = `${device}: the worker (octavo-worker ${versions.worker}) speaks protocol ${protocol}, this package ${PROTOCOL_VERSION}; update both`;
+  return new OctavoError("OCTAVO_PROTOCOL", text);
+}

@@ -1,0 +1,68 @@
+/** A program that a worker has made ready: only what changes travels with each step. */
+import type { Counters, Sizes } from "../../protocol/messages.ts";
+import { OctavoError } from "../errors.ts";
+import type { LoweredProgram } from "../program/lower.ts";
+import type { Device } from "./device.ts";
+
+export interface StepResult {
+  /** The outputs, each at the next multiple of 64 bytes: `unpackOutputs` gives them by name. */
+  readonly payload: Uint8Array;
+  readonly counters: Counters;
+}
+
+export interface StepOptions {
+  /** Milliseconds the step may take once those before it are done. Default 120,000. */
+  readonly deadlineMs?: number | undefined;
+}
+
+const NO_SIZES: Sizes = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
+const NOTHING = new Uint8Array(0);
+
+export class ProgramHandle {
+  /** Unique for the life of the pool, among tensors and programs. */
+  readonly id: number;
+  readonly device: Device;
+  readonly inputs: LoweredProgram["inputs"];
+  readonly outputs: LoweredProgram["outputs"];
+  #disposed: Promise<void> | undefined;
+
+  /** Made by `Device.define`. */
+  constructor(device: Device, id: number, lowered: Pick<LoweredProgram, "inputs" | "outputs">) {
+    this.device = device;
+    this.id = id;
+    this.inputs = lowered.inputs;
+    this.outputs = lowered.outputs;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed !== undefined;
+  }
+
+  /**
+   * Runs the program once. May be called again before the last call has returned: steps run in the order of the calls.
+   * Sizes that are left out are 0. `payload` (`packInputs`) must not change afterwards.
+   * Rejects with `OCTAVO_STEP_TIMEOUT` (the worker is then stopped), `OCTAVO_WORKER_LOST`, `OCTAVO_TOKEN_OUT_OF_RANGE` or
+   * `OCTAVO_BAD_ARGUMENT` (before any effect).
+   */
+  async step(sizes: Partial<Sizes>, payload: Uint8Array, options: StepOptions = {}): Promise<StepResult> {
+    if (this.#disposed !== undefined) {
+      throw new OctavoError("OCTAVO_DISPOSED", `program ${this.id} of ${this.device.name} was disposed`);
+    }
+    const body = { kind: "step", program: this.id, sizes: { ...NO_SIZES, ...sizes } } as const;
+    const answer = await this.device.request(body, payload, { deadlineMs: options.deadlineMs });
+    if (answer.reply.counters === undefined) {
+      throw new OctavoError("OCTAVO_PROTOCOL", `${this.device.name}: a step was answered without counters`);
+    }
+    return { payload: answer.payload ?? NOTHING, counters: answer.reply.counters };
+  }
+
+  /** Steps that were asked for before still run. The tensors it worked on can be disposed afterwards. */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.device.free([this]);
+    return this.#disposed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
