@@ -97,7 +97,7 @@ class HeaderInput {
   constructor(file: string) {
     this.file = file;
     try {
-      this.#descriptor = openSync(file);
+      this.#descriptor = openSync(file, "r");
     } catch (cause) {
       throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} cannot be opened`, { cause });
     }
