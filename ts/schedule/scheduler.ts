@@ -19,7 +19,7 @@ export interface SchedulerLimits {
   readonly pages: number;
   /** Sequences that run at the same time; also the most rows drawn in a step. */
   readonly sequences: number;
-  /** Tokens of a step. At least `sequences`, or some decode rows wait a step. */
+  /** Tokens of a step. Below `sequences`, fewer sequences run: nobody is admitted while decode rows take all of it. */
   readonly tokenBudget: number;
 }
 
@@ -39,8 +39,6 @@ export class Scheduler {
   readonly #planned: Step[] = [];
   #steps = 0;
   #nextId = 1;
-  /** Where decode rows begin, when the budget is smaller than their number: who was left out comes first. */
-  #turn = 0;
 
   constructor(limits: SchedulerLimits) {
     this.limits = limits;
@@ -120,7 +118,6 @@ export class Scheduler {
     const list = sequence.state === "waiting" ? this.#waiting : this.#running;
     const index = list.indexOf(sequence);
     list.splice(index, 1);
-    if (sequence.state === "running" && index < this.#turn) this.#turn -= 1;
     sequence.state = "ended";
     const oldest = this.#planned[0];
     if (oldest !== undefined && sequence.lastStep >= oldest.number) this.#leaving.push(sequence);
@@ -132,17 +129,10 @@ export class Scheduler {
     sequence.pages = new Int32Array(0);
   }
 
+  /** One row each. They never exceed the budget: a sequence begins to decode with a token that was left over. */
   #planDecode(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
-    const count = this.#running.length;
-    for (let offset = 0; offset < count; offset += 1) {
-      const index = (this.#turn + offset) % count;
-      const sequence = this.#running[index]!;
-      if (sequence.computed < sequence.prompt || sequence.due === 0) continue;
-      if (left.tokens === 0) {
-        this.#turn = index;
-        return;
-      }
-      rows.push(take(sequence, 1, left, number));
+    for (const sequence of this.#running) {
+      if (sequence.computed >= sequence.prompt && sequence.due > 0) rows.push(take(sequence, 1, left, number));
     }
   }
 
