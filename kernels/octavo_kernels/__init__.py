@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .backend import Backend, Counters, Executable, SourcePart
+from .backend import Backend, Ceiling, Counters, Executable, SourcePart
 from .errors import KernelError
 from .program import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
 from .tensor import Tensor, nbytes
@@ -41,6 +41,7 @@ __all__ = [
     "BACKENDS",
     "Arena",
     "Backend",
+    "Ceiling",
     "Columns",
     "Counters",
     "Executable",

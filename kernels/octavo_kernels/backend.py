@@ -34,14 +34,26 @@ class Counters:
     nanoseconds: int
 
 
+@dataclass(frozen=True)
+class Ceiling:
+    """The most a machine does per second: bytes read from memory, int8 and float32 operations (two per product)."""
+
+    read_bytes: int
+    int8_operations: int
+    float32_operations: int
+
+
 class Executable(Protocol):
     """A defined program."""
 
-    def step(self, sizes: Mapping[str, int], payload: memoryview) -> tuple[np.ndarray, Counters]:
+    def step(
+        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Counters]:
         """Run once. `sizes`: T, S, B, J, H, D, Q, none above the program's limits; zero is a size.
 
         `payload`: the input arrays in the order of `ProgramSpec.inputs`, C-contiguous, each at the next multiple of
-        64 bytes. Returns the outputs laid out likewise, as one uint8 array, and the counters.
+        64 bytes. `profile`: int64, one element per op of the program, takes the nanoseconds of each.
+        Returns the outputs laid out likewise, as one uint8 array, and the counters.
         Raises KernelError before any effect.
         """
         ...
@@ -87,4 +99,8 @@ class Backend(Protocol):
 
     def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> Executable:
         """Validate a program whole (`validate.py`) and prepare it. Raises KernelError before any effect."""
+        ...
+
+    def measure(self) -> Ceiling:
+        """What this machine does at best with all threads; takes about a second. Raises KernelError where unknown."""
         ...

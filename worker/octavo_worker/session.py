@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 from octavo_kernels import Backend, KernelError, SourcePart, Tensor, nbytes
 
 from . import machine
@@ -67,6 +68,7 @@ class Session:
             wire.Load: self._load,
             wire.Call: self._call,
             wire.Stats: self._stats,
+            wire.Measure: self._measure,
             wire.Describe: self._describe,
             wire.Drain: self._nothing,
             wire.Bye: self._bye,
@@ -185,13 +187,14 @@ class Session:
         spec = program_spec(request)
         memory = None if arena is None else self._handles.tensor(arena)
         executable = self._backend.define(spec, self._handles.tensors, memory)
-        self._handles.add_program(request.program, Program(executable, used_handles(spec, arena)))
+        self._handles.add_program(request.program, Program(executable, used_handles(spec, arena), len(spec.ops)))
         return self._ok(request)
 
     def _step(self, request: wire.Step, payloads: Sequence[bytes], send: Send):
         program = self._handles.program(request.program)
         payload = payloads[0] if payloads else b""
-        outputs, counted = program.executable.step(sizes(request.sizes), memoryview(payload))
+        times = np.zeros(program.operations, np.int64) if request.profile is True else None
+        outputs, counted = program.executable.step(sizes(request.sizes), memoryview(payload), times)
         self._work.steps += 1
         self._work.step_time += counted.nanoseconds
         counters = wire.Counters(
@@ -200,7 +203,10 @@ class Session:
             nonfinite=counted.nonfinite,
             nanoseconds=counted.nanoseconds,
         )
-        return wire.Ok(id=request.id, epoch=self._epoch, counters=counters), outputs
+        reply = wire.Ok(id=request.id, epoch=self._epoch, counters=counters)
+        if times is not None:
+            reply = structs.replace(reply, profile=tuple(times.tolist()))
+        return reply, outputs
 
     def _call(self, request: wire.Call, payloads: Sequence[bytes], send: Send):
         self._handles.check_new(request.results)
@@ -241,6 +247,15 @@ class Session:
             stepTime=self._work.step_time,
         )
         return wire.Ok(id=request.id, epoch=self._epoch, statistics=statistics), None
+
+    def _measure(self, request: wire.Measure, payloads: Sequence[bytes], send: Send):
+        found = self._backend.measure()
+        ceiling = wire.Ceiling(
+            readBytes=found.read_bytes,
+            int8Operations=found.int8_operations,
+            float32Operations=found.float32_operations,
+        )
+        return wire.Ok(id=request.id, epoch=self._epoch, ceiling=ceiling), None
 
     def _nothing(self, request: wire.Drain, payloads: Sequence[bytes], send: Send):
         return self._ok(request)  # Messages are served in order: all before it are done.

@@ -14,6 +14,7 @@ class Program:
 
     executable: Executable
     uses: frozenset[int]
+    operations: int
 
 
 class Handles:

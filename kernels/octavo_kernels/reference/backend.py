@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from ..backend import SourcePart
+from ..backend import Ceiling, SourcePart
 from ..errors import KernelError
 from ..program import ProgramSpec
 from ..tensor import Tensor, allocate
@@ -48,3 +48,7 @@ class ReferenceBackend:
         """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         return ReferenceExecutable(complete, tensors, arena)
+
+    def measure(self) -> Ceiling:
+        """See backend.Backend."""
+        raise KernelError("OCTAVO_BAD_ARGUMENT", "the reference backend is not made for speed: measure the cpu backend")

@@ -28,7 +28,9 @@ class ReferenceExecutable:
         handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
         self._tensors = {handle: tensors[handle] for handle in handles}
 
-    def step(self, sizes: Mapping[str, int], payload: memoryview) -> tuple[np.ndarray, Counters]:
+    def step(
+        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Counters]:
         """See backend.Executable."""
         spec = self._spec
         if spec is None:
@@ -39,8 +41,11 @@ class ReferenceExecutable:
         views = self._views(spec, sizes, arrays)
         self._checks.run(sizes, lambda value: views[value].numpy())
         quantized = carries = nonfinite = 0
-        for operation in spec.ops:
+        for index, operation in enumerate(spec.ops):
+            started = time.perf_counter_ns()
             outputs = _run(operation, views)
+            if profile is not None:
+                profile[index] = time.perf_counter_ns() - started
             if "carries" in outputs:
                 columns = views[next(iter(operation.inputs.values()))].shape[1]
                 bad = int(outputs["step"].isnan().sum())
