@@ -16,7 +16,7 @@ export function packageRoot(): string {
 /** The option, then OCTAVO_PYTHON, then the package's own `.venv`, then `python3` of the PATH. */
 export function findPython(option?: string): string {
   if (option !== undefined) return option;
-  const fromEnvironment = process.env["OCTAVO_PYTHON"];
+  const fromEnvironment = process.env.OCTAVO_PYTHON;
   if (fromEnvironment) return fromEnvironment;
   const windows = process.platform === "win32";
   const own = join(packageRoot(), ".venv", windows ? "Scripts/python.exe" : "bin/python");
@@ -27,7 +27,7 @@ export function findPython(option?: string): string {
 /** Environment of a worker: this package's Python code first, the caller's PYTHONPATH after it. */
 export function workerEnvironment(token: string): Record<string, string> {
   const root = packageRoot();
-  const paths = [join(root, "worker"), join(root, "kernels"), process.env["PYTHONPATH"]].filter((path) => path);
+  const paths = [join(root, "worker"), join(root, "kernels"), process.env.PYTHONPATH].filter((path) => path);
   return {
     PYTHONPATH: paths.join(delimiter),
     PYTHONUNBUFFERED: "1",

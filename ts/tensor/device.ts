@@ -1,16 +1,20 @@
 /** One device of a pool: memory for tensors, programs over them, and the books about both. */
 import type { Allocation, DeviceDescription, LoadItem, Statistics } from "../../protocol/messages.ts";
-import type { DType } from "../../protocol/ops.ts";
+import type { DType, OpName } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { contentBytes } from "../memory/bytes.ts";
-import { DeviceLedger, type LedgerReport } from "../memory/ledger.ts";
+import { DeviceLedger, type HandleKind, type LedgerEntry, type LedgerReport } from "../memory/ledger.ts";
 import type { Answer, RequestBody, RequestOptions } from "../pool/connection.ts";
 import type { SharedMemory } from "../pool/shared-memory.ts";
 import type { Worker } from "../pool/worker.ts";
+import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
-import { checkShape } from "./data.ts";
+import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
+import { type CallOptions, callFunction } from "./call.ts";
+import { checkShape, convert, dtypeOf, type HostData } from "./data.ts";
 import { TensorHandle, type TensorSpec } from "./handle.ts";
 import { ProgramHandle } from "./program-handle.ts";
+import { type QuantizedWeight, quantizeWeight } from "./quantized.ts";
 import { readBytes, writeBytes } from "./transfer.ts";
 
 export interface LoadRequest {
@@ -20,6 +24,11 @@ export interface LoadRequest {
   readonly scale?: TensorHandle | undefined;
   /** Byte ranges of files, stacked by rows. */
   readonly parts: LoadItem["parts"];
+}
+
+export interface TensorOptions<D extends DType> {
+  readonly shape: readonly number[];
+  readonly dtype?: D;
 }
 
 export interface LoadOptions {
@@ -68,7 +77,7 @@ export class Device {
   async allocate<D extends DType>(specs: readonly TensorSpec<D>[]): Promise<TensorHandle<D>[]> {
     if (specs.length === 0) return [];
     const handles = specs.map((spec) => this.newHandle(spec));
-    await this.book(handles, this.request({ kind: "allocate", handles: handles.map(allocationOf) }));
+    await this.obtain(handles);
     return handles;
   }
 
@@ -135,6 +144,61 @@ export class Device {
     return program;
   }
 
+  /**
+   * A tensor with this content: a typed array of its dtype, or numbers. Float32Array and numbers are rounded to 16-bit
+   * dtypes; a Uint16Array is bits. The dtype follows from the array when it can (numbers: float32).
+   * Throws `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_OUT_OF_MEMORY`.
+   */
+  async tensor<D extends DType = DType>(data: HostData, options: TensorOptions<D>): Promise<TensorHandle<D>> {
+    const { shape } = options;
+    const dtype = options.dtype ?? (dtypeOf(data) as D);
+    const content = convert(data, dtype, shape);
+    const handle = await this.zeros({ shape, dtype });
+    try {
+      await this.write(handle, content);
+    } catch (error) {
+      await handle.dispose().catch(() => {});
+      throw error;
+    }
+    return handle;
+  }
+
+  /** A tensor of zeros. */
+  async zeros<D extends DType = "float32">(options: TensorOptions<D>): Promise<TensorHandle<D>> {
+    const { shape, dtype = "float32" as D } = options;
+    const [handle] = await this.allocate([{ dtype, layout: "plain", shape, kind: "user", owner: "user" }]);
+    return handle!;
+  }
+
+  /** Rows [N, K] to int8 codes and one absmax scale per row, for `linear`. Data is float32; a handle keeps its values. */
+  async quantize(
+    weight: HostData | TensorHandle,
+    options?: { readonly shape: readonly number[] },
+  ): Promise<QuantizedWeight> {
+    if (weight instanceof TensorHandle) return quantizeWeight(this, weight);
+    await using plain = await this.tensor(weight, { shape: options?.shape ?? [weight.length], dtype: "float32" });
+    return await quantizeWeight(this, plain);
+  }
+
+  /**
+   * Any op of the op table (docs/ops.md), fused ones too, on handles of this device: `run("norm", { x, weight }, { eps: 1e-6 })`.
+   * Throws `OCTAVO_UNKNOWN_OP`, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH`,
+   * `OCTAVO_WRONG_DEVICE`, `OCTAVO_DISPOSED`, before any effect.
+   */
+  run<N extends OpName>(op: N, operands: OperandHandles<N>, attributes?: AttributesOf<N>): Promise<ResultHandles<N>> {
+    return runOp(this, op, operands, attributes ?? ({} as AttributesOf<N>));
+  }
+
+  /**
+   * Calls a PyTorch function of the pool's allow-list (`PoolOptions.ops`): "module:function". Its positional arguments
+   * are torch tensors over the memory of `handles`, so writing to one in place changes the handle; `options` are keyword
+   * arguments. Its results (a tensor, or a list of them, or None) become new handles.
+   * Throws `OCTAVO_FUNCTION_NOT_ALLOWED`, `OCTAVO_MISSING_DEPENDENCY` (torch), `OCTAVO_WORKER_FAILED` with the Python error.
+   */
+  async call(name: string, handles: readonly TensorHandle[] = [], options: CallOptions = {}): Promise<TensorHandle[]> {
+    return callFunction(this, name, handles, options);
+  }
+
   /** What the worker measures of itself. */
   async stats(): Promise<Statistics> {
     const { reply } = await this.request({ kind: "stats" });
@@ -165,15 +229,21 @@ export class Device {
     return Array.from({ length: count }, this.#newHandle);
   }
 
-  /** @internal Records handles that `answer` makes: reserved now, committed or released when it is known. */
-  async book<T>(handles: readonly TensorHandle[], answer: Promise<T>): Promise<T> {
-    for (const { id, dtype, layout, shape, bytes, kind, owner } of handles) {
-      this.ledger.reserve({ handle: id, dtype, layout, shape, bytes, kind, owner });
-    }
-    return this.#settle(
+  /** @internal Memory for new handles: in the ledger, reserved now, and committed or released when the answer is there. */
+  async obtain(handles: readonly TensorHandle[]): Promise<void> {
+    for (const handle of handles) this.ledger.reserve(entryOf(handle));
+    await this.#settle(
       handles.map(({ id }) => id),
-      answer,
+      this.request({ kind: "allocate", handles: handles.map(allocationOf) }),
     );
+  }
+
+  /** @internal A handle under one of `newIds`, for memory that the worker has made. */
+  adopt({ handle, dtype, layout, shape }: Allocation, kind: HandleKind, owner: string): TensorHandle {
+    const adopted = new TensorHandle(this, handle, { dtype, layout, shape, kind, owner });
+    this.ledger.reserve(entryOf(adopted));
+    this.ledger.commit(handle);
+    return adopted;
   }
 
   /** @internal The handle, if it is one of this device and alive; else `OCTAVO_WRONG_DEVICE` or `OCTAVO_DISPOSED`. */
@@ -222,6 +292,10 @@ export class Device {
 
 function allocationOf({ id, dtype, layout, shape }: TensorHandle): Allocation {
   return { handle: id, dtype, layout, shape: [...shape] };
+}
+
+function entryOf({ id, dtype, layout, shape, bytes, kind, owner }: TensorHandle): LedgerEntry {
+  return { handle: id, dtype, layout, shape, bytes, kind, owner };
 }
 
 function bytesOf(item: LoadRequest): number {

@@ -1,11 +1,16 @@
 /** A tensor that lives on a device: an id, what is known about it, and the ops that take it first. */
-import type { DType, Layout } from "../../protocol/ops.ts";
+import type { DType, Layout, OPS, OpName } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { allocatedBytes, contentBytes } from "../memory/bytes.ts";
 import type { HandleKind } from "../memory/ledger.ts";
+import type { AttributesOf } from "../program/attributes.ts";
+import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "../program/threshold.ts";
+import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
 import { type HostArray, viewAs } from "./data.ts";
 import type { Device } from "./device.ts";
 import { fromBfloat16, fromFloat16 } from "./float16.ts";
+import { type LinearOptions, linear } from "./linear.ts";
+import type { QuantizedWeight } from "./quantized.ts";
 
 export interface TensorSpec<D extends DType = DType> {
   readonly dtype: D;
@@ -16,6 +21,11 @@ export interface TensorSpec<D extends DType = DType> {
   /** Who asked for it, for the ledger. */
   readonly owner: string;
 }
+
+type Operands = Readonly<Record<string, TensorHandle | undefined>>;
+type Result = Promise<TensorHandle<"float32">>;
+/** Ops with the one result `y`. */
+type OpWithY = { [N in OpName]: keyof (typeof OPS)[N]["outputs"] extends "y" ? N : never }[OpName];
 
 export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   /** Unique for the life of the pool. */
@@ -69,6 +79,92 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     return this.dtype === "float16" ? fromFloat16(content as Uint16Array) : fromBfloat16(content as Uint16Array);
   }
 
+  // The ops of docs/ops.md, by the operand that comes first. Each gives new tensors, which the caller disposes of.
+
+  /** x [T, K], w [N, K] -> float32 [T, N]: LLM.int8() with a weight of `device.quantize`, else a float product. */
+  linear(weight: TensorHandle | QuantizedWeight, options: LinearOptions = {}): Promise<TensorHandle<"float32">> {
+    return linear(this, weight, options);
+  }
+
+  /** Digits, carries and step of float32 rows [T, K], as `linear_int8` takes them. */
+  quantize(threshold: Threshold = DEFAULT_THRESHOLD): Promise<ResultHandles<"quantize">> {
+    return runOp(this.device, "quantize", { x: this }, thresholdAttributes(threshold));
+  }
+
+  /** float [T, K] in another float dtype, rounded to nearest even. */
+  async cast<T extends "float32" | "float16" | "bfloat16">(dtype: T): Promise<TensorHandle<T>> {
+    const { y } = await runOp(this.device, "cast", { x: this }, { dtype });
+    return y as TensorHandle<DType> as TensorHandle<T>;
+  }
+
+  /** Of a table [V, K]: the rows of int32 ids [T], as float32. A negative id -1-j is `sampled[j]`. */
+  embed(tokens: TensorHandle, options: AttributesOf<"embed"> & { sampled?: TensorHandle } = {}): Result {
+    const { sampled, ...attributes } = options;
+    return this.#only("embed", { tokens, table: this, sampled }, attributes);
+  }
+
+  /** float32 rows [T, K], weight [K]. */
+  norm(weight: TensorHandle, options: AttributesOf<"norm"> & { bias?: TensorHandle } = {}): Result {
+    const { bias, ...attributes } = options;
+    return this.#only("norm", { x: this, weight, bias }, attributes);
+  }
+
+  rope(
+    tables: { positions: TensorHandle; cos: TensorHandle; sin: TensorHandle },
+    options: AttributesOf<"rope">,
+  ): Result {
+    return this.#only("rope", { x: this, ...tables }, options);
+  }
+
+  /** Of k: writes k and v into their slots of `keys` and `values`. */
+  async append(
+    rest: { v: TensorHandle; slots: TensorHandle; keys: TensorHandle; values: TensorHandle },
+    options: AttributesOf<"append">,
+  ): Promise<void> {
+    await runOp(this.device, "append", { k: this, ...rest }, options);
+  }
+
+  /** Of q: causal attention over KV pages. */
+  attention(rest: Omit<OperandHandles<"attention">, "q">, options: AttributesOf<"attention">): Result {
+    return this.#only("attention", { q: this, ...rest }, options);
+  }
+
+  /** activation(this) * up */
+  glu(up: TensorHandle, options: AttributesOf<"glu"> = {}): Result {
+    return this.#only("glu", { gate: this, up }, options);
+  }
+
+  activate(options: AttributesOf<"activate"> = {}): Result {
+    return this.#only("activate", { x: this }, options);
+  }
+
+  add(other: TensorHandle): Result {
+    return this.#only("add", { a: this, b: other }, {});
+  }
+
+  /** The rows with these int32 indices [S]. */
+  rows(index: TensorHandle): Result {
+    return this.#only("rows", { x: this, index }, {});
+  }
+
+  /** Of hidden rows [T, K]: one embedding per sequence; `starts` int32 [B+1]. */
+  pool(starts: TensorHandle, options: AttributesOf<"pool"> = {}): Result {
+    return this.#only("pool", { x: this, starts }, options);
+  }
+
+  /** Of logits [S, V]: one id per row. */
+  sample(
+    rest: Omit<OperandHandles<"sample">, "logits">,
+    options: AttributesOf<"sample">,
+  ): Promise<ResultHandles<"sample">> {
+    return runOp(this.device, "sample", { logits: this, ...rest }, options);
+  }
+
+  /** Of logits [S, V]: surprise of the targets, divergence from reference logits. */
+  score(targets: TensorHandle, reference?: TensorHandle): Promise<ResultHandles<"score">> {
+    return runOp(this.device, "score", { logits: this, targets, reference }, {});
+  }
+
   /** Frees the memory. What was asked for before still happens; later uses throw `OCTAVO_DISPOSED`. Twice is once. */
   dispose(): Promise<void> {
     this.#disposed ??= this.device.free([this]).catch((error) => {
@@ -85,5 +181,10 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   /** For `using`: does not wait, and a failure stays unseen; prefer `await using`. */
   [Symbol.dispose](): void {
     this.dispose().catch(() => {});
+  }
+
+  async #only<N extends OpWithY>(op: N, operands: Operands, attributes: AttributesOf<N>): Result {
+    const { y } = (await runOp(this.device, op, operands, attributes)) as { y: TensorHandle<"float32"> };
+    return y;
   }
 }

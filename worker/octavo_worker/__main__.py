@@ -20,7 +20,7 @@ def main() -> int:
     token = os.environ.pop(TOKEN_VARIABLE, "")
     lifeline.ignore_interrupts()
     lifeline.hold_to_parent()
-    if sys.version_info < (3, 10):  # noqa: UP036 - the machine may have any Python
+    if sys.version_info < (3, 10):
         return _fail(
             3, "OCTAVO_MISSING_DEPENDENCY", f"Python 3.10 or later is needed, this is {sys.version.split()[0]}"
         )

@@ -1,0 +1,44 @@
+/** `device.call`: a PyTorch function on handles. */
+import type { CallOption } from "../../protocol/messages.ts";
+import { OctavoError } from "../errors.ts";
+import type { Device } from "./device.ts";
+import type { TensorHandle } from "./handle.ts";
+
+/** Keyword arguments of a function. Whole numbers arrive as int, others as float. */
+export type CallOptions = Readonly<Record<string, string | number | boolean | readonly number[] | undefined>>;
+
+/** Most tensors that one call may return. */
+const MAX_RESULTS = 16;
+
+export async function callFunction(
+  device: Device,
+  name: string,
+  handles: readonly TensorHandle[],
+  options: CallOptions,
+): Promise<TensorHandle[]> {
+  if (!/^[\w.]+:\w+$/.test(name)) {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${name}" is not a function; write "module:function"`);
+  }
+  const { reply } = await device.request({
+    kind: "call",
+    function: name,
+    handles: handles.map((handle) => device.own(handle).id),
+    options: Object.entries(options).flatMap(([key, value]) => (value === undefined ? [] : [wireOption(key, value)])),
+    results: device.newIds(MAX_RESULTS),
+  });
+  return (reply.results ?? []).map((made) => device.adopt(made, "user", "user"));
+}
+
+function wireOption(name: string, value: string | number | boolean | readonly number[]): CallOption {
+  if (typeof value === "string") return { name, type: "string", string: value };
+  if (typeof value === "boolean") return { name, type: "boolean", boolean: value };
+  if (typeof value === "number") {
+    if (Number.isSafeInteger(value)) return { name, type: "integer", integer: value };
+    if (Number.isFinite(value)) return { name, type: "number", number: value };
+  }
+  if (Array.isArray(value) && value.every((item) => Number.isFinite(item))) {
+    return { name, type: "numbers", numbers: [...value] };
+  }
+  const text = `option ${name} is ${String(value)}; it takes a string, a boolean, a finite number or a list of those numbers`;
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+}
