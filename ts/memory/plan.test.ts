@@ -1,35 +1,24 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { Manifest, TensorEntry } from "../model/source/manifest.ts";
-import { planManifest } from "./plan.ts";
+import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { modelOfConfig } from "../model/families/index.ts";
+import { planManifest, planModel } from "./plan.ts";
 
-/** The demo model's shapes (SmolLM2-135M). */
-function smollm2(): Manifest {
-  const tensors = new Map<string, TensorEntry>();
-  const add = (name: string, ...shape: number[]) =>
-    tensors.set(name, { name, file: "f", offset: 0, bytes: 0, type: "F16", shape });
-  add("model.embed_tokens.weight", 49152, 576);
-  add("model.norm.weight", 576);
-  for (let i = 0; i < 30; i++) {
-    const layer = `model.layers.${i}`;
-    for (const name of ["input", "post_attention"]) add(`${layer}.${name}_layernorm.weight`, 576);
-    for (const name of ["q", "o"]) add(`${layer}.self_attn.${name}_proj.weight`, 576, 576);
-    for (const name of ["k", "v"]) add(`${layer}.self_attn.${name}_proj.weight`, 192, 576);
-    for (const name of ["gate", "up"]) add(`${layer}.mlp.${name}_proj.weight`, 1536, 576);
-    add(`${layer}.mlp.down_proj.weight`, 576, 1536);
-  }
-  const config = {
-    architectures: ["LlamaForCausalLM"],
-    hidden_size: 576,
-    intermediate_size: 1536,
-    num_hidden_layers: 30,
-    num_attention_heads: 9,
-    num_key_value_heads: 3,
-    vocab_size: 49152,
-    max_position_embeddings: 8192,
-    tie_word_embeddings: true,
-  };
-  return { path: "test", format: "safetensors", tensors, config, tokenizer: undefined };
-}
+/** The demo model (SmolLM2-135M), without its files. */
+const CONFIG = {
+  architectures: ["LlamaForCausalLM"],
+  hidden_size: 576,
+  intermediate_size: 1536,
+  num_hidden_layers: 30,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  vocab_size: 49152,
+  max_position_embeddings: 8192,
+  tie_word_embeddings: true,
+};
+const smollm2 = () => modelOfConfig("config.json", CONFIG);
 
 describe("planManifest", () => {
   it("gives the demo model's bytes as computed by hand", () => {
@@ -46,9 +35,38 @@ describe("planManifest", () => {
     const options = { device: { name: "device:0", total: 256 * 2 ** 20 }, context: 8192, sequences: 1 };
     const plan = planManifest(smollm2(), options);
     expect(plan.fits).toBe(false);
+    expect(plan.devices[0]!.free).toBeLessThan(0);
     const missing = Number(/\((\d+) bytes\) more/.exec(plan.refusal!)![1]);
-    // The margin is a share of the total, so a little more than the missing bytes is needed.
-    const total = options.device.total + Math.ceil(missing / 0.97);
-    expect(planManifest(smollm2(), { ...options, device: { name: "device:0", total } }).fits).toBe(true);
+    const sized = (total: number) => planManifest(smollm2(), { ...options, device: { name: "device:0", total } });
+    expect(sized(options.device.total + missing).fits).toBe(true);
+    expect(sized(options.device.total + missing - 1).fits).toBe(false);
+  });
+
+  it("proposes only changes that fit, and the longest context", () => {
+    const options = { device: { name: "device:0", total: 300 * 2 ** 20 }, context: 8192, sequences: 1 };
+    const { refusal } = planManifest(smollm2(), options);
+    const context = Number(/context (\d+),/.exec(refusal!)![1]);
+    expect(planManifest(smollm2(), { ...options, context }).fits).toBe(true);
+    expect(planManifest(smollm2(), { ...options, context: context + PAGE_SIZE }).fits).toBe(false);
+  });
+
+  it("accounts for every byte of the device", () => {
+    const options = { device: { name: "device:0", total: 2 ** 30 }, memoryLimit: 400 * 2 ** 20 };
+    const { total, weights, kv, activations, context, collectives, margin, free } = planManifest(smollm2(), options)
+      .devices[0]!;
+    expect(total).toBe(400 * 2 ** 20);
+    expect(weights + kv + activations + context + collectives + margin + free).toBe(total);
+  });
+});
+
+describe("planModel", () => {
+  it("plans from a config.json alone, so a model need not be downloaded to know whether it fits", async () => {
+    const file = join(await mkdtemp(join(tmpdir(), "octavo-plan-")), "config.json");
+    await writeFile(file, JSON.stringify(CONFIG));
+    const plan = await planModel(file, { devices: "1GiB", context: 2048, sequences: 1 });
+    expect(plan.kvTokens).toBe(2048);
+    expect(plan.devices[0]!.name).toBe("device:0");
+    await expect(planModel(file, { devices: "2x1GiB" })).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+    await expect(planModel(join(file, "none.json"))).rejects.toMatchObject({ code: "OCTAVO_MODEL_NOT_FOUND" });
   });
 });

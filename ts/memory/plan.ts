@@ -1,35 +1,49 @@
-/** What a model takes on one device, from headers alone; or why it does not fit, and the smallest change that would. Pure. */
+/** What a model takes on one device, from headers alone; or why it does not fit, and the smallest change that would. */
+import { readFile } from "node:fs/promises";
+import { totalmem } from "node:os";
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
-import { buildModel, describeModel } from "../model/families/index.ts";
+import { buildModel, describeModel, modelOfConfig } from "../model/families/index.ts";
+import { openModel } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program } from "../program/program.ts";
 import type { Threshold } from "../program/threshold.ts";
-import { allocatedBytes, formatBytes } from "./bytes.ts";
-import type { DeviceSize } from "./devices.ts";
+import { allocatedBytes } from "./bytes.ts";
+import { type DeviceSize, isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
+import { explainRefusal } from "./refusal.ts";
 
 /** A worker before any handle: interpreter, numpy, pyzmq, the kernel library. An estimate; `describe` has the real one. */
 const WORKER_BASELINE = 64 * 2 ** 20;
-/** Left free for allocator slack and messages in flight: an estimate, 2 % of the device. */
+/** Left free for allocator slack and messages in flight: an estimate, a share of the device. */
 const MARGIN = 0.02;
 
 export interface PlanOptions {
-  readonly device: DeviceSize;
   /** Bytes that may be used, instead of all of the device. */
-  readonly memoryLimit?: number;
-  readonly context?: number;
-  readonly sequences?: number;
-  readonly tokenBudget?: number;
-  readonly weights?: "int8" | "16bit";
-  readonly head?: "16bit" | "int8";
-  readonly threshold?: Threshold;
+  readonly memoryLimit?: number | undefined;
+  /** Tokens that one sequence may reach. Default: the model's, at most 4,096. */
+  readonly context?: number | undefined;
+  /** Sequences that run at once. Default 8. */
+  readonly sequences?: number | undefined;
+  /** Rows of a step. Default 512. */
+  readonly tokenBudget?: number | undefined;
+  readonly weights?: "int8" | "16bit" | undefined;
+  readonly head?: "16bit" | "int8" | undefined;
+  readonly threshold?: Threshold | undefined;
   /** Bytes of the worker process, when it is known. */
-  readonly baseline?: number;
+  readonly baseline?: number | undefined;
 }
 
+export interface PlanModelOptions extends PlanOptions {
+  /** Sizes ("24GiB") or names ("cpu:0"; "auto" by default). */
+  readonly devices?: string | readonly string[] | undefined;
+  readonly tensorParallel?: number | undefined;
+  readonly pipelineParallel?: number | undefined;
+}
+
+/** Bytes of one device. */
 export interface DevicePlan {
   readonly name: string;
   readonly total: number;
@@ -51,17 +65,34 @@ export interface Plan {
   readonly devices: readonly DevicePlan[];
   /** What the engine needs beside the report. */
   readonly details: {
-    context: number;
-    sequences: number;
-    pages: number;
-    tokenBudget: number;
-    arenaBytes: number;
-    limits: Sizes;
+    readonly context: number;
+    readonly sequences: number;
+    readonly pages: number;
+    readonly tokenBudget: number;
+    readonly arenaBytes: number;
+    readonly limits: Sizes;
   };
 }
 
-/** KV takes what remains, capped by sequences x context; one sequence of full context must fit. */
-export function planManifest(manifest: Manifest, options: PlanOptions): Plan {
+/**
+ * Reads headers only; `model` is what `Engine.load` takes, or the path of a `config.json` alone. No worker is started: a
+ * device named rather than sized is taken to have this machine's memory. Throws what `openModel` throws, and
+ * `OCTAVO_BAD_ARGUMENT`.
+ */
+export async function planModel(model: string, options: PlanModelOptions = {}): Promise<Plan> {
+  const device = onlyDevice(options);
+  const manifest = model.endsWith(".json") ? await openConfig(model) : await openModel(model);
+  return planManifest(manifest, { ...options, device });
+}
+
+/** Pure. KV takes what remains, capped by sequences x context; one sequence of full context must fit. */
+export function planManifest(manifest: Manifest, options: PlanOptions & { readonly device: DeviceSize }): Plan {
+  const plan = tryPlan(manifest, options);
+  if (plan.fits) return plan;
+  return { ...plan, refusal: explainRefusal(plan, options, MARGIN, (other) => tryPlan(manifest, other)) };
+}
+
+function tryPlan(manifest: Manifest, options: PlanOptions & { readonly device: DeviceSize }): Plan {
   const model = describeModel(manifest);
   const context = positive("context", options.context ?? Math.min(model.context, 4096));
   const sequences = positive("sequences", options.sequences ?? 8);
@@ -100,38 +131,54 @@ export function planManifest(manifest: Manifest, options: PlanOptions): Plan {
   const room = total - weights - activations - fixed - margin;
   const pages = Math.max(0, Math.min(sequences * pagesPerSequence, Math.floor(room / taken.kvPage)));
   const fits = pages >= pagesPerSequence;
-  const kv = pages * taken.kvPage;
-  const missing = pagesPerSequence * taken.kvPage - room;
-  const refusal = fits
-    ? {}
-    : {
-        refusal:
-          `${options.device.name}: ${formatBytes(weights)} of weights, ${formatBytes(activations)} of activations, ` +
-          `${formatBytes(fixed)} for the worker and ${formatBytes(margin)} of margin leave ${formatBytes(room)} of ` +
-          `${formatBytes(total)}; one sequence of ${context} tokens needs ${formatBytes(pagesPerSequence * taken.kvPage)}. ` +
-          (pages > 0 ? `It fits with context ${pages * PAGE_SIZE}, or with ` : "It fits with ") +
-          `${formatBytes(missing)} (${missing} bytes) more.`,
-      };
+  const kv = (fits ? pages : pagesPerSequence) * taken.kvPage;
+  const device = { name: options.device.name, total, weights, kv, activations, context: fixed, collectives: 0, margin };
   return {
     fits,
-    ...refusal,
     kvTokens: pages * PAGE_SIZE,
     totals: { int8: taken.int8, scales: taken.scales, sixteenBit: taken.sixteenBit },
-    devices: [
-      {
-        name: options.device.name,
-        total,
-        weights,
-        kv,
-        activations,
-        context: fixed,
-        collectives: 0,
-        margin,
-        free: room - kv,
-      },
-    ],
+    devices: [{ ...device, free: room - kv }],
     details: { context, sequences, pages, tokenBudget, arenaBytes, limits },
   };
+}
+
+async function openConfig(path: string): Promise<Manifest> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    throw new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${path} cannot be read`, { cause });
+  }
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch (cause) {
+    throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path} is not JSON`, { cause });
+  }
+  if (typeof config !== "object" || config === null || Array.isArray(config))
+    throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path} is not a JSON object`);
+  return modelOfConfig(path, config as Manifest["config"]);
+}
+
+/** The seam of sharding: with a `shard` pass there will be one program, and one plan, per rank. */
+function onlyDevice({ devices = "auto", tensorParallel = 1, pipelineParallel = 1 }: PlanModelOptions): DeviceSize {
+  const text = typeof devices === "string" ? devices : devices.join(",");
+  const sizes = isDeviceNames(text)
+    ? parseDeviceNames(text).map(({ name }) => ({ name, total: machineMemory() }))
+    : parseDeviceSizes(text);
+  const [first, ...others] = sizes;
+  if (first && others.length === 0 && tensorParallel === 1 && pipelineParallel === 1) return first;
+  throw new OctavoError(
+    "OCTAVO_BAD_ARGUMENT",
+    `${sizes.length} devices (${text}), tensor parallel ${tensorParallel}, pipeline parallel ${pipelineParallel}: ` +
+      "this version runs a model on one device; name one, and leave the parallel options at 1",
+  );
+}
+
+/** Memory of this machine, or of the container that this process is in. */
+function machineMemory(): number {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
 
 /** Bytes by kind. `sixteenBit` is every weight that is neither codes nor scales: tables, norms, biases, constants. */

@@ -3,6 +3,7 @@ import { OctavoError } from "../../errors.ts";
 import type { Program } from "../../program/program.ts";
 import type { Manifest } from "../source/manifest.ts";
 import { type LlamaConfig, llamaConfig } from "./config.ts";
+import { llamaTensors, manifestOfConfig } from "./from-config.ts";
 import { buildLlama, type ModelOptions } from "./llama.ts";
 
 export type { ModelOptions } from "./llama.ts";
@@ -15,13 +16,16 @@ export interface ModelDescription extends LlamaConfig {
 
 interface Family {
   readonly name: string;
-  describe(architecture: string, manifest: Manifest): LlamaConfig;
+  describe(architecture: string, config: Manifest["config"]): LlamaConfig;
+  /** Names and shapes of the tensors that such a config promises. */
+  tensors(config: LlamaConfig): Iterable<readonly [string, readonly number[]]>;
   build(architecture: string, manifest: Manifest, options: ModelOptions): Program;
 }
 
 const llama: Family = {
   name: "llama",
-  describe: (architecture, manifest) => llamaConfig(architecture, manifest.config),
+  describe: llamaConfig,
+  tensors: llamaTensors,
   build: buildLlama,
 };
 
@@ -31,16 +35,22 @@ const FAMILIES: ReadonlyMap<string, Family> = new Map([
   ["Qwen2ForCausalLM", llama],
 ]);
 
-function familyOf(manifest: Manifest): { architecture: string; family: Family } {
-  const named: unknown = manifest.config.architectures;
+function familyOf({ path, config }: Pick<Manifest, "path" | "config">): { architecture: string; family: Family } {
+  const named: unknown = config.architectures;
   const architecture = String(Array.isArray(named) ? named[0] : named);
   const family = FAMILIES.get(architecture);
   if (!family)
     throw new OctavoError(
       "OCTAVO_UNKNOWN_ARCHITECTURE",
-      `${manifest.path}: no family for the architecture ${architecture}; there are ${[...FAMILIES.keys()].join(", ")}`,
+      `${path}: no family for the architecture ${architecture}; there are ${[...FAMILIES.keys()].join(", ")}`,
     );
   return { architecture, family };
+}
+
+/** A model of which only the config is there: enough to plan, not to load. */
+export function modelOfConfig(path: string, config: Manifest["config"]): Manifest {
+  const { architecture, family } = familyOf({ path, config });
+  return manifestOfConfig(path, config, family.tensors(family.describe(architecture, config)));
 }
 
 /** What a model is, from its headers. */
@@ -48,7 +58,7 @@ export function describeModel(manifest: Manifest): ModelDescription {
   const { architecture, family } = familyOf(manifest);
   let parameters = 0;
   for (const { shape } of manifest.tensors.values()) parameters += shape.reduce((product, n) => product * n, 1);
-  return { ...family.describe(architecture, manifest), family: family.name, parameters };
+  return { ...family.describe(architecture, manifest.config), family: family.name, parameters };
 }
 
 /** The model's program, before any pass. */
