@@ -26,7 +26,29 @@ function bytesOf({ dtype, shape }: PayloadArray, sizes: Sizes): number {
 }
 
 /**
- * One new buffer with all inputs of a step (new, because a sent buffer must not be refilled).
+ * A new zeroed buffer for all inputs of a step, and its arrays by name, to be filled in place. New each time, because a
+ * sent buffer must not be refilled.
+ */
+export function inputArrays(
+  lowered: Pick<LoweredProgram, "inputs">,
+  sizes: Sizes,
+): { readonly payload: Uint8Array; readonly arrays: Record<string, PayloadData> } {
+  let total = 0;
+  for (const input of lowered.inputs) total = align(total) + bytesOf(input, sizes);
+  const payload = new Uint8Array(total);
+  const arrays: Record<string, PayloadData> = {};
+  let offset = 0;
+  for (const input of lowered.inputs) {
+    offset = align(offset);
+    const elements = elementsOf(input.shape, sizes);
+    arrays[input.name] = new ARRAYS[input.dtype](payload.buffer, offset, elements);
+    offset += elements * BYTES_PER_ELEMENT[input.dtype];
+  }
+  return { payload, arrays };
+}
+
+/**
+ * The same from arrays that exist already, copied.
  * Throws `OCTAVO_BAD_ARGUMENT` for a missing array, `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_SHAPE_MISMATCH`.
  */
 export function packInputs(
@@ -34,10 +56,7 @@ export function packInputs(
   sizes: Sizes,
   arrays: Readonly<Record<string, PayloadData>>,
 ): Uint8Array {
-  let total = 0;
-  for (const input of lowered.inputs) total = align(total) + bytesOf(input, sizes);
-  const payload = new Uint8Array(total);
-  let offset = 0;
+  const target = inputArrays(lowered, sizes);
   for (const input of lowered.inputs) {
     const data = arrays[input.name];
     if (!data) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `step: the input ${input.name} is missing`);
@@ -46,16 +65,15 @@ export function packInputs(
         "OCTAVO_DTYPE_MISMATCH",
         `step: ${input.name} is a ${data.constructor.name}; ${input.dtype} takes ${ARRAYS[input.dtype].name}`,
       );
-    if (data.length !== elementsOf(input.shape, sizes))
+    const place = target.arrays[input.name]!;
+    if (data.length !== place.length)
       throw new OctavoError(
         "OCTAVO_SHAPE_MISMATCH",
-        `step: ${input.name} has ${data.length} elements; [${input.shape.join(", ")}] has ${elementsOf(input.shape, sizes)}`,
+        `step: ${input.name} has ${data.length} elements; [${input.shape.join(", ")}] has ${place.length}`,
       );
-    offset = align(offset);
-    payload.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
-    offset += data.byteLength;
+    (place as Float32Array).set(data as Float32Array);
   }
-  return payload;
+  return target.payload;
 }
 
 /** The outputs of a step by name, as views of the payload where its alignment allows that. */

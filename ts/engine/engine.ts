@@ -1,0 +1,155 @@
+/** A loaded model that answers requests. Wires the rooms together: options, tokenizer, scheduler, runner, worker. */
+import { OctavoError } from "../errors.ts";
+import type { LedgerReport } from "../memory/ledger.ts";
+import type { Plan } from "../memory/plan.ts";
+import { type ChatMessage, renderChat } from "../model/chat.ts";
+import type { ModelDescription } from "../model/families/index.ts";
+import type { Tokenizer } from "../model/tokenizer.ts";
+import { Scheduler } from "../schedule/scheduler.ts";
+import type { Device } from "../tensor/device.ts";
+import { checkGenerateOptions, type GenerateOptions, type RequestLimits, resolveRequest } from "./generate-options.ts";
+import { Generation } from "./generation.ts";
+import type { LoadOptions } from "./load-options.ts";
+import { type LoadedModel, type LoadTimings, loadModel } from "./loader.ts";
+import { Request } from "./request.ts";
+import { Runner, type RunnerStatistics } from "./runner.ts";
+
+export class Engine {
+  readonly model: ModelDescription;
+  /** What was foreseen before anything was allocated. */
+  readonly plan: Plan;
+  readonly loadTimings: LoadTimings;
+  readonly #loaded: LoadedModel;
+  readonly #runner: Runner;
+  readonly #limits: RequestLimits;
+  #disposed: Promise<void> | undefined;
+  /** The program with logits, once a request has asked for it. */
+  #logits: Promise<void> | undefined;
+
+  private constructor(loaded: LoadedModel) {
+    const { description, tokenizer, plan, program } = loaded;
+    const { context, sequences, pages, limits } = plan.details;
+    this.model = description;
+    this.plan = plan;
+    this.loadTimings = loaded.timings;
+    this.#loaded = loaded;
+    this.#runner = new Runner(new Scheduler({ pages, sequences, tokenBudget: limits.T }), program);
+    this.#limits = {
+      vocabulary: description.vocabulary,
+      context,
+      biases: limits.D / sequences,
+      eosTokenIds: [...description.eosTokenIds, ...(tokenizer?.eosIds ?? [])],
+    };
+    this.device.lost.addEventListener("abort", () => this.#runner.cancelAll(this.device.lost.reason), { once: true });
+  }
+
+  /**
+   * Starts a worker and loads `model`: a folder, a `.gguf` file, a hub id that is in the cache, or `smollm2`.
+   * Refuses before anything is allocated when it does not fit (`OCTAVO_PLAN_DOES_NOT_FIT`). Also throws
+   * `OCTAVO_BAD_ARGUMENT`, the codes of models (`OCTAVO_MODEL_NOT_FOUND`, `OCTAVO_UNKNOWN_ARCHITECTURE`, ...) and of workers
+   * (`OCTAVO_WORKER_START_FAILED`, ...), or the signal's reason.
+   */
+  static async load(model: string, options: LoadOptions = {}): Promise<Engine> {
+    return new Engine(await loadModel(model, options));
+  }
+
+  /** Where the model runs. */
+  get device(): Device {
+    return this.#loaded.resident.device;
+  }
+
+  /** Throws `OCTAVO_MODEL_INCOMPLETE` for a model without tokenizer files; such a model takes and gives token ids. */
+  get tokenizer(): Tokenizer {
+    const { tokenizer } = this.#loaded;
+    if (tokenizer !== undefined) return tokenizer;
+    const text = "the model has no tokenizer (tokenizer.json); give token ids instead of text";
+    throw new OctavoError("OCTAVO_MODEL_INCOMPLETE", text);
+  }
+
+  /** Sums over all steps so far. */
+  get statistics(): Readonly<RunnerStatistics> {
+    return this.#runner.statistics;
+  }
+
+  /**
+   * Continue a text (which gets the model's special tokens, if it wants any) or token ids (taken as they are).
+   * Starts at once; when all rows or pages are taken it waits its turn. Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
+   * `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`, `OCTAVO_DISPOSED`, `OCTAVO_WORKER_LOST`.
+   */
+  generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
+    this.#assertAlive();
+    checkGenerateOptions(options);
+    if (typeof prompt === "string") return this.#start(this.tokenizer.encode(prompt), options);
+    if (Array.isArray(prompt) || ArrayBuffer.isView(prompt)) return this.#start(prompt, options);
+    throw new OctavoError(
+      "OCTAVO_BAD_ARGUMENT",
+      `the prompt is ${typeof prompt}; it takes a text or a list of token ids`,
+    );
+  }
+
+  /** Answer the last of `messages`, in the model's own chat format. Throws what `generate` and the template throw. */
+  chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+    this.#assertAlive();
+    checkGenerateOptions(options);
+    const { tokenizer } = this;
+    const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });
+    return this.#start(tokenizer.encode(text, { addSpecialTokens: false }), options);
+  }
+
+  /** Bytes by purpose against what the worker measures, per device. */
+  async memory(): Promise<LedgerReport[]> {
+    this.#assertAlive();
+    return [await this.device.memory()];
+  }
+
+  /** Ends what runs (`OCTAVO_DISPOSED`), then the worker. Twice is once. */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#dispose();
+    return this.#disposed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #dispose(): Promise<void> {
+    this.#runner.cancelAll(disposed());
+    await this.#loaded.pool.dispose();
+  }
+
+  #assertAlive(): void {
+    if (this.#disposed !== undefined) throw disposed();
+    if (this.device.lost.aborted) throw this.device.lost.reason;
+  }
+
+  #start(prompt: readonly number[], options: GenerateOptions): Generation {
+    const spec = resolveRequest(prompt, options, this.#limits);
+    const decoder = this.#loaded.tokenizer?.streamDecoder({ continuation: true });
+    return new Generation(prompt.length, (sink) => this.#submit(new Request(spec, decoder, sink)));
+  }
+
+  /** Returns what ends the request early. */
+  #submit(request: Request): (reason: unknown) => void {
+    if (request.spec.logits) {
+      const submit = () => {
+        if (!request.over) this.#runner.submit(request);
+      };
+      this.#defineLogits().then(submit, (error) => request.fail(error));
+    } else this.#runner.submit(request);
+    return (reason) => {
+      this.#runner.cancel(request, reason);
+      request.fail(reason);
+    };
+  }
+
+  #defineLogits(): Promise<void> {
+    this.#logits ??= this.#loaded.resident
+      .define({ type: "sample", logits: true }, this.plan.details.limits)
+      .then(({ program }) => this.#runner.useForLogits(program));
+    return this.#logits;
+  }
+}
+
+function disposed(): OctavoError {
+  return new OctavoError("OCTAVO_DISPOSED", "the engine was disposed; load the model again");
+}

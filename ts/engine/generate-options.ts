@@ -1,0 +1,103 @@
+/** What a caller may ask of one generation, checked before any effect. Pure. */
+import { z } from "zod";
+import { OctavoError } from "../errors.ts";
+import { checkOptions, type Rules } from "./arguments.ts";
+import { resolveSampling, SAMPLING_RULES, type Sampling, type SamplingOptions } from "./sampling.ts";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Most tokens to draw. By default 512. Never more than the context has room for after the prompt. */
+  readonly maxTokens?: number | undefined;
+  /** The answer ends before the first of these strings. */
+  readonly stop?: string | readonly string[] | undefined;
+  /** The answer ends with the first of these token ids, beside the model's own end tokens. */
+  readonly stopTokenIds?: readonly number[] | undefined;
+  /** Go on after the model's own end tokens. */
+  readonly ignoreEos?: boolean | undefined;
+  /** Return the logits that each token was drawn from ([vocabulary] each); for tests and research, large. */
+  readonly logits?: boolean | undefined;
+  /** Aborting it ends the generation with the signal's reason and gives its memory back within a step. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A request as the runner needs it. */
+export interface RequestSpec {
+  readonly prompt: Int32Array;
+  readonly maxTokens: number;
+  readonly sampling: Sampling;
+  readonly stop: readonly string[];
+  /** Ids that end the answer, the model's own included unless they are ignored. */
+  readonly stopIds: ReadonlySet<number>;
+  readonly logits: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface RequestLimits {
+  readonly vocabulary: number;
+  /** Tokens of prompt and answer together. */
+  readonly context: number;
+  /** Entries of one `logitBias`. */
+  readonly biases: number;
+  readonly eosTokenIds: readonly number[];
+}
+
+const DEFAULT_MAX_TOKENS = 512;
+const MAX_STOPS = 64;
+
+const stopString = z.string().min(1).max(4096);
+const RULES: Rules<GenerateOptions> = {
+  ...SAMPLING_RULES,
+  maxTokens: [z.int().min(1), "a whole number from 1 on"],
+  stop: [z.union([stopString, z.array(stopString).max(MAX_STOPS)]), `up to ${MAX_STOPS} strings that are not empty`],
+  stopTokenIds: [z.array(z.int().min(0)).max(1024), "a list of up to 1024 token ids"],
+  ignoreEos: [z.boolean(), "true or false"],
+  logits: [z.boolean(), "true or false"],
+  signal: [z.instanceof(AbortSignal), "an AbortSignal"],
+};
+
+/** Throws `OCTAVO_BAD_ARGUMENT`. For callers that must check options before they have a prompt. */
+export function checkGenerateOptions(options: GenerateOptions): void {
+  checkOptions(options, RULES);
+}
+
+/**
+ * Throws `OCTAVO_BAD_ARGUMENT` (an option), `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, or
+ * `OCTAVO_TOKEN_OUT_OF_RANGE` (an id of the prompt, of `logitBias` or of `stopTokenIds`).
+ */
+export function resolveRequest(
+  prompt: readonly number[],
+  options: GenerateOptions,
+  limits: RequestLimits,
+): RequestSpec {
+  checkGenerateOptions(options);
+  checkIds("the prompt", prompt, limits.vocabulary);
+  if (prompt.length === 0) {
+    const text = "the prompt has no tokens; give at least one, for example the model's first token";
+    throw new OctavoError("OCTAVO_EMPTY_PROMPT", text);
+  }
+  const room = limits.context - prompt.length;
+  if (room < 1) {
+    const text =
+      `the prompt has ${prompt.length} tokens; a context of ${limits.context} holds at most ${limits.context - 1} ` +
+      "and one of an answer. Shorten it, or load the model with a larger context";
+    throw new OctavoError("OCTAVO_PROMPT_TOO_LONG", text);
+  }
+  const { stop = [], stopTokenIds = [] } = options;
+  checkIds("stopTokenIds", stopTokenIds, limits.vocabulary);
+  return {
+    prompt: Int32Array.from(prompt),
+    maxTokens: Math.min(options.maxTokens ?? DEFAULT_MAX_TOKENS, room),
+    sampling: resolveSampling(options, limits),
+    stop: typeof stop === "string" ? [stop] : stop,
+    stopIds: new Set([...stopTokenIds, ...(options.ignoreEos === true ? [] : limits.eosTokenIds)]),
+    logits: options.logits ?? false,
+    signal: options.signal,
+  };
+}
+
+function checkIds(what: string, ids: readonly number[], vocabulary: number): void {
+  for (const [index, id] of ids.entries()) {
+    if (Number.isInteger(id) && id >= 0 && id < vocabulary) continue;
+    const text = `${what} has ${String(id)} at ${index}; token ids go from 0 to ${vocabulary - 1}`;
+    throw new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", text);
+  }
+}

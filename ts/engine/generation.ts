@@ -1,0 +1,126 @@
+/** One answer in the making, as its caller sees it: pieces to iterate over, or the whole of it to wait for. */
+
+export type FinishReason =
+  /** An end token of the model, a stop string or a stop token id. */
+  | "stop"
+  /** `maxTokens`, or the end of the context. */
+  | "length";
+
+export interface TokenLogprob {
+  readonly id: number;
+  /** Natural logarithm of the probability that the model itself gave the token, before any sampling option. */
+  readonly logprob: number;
+  /** The likeliest tokens, likeliest first: as many as were asked for. */
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
+/** What one or more tokens added. Text may be empty at the end, and lag behind the ids in the middle of a character. */
+export interface Piece {
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly logprobs?: readonly TokenLogprob[];
+  /** Of each id: what it was drawn from, [vocabulary]. */
+  readonly logits?: readonly Float32Array[];
+  /** Only in the last piece. */
+  readonly finishReason?: FinishReason;
+}
+
+export interface Timings {
+  /** From the request to its first step, in milliseconds: waiting for memory and for a row. */
+  readonly queueMs: number;
+  /** From the request to its first token. */
+  readonly firstTokenMs: number;
+  /** From the request to its last token. */
+  readonly totalMs: number;
+  /** Tokens of the prompt per second, from its first step to the first token. */
+  readonly prefillTokensPerSecond: number;
+  /** Tokens per second after the first; 0 when there is only one. */
+  readonly decodeTokensPerSecond: number;
+}
+
+export interface Completion {
+  readonly text: string;
+  /** Every token that was drawn, an end token included. */
+  readonly ids: readonly number[];
+  readonly finishReason: FinishReason;
+  readonly usage: { readonly promptTokens: number; readonly completionTokens: number };
+  readonly logprobs?: readonly TokenLogprob[];
+  readonly logits?: readonly Float32Array[];
+  readonly timings: Timings;
+}
+
+/**
+ * Runs from the moment it is made, whether or not anybody looks. Iterate over it once, or call `complete`, or both.
+ * Leaving the loop early ends the generation. Both reject with the signal's reason after an abort, and with
+ * `OCTAVO_WORKER_LOST`, `OCTAVO_STEP_TIMEOUT` or `OCTAVO_DISPOSED` when what runs it is gone.
+ */
+export class Generation implements AsyncIterable<Piece> {
+  /** Tokens of the prompt. */
+  readonly promptTokens: number;
+  readonly #abort: (reason: unknown) => void;
+  readonly #finished: Promise<Completion>;
+  /** Pieces that nobody has taken yet; bounded by `maxTokens`. */
+  readonly #pieces: Piece[] = [];
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  /** Made by `Engine`. `start` is called at once; what it returns ends the generation early. */
+  constructor(promptTokens: number, start: (sink: GenerationSink) => (reason: unknown) => void) {
+    this.promptTokens = promptTokens;
+    let settle: { resolve(completion: Completion): void; reject(reason: unknown): void } | undefined;
+    this.#finished = new Promise((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    // A generation that nobody waits for may fail; whoever waits later is still told.
+    this.#finished.catch(() => {});
+    const end = () => {
+      this.#ended = true;
+      this.#wake?.();
+    };
+    this.#abort = start({
+      piece: (piece) => {
+        this.#pieces.push(piece);
+        this.#wake?.();
+      },
+      finish: (completion) => {
+        settle?.resolve(completion);
+        end();
+      },
+      fail: (reason) => {
+        settle?.reject(reason);
+        end();
+      },
+    });
+  }
+
+  /** The whole answer, once it is there. */
+  complete(): Promise<Completion> {
+    return this.#finished;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Piece, void, undefined> {
+    try {
+      while (true) {
+        const piece = this.#pieces.shift();
+        if (piece !== undefined) yield piece;
+        else if (this.#ended) break;
+        else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
+      }
+      await this.#finished;
+    } finally {
+      // Does nothing after the end.
+      this.#abort(new DOMException("the loop over the generation was left", "AbortError"));
+    }
+  }
+}
+
+/** Where a generation's news come from. After `finish` or `fail` nothing follows. */
+export interface GenerationSink {
+  piece(piece: Piece): void;
+  finish(completion: Completion): void;
+  fail(reason: unknown): void;
+}

@@ -1,0 +1,74 @@
+/** What a caller may ask of a loaded model, checked before anything is opened or started. Pure. */
+import { z } from "zod";
+import { OctavoError } from "../errors.ts";
+import { parseDeviceNames } from "../memory/devices.ts";
+import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
+import { checkOptions, type Rules } from "./arguments.ts";
+
+export interface LoadProgress {
+  /** `model`: headers and tokenizer. `worker`: the process. `weights`: bytes of the model's files. `program`: ready to run. */
+  readonly stage: "model" | "worker" | "weights" | "program";
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface LoadOptions {
+  /** "auto" (default), "cpu:0", "reference:0". This version runs a model on one device. */
+  readonly devices?: string | readonly string[] | undefined;
+  /** Threads of the worker. By default the CPUs that this process may use. */
+  readonly threads?: number | undefined;
+  /** "int8" (default): LLM.int8(). "16bit": as in the files. */
+  readonly weights?: "int8" | "16bit" | undefined;
+  /** The output layer. Default "16bit", as in the paper. */
+  readonly head?: "16bit" | "int8" | undefined;
+  /** Which activations are outliers. Default "adaptive". */
+  readonly threshold?: Threshold | undefined;
+  /** Tokens that prompt and answer of one request may have together. By default the model's, at most 4,096. */
+  readonly context?: number | undefined;
+  /** Requests that run at the same time; others wait. Default 8. */
+  readonly sequences?: number | undefined;
+  /** Tokens of a step: prompts are cut into chunks of at most this many. Default 512. */
+  readonly tokenBudget?: number | undefined;
+  /** Bytes that the worker may use. By default what the machine has available. */
+  readonly memoryLimit?: number | undefined;
+  /** Python interpreter. By default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
+  readonly python?: string | undefined;
+  /** Aborting it ends the load, and leaves no process. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Lines that the worker writes. */
+  readonly onLog?: ((line: string) => void) | undefined;
+}
+
+const count = (max: number) => z.int().min(1).max(max);
+
+const RULES: Rules<LoadOptions> = {
+  devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
+  threads: [count(1024), "a whole number from 1 to 1024"],
+  weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
+  head: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
+  threshold: [z.unknown(), ""], // Has its own check.
+  context: [count(2 ** 24), "a whole number from 1 on"],
+  sequences: [count(4096), "a whole number from 1 to 4096"],
+  tokenBudget: [count(65_536), "a whole number from 1 to 65536"],
+  memoryLimit: [count(Number.MAX_SAFE_INTEGER), "a number of bytes"],
+  python: [z.string().min(1), "the path of a Python interpreter"],
+  signal: [z.instanceof(AbortSignal), "an AbortSignal"],
+  onProgress: [z.function(), "a function"],
+  onLog: [z.function(), "a function"],
+};
+
+/** Throws `OCTAVO_BAD_ARGUMENT`. */
+export function checkLoadOptions(model: unknown, options: LoadOptions): void {
+  if (typeof model !== "string" || model === "") {
+    const text = "the model is a folder, a .gguf file, a hub id, or smollm2; none was given";
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  }
+  checkOptions(options, RULES);
+  if (options.threshold !== undefined) thresholdAttributes(options.threshold);
+  const devices = parseDeviceNames(options.devices ?? "auto");
+  if (devices.length !== 1) {
+    const text = `${devices.length} devices; this version runs a model on one. Load one engine per device instead`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  }
+}

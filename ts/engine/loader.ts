@@ -1,0 +1,164 @@
+/**
+ * From a model's name to a program that is ready to run.
+ * Headers and tokenizer are read while the worker starts; then the plan, which refuses before anything is allocated;
+ * then memory, weights and program. Whatever fails, no process is left.
+ */
+import { OctavoError } from "../errors.ts";
+import type { PlannedBytes } from "../memory/ledger.ts";
+import { type Plan, planManifest } from "../memory/plan.ts";
+import { describeModel, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
+import { openModel } from "../model/source/index.ts";
+import type { Manifest } from "../model/source/manifest.ts";
+import { Tokenizer } from "../model/tokenizer.ts";
+import { Pool } from "../pool/pool.ts";
+import { DEFAULT_THRESHOLD } from "../program/threshold.ts";
+import type { Device } from "../tensor/device.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { checkLoadOptions, type LoadOptions } from "./load-options.ts";
+import { type DefineTimings, ResidentModel } from "./resident.ts";
+
+/** Milliseconds of the parts of a load; the first two run at the same time. */
+export interface LoadTimings extends DefineTimings {
+  readonly openMs: number;
+  readonly workerMs: number;
+  readonly planMs: number;
+  readonly totalMs: number;
+}
+
+export interface LoadedModel {
+  readonly description: ModelDescription;
+  /** Undefined for a model without tokenizer files. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly plan: Plan;
+  readonly pool: Pool;
+  readonly resident: ResidentModel;
+  /** Runs a step and draws tokens. */
+  readonly program: ProgramHandle;
+  readonly timings: LoadTimings;
+}
+
+/** Throws what `Engine.load` throws. */
+export async function loadModel(model: string, options: LoadOptions): Promise<LoadedModel> {
+  checkLoadOptions(model, options);
+  options.signal?.throwIfAborted();
+  const begin = performance.now();
+  const { opened, worker } = await openAndStart(model, options);
+  const { pool } = worker;
+  try {
+    const { manifest, description, tokenizer } = opened;
+    const device = pool.devices[0]!;
+    const planning = performance.now();
+    const plan = planFor(manifest, device, options);
+    device.ledger.plan(model, plannedBytes(plan));
+    const planMs = performance.now() - planning;
+    const resident = new ResidentModel(device, manifest, modelOptions(options, plan), model);
+    const { program, timings } = await resident.define({ type: "sample" }, plan.details.limits, {
+      signal: options.signal,
+      onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
+    });
+    options.onProgress?.({ stage: "program", done: 1, total: 1 });
+    const totalMs = performance.now() - begin;
+    const all = { ...timings, openMs: opened.ms, workerMs: worker.ms, planMs, totalMs };
+    return { description, tokenizer, plan, pool, resident, program, timings: all };
+  } catch (error) {
+    await pool.dispose();
+    throw error;
+  }
+}
+
+interface Opened {
+  readonly manifest: Manifest;
+  readonly description: ModelDescription;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly ms: number;
+}
+
+interface Started {
+  readonly pool: Pool;
+  readonly ms: number;
+}
+
+/** Both at the same time. The first failure ends the other, and is what is thrown. */
+async function openAndStart(model: string, options: LoadOptions): Promise<{ opened: Opened; worker: Started }> {
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const stopping = <T>(task: Promise<T>): Promise<T> =>
+    task.catch((error) => {
+      stop.abort(error);
+      throw error;
+    });
+  const [opened, worker] = await Promise.allSettled([
+    stopping(open(model, options, signal)),
+    stopping(startPool(options, signal)),
+  ]);
+  if (opened.status === "fulfilled" && worker.status === "fulfilled")
+    return { opened: opened.value, worker: worker.value };
+  if (worker.status === "fulfilled") await worker.value.pool.dispose();
+  throw stop.signal.reason;
+}
+
+async function open(model: string, options: LoadOptions, signal: AbortSignal): Promise<Opened> {
+  const begin = performance.now();
+  const manifest = await openModel(model, options.python === undefined ? {} : { python: options.python });
+  signal.throwIfAborted();
+  const description = describeModel(manifest);
+  const tokenizer = manifest.tokenizer === undefined ? undefined : Tokenizer.from(manifest);
+  options.onProgress?.({ stage: "model", done: 1, total: 1 });
+  return { manifest, description, tokenizer, ms: performance.now() - begin };
+}
+
+async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Started> {
+  const begin = performance.now();
+  const { threads, python, onLog } = options;
+  const pool = await Pool.start({
+    devices: options.devices ?? "auto",
+    ...(threads === undefined ? {} : { threads }),
+    ...(python === undefined ? {} : { python }),
+    ...(onLog === undefined ? {} : { onLog: (_device, line) => onLog(line) }),
+    signal,
+    onProgress: ({ done, total }) => options.onProgress?.({ stage: "worker", done, total }),
+  });
+  return { pool, ms: performance.now() - begin };
+}
+
+/** Throws `OCTAVO_PLAN_DOES_NOT_FIT`; nothing has been allocated by then. */
+function planFor(manifest: Manifest, device: Device, options: LoadOptions): Plan {
+  const { memoryTotal, memoryAvailable, baseline } = device.description;
+  // What the worker process takes already is not available any more, but the plan counts it again.
+  const usable = Math.min(options.memoryLimit ?? Number.POSITIVE_INFINITY, memoryAvailable + baseline);
+  const plan = planManifest(manifest, {
+    device: { name: device.name, total: memoryTotal },
+    memoryLimit: usable,
+    baseline,
+    context: options.context,
+    sequences: options.sequences,
+    tokenBudget: options.tokenBudget,
+    weights: options.weights,
+    head: options.head,
+    threshold: options.threshold,
+  });
+  if (!plan.fits)
+    throw new OctavoError("OCTAVO_PLAN_DOES_NOT_FIT", plan.refusal ?? `${manifest.path} does not fit ${device.name}`);
+  return plan;
+}
+
+function plannedBytes({ totals, devices }: Plan): PlannedBytes[] {
+  return devices.flatMap(({ kv, activations, name: owner }) => [
+    { owner, kind: "weight", bytes: totals.int8 + totals.sixteenBit },
+    { owner, kind: "scale", bytes: totals.scales },
+    { owner, kind: "kv", bytes: kv },
+    { owner, kind: "arena", bytes: activations },
+  ]);
+}
+
+function modelOptions(options: LoadOptions, { details }: Plan): Omit<ModelOptions, "output"> {
+  return {
+    weights: options.weights ?? "int8",
+    head: options.head ?? "16bit",
+    threshold: options.threshold ?? DEFAULT_THRESHOLD,
+    context: details.context,
+    pages: details.pages,
+    rows: details.limits.S,
+    kv: "float16",
+  };
+}

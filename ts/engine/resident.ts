@@ -1,0 +1,131 @@
+/** A model that lives on one device: its parameters in handles, and programs over them, each made when it is needed. */
+import type { LoadItem, Sizes } from "../../protocol/messages.ts";
+import type { HandleKind } from "../memory/ledger.ts";
+import { buildModel, type ModelOptions } from "../model/families/index.ts";
+import type { Manifest } from "../model/source/manifest.ts";
+import { fuse } from "../program/fuse.ts";
+import { type LoweredProgram, lower } from "../program/lower.ts";
+import type { Parameter, ParameterSource } from "../program/program.ts";
+import type { Device, LoadRequest } from "../tensor/device.ts";
+import type { TensorHandle } from "../tensor/handle.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
+
+export interface DefineOptions {
+  /** In bytes of the model's files. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Milliseconds of each part of a `define`. */
+export interface DefineTimings {
+  readonly buildMs: number;
+  readonly allocateMs: number;
+  readonly loadMs: number;
+  readonly defineMs: number;
+}
+
+export class ResidentModel {
+  readonly device: Device;
+  readonly #manifest: Manifest;
+  readonly #options: Omit<ModelOptions, "output">;
+  readonly #owner: string;
+  readonly #handles = new Map<string, TensorHandle>();
+  #arena: TensorHandle | undefined;
+
+  /** Nothing is allocated before the first `define`. */
+  constructor(device: Device, manifest: Manifest, options: Omit<ModelOptions, "output">, owner: string) {
+    this.device = device;
+    this.#manifest = manifest;
+    this.#options = options;
+    this.#owner = owner;
+  }
+
+  /**
+   * Makes a program of the model ready for steps up to `limits`; allocates and loads what no earlier one has.
+   * Programs share parameters, KV pages and arena: the worker runs their steps one after the other.
+   * Throws `OCTAVO_OUT_OF_MEMORY`, `OCTAVO_MODEL_INCOMPLETE`, `OCTAVO_MODEL_FILE_INVALID`, the signal's reason.
+   */
+  async define(
+    output: ModelOptions["output"],
+    limits: Sizes,
+    options: DefineOptions = {},
+  ): Promise<{ readonly program: ProgramHandle; readonly timings: DefineTimings }> {
+    const begin = performance.now();
+    const program = fuse(buildModel(this.#manifest, { ...this.#options, output }));
+    const built = performance.now();
+    const missing = [...program.parameters.values()].filter(({ name }) => !this.#handles.has(name));
+    await this.#allocate(missing);
+    const lowered = lower(program, (name) => this.#handle(name).id, limits);
+    const arena = await this.#arenaFor(lowered);
+    options.signal?.throwIfAborted();
+    const allocated = performance.now();
+    await this.#fill(missing, options);
+    const loaded = performance.now();
+    const handle = await this.device.define(lowered, this.#owner, { arena });
+    const timings = {
+      buildMs: built - begin,
+      allocateMs: allocated - built,
+      loadMs: loaded - allocated,
+      defineMs: performance.now() - loaded,
+    };
+    return { program: handle, timings };
+  }
+
+  #handle(name: string): TensorHandle {
+    return this.#handles.get(name)!; // `define` has allocated every parameter of the program.
+  }
+
+  async #allocate(parameters: readonly Parameter[]): Promise<void> {
+    const handles = await this.device.allocate(
+      parameters.map(({ dtype, layout, shape, source }) => ({
+        dtype,
+        layout,
+        shape,
+        kind: kindOf(source),
+        owner: this.#owner,
+      })),
+    );
+    for (const [index, { name }] of parameters.entries()) this.#handles.set(name, handles[index]!);
+  }
+
+  /** One arena serves all programs; a program that needs more gets a larger one of its own. */
+  async #arenaFor(lowered: LoweredProgram): Promise<TensorHandle | undefined> {
+    const { arenaBytes } = lowered;
+    if (arenaBytes === 0) return undefined;
+    if (this.#arena !== undefined && this.#arena.bytes >= arenaBytes) return this.#arena;
+    const spec = { dtype: "int8", layout: "plain", shape: [arenaBytes], kind: "arena", owner: this.#owner } as const;
+    const [arena] = await this.device.allocate([spec]);
+    this.#arena = arena;
+    return arena;
+  }
+
+  async #fill(parameters: readonly Parameter[], options: DefineOptions): Promise<void> {
+    const loads: LoadRequest[] = [];
+    for (const { name, source } of parameters) {
+      const target = this.#handle(name);
+      if (source.type === "constant") await this.device.write(target, source.data);
+      if (source.type !== "tensors") continue;
+      const scale = source.scale === undefined ? undefined : this.#handle(source.scale);
+      loads.push({ form: source.form, target, scale, parts: source.names.map((tensor) => this.#part(tensor)) });
+    }
+    await this.device.load(loads, options);
+  }
+
+  #part(name: string): LoadItem["parts"][number] {
+    const { file, offset, bytes, type, shape } = this.#manifest.tensors.get(name)!; // The family has looked for it.
+    const [rows, columns] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!];
+    return { file, offset, bytes, type, rows, columns };
+  }
+}
+
+function kindOf(source: ParameterSource): HandleKind {
+  switch (source.type) {
+    case "tensors":
+    case "constant":
+      return "weight";
+    case "scale":
+      return "scale";
+    case "state":
+      return source.kind;
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Runs the requests of one device: plan a step, send it, and while the worker computes it, plan and send the next one.
+ * Two steps are under way at a time, so Node's and the wire's time hide behind the worker's.
+ */
+import type { Counters } from "../../protocol/messages.ts";
+import type { Scheduler } from "../schedule/scheduler.ts";
+import type { Sequence, Step } from "../schedule/sequence.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
+import type { Request } from "./request.ts";
+import { type RequestRow, stepInputs } from "./step-inputs.ts";
+import { StepOutputs } from "./step-outputs.ts";
+
+/** Sums over all steps of a runner. */
+export interface RunnerStatistics {
+  steps: number;
+  /** Tokens that went through the model, and rows that drew one. */
+  tokens: number;
+  drawn: number;
+  /** Elements quantised, those of them with a carry (design 4.1), and rows with NaN or infinities. */
+  quantized: number;
+  carries: number;
+  nonfinite: number;
+  /** Milliseconds inside the kernels. */
+  computeMs: number;
+}
+
+export class Runner {
+  readonly #scheduler: Scheduler;
+  readonly #program: ProgramHandle;
+  #logitsProgram: ProgramHandle | undefined;
+  /** Requests that run or wait, both ways. */
+  readonly #requests = new Map<Sequence, Request>();
+  readonly #entries = new Map<Request, { readonly sequence: Sequence; readonly onAbort: () => void }>();
+  readonly #statistics = { steps: 0, tokens: 0, drawn: 0, quantized: 0, carries: 0, nonfinite: 0, computeMs: 0 };
+  #waking = false;
+  /** Settles when all steps sent so far have been handed out. */
+  #handled: Promise<void> = Promise.resolve();
+
+  constructor(scheduler: Scheduler, program: ProgramHandle) {
+    this.#scheduler = scheduler;
+    this.#program = program;
+  }
+
+  get statistics(): Readonly<RunnerStatistics> {
+    return { ...this.#statistics };
+  }
+
+  /** Requests that run or wait. */
+  get load(): number {
+    return this.#requests.size;
+  }
+
+  /** The program of steps in which a request wants logits; it must be there before such a request is submitted. */
+  useForLogits(program: ProgramHandle): void {
+    this.#logitsProgram = program;
+  }
+
+  /** Queues a request. Its step is sent after the current turn of the event loop, so those made together run together. */
+  submit(request: Request): void {
+    const { prompt, maxTokens, signal } = request.spec;
+    if (signal?.aborted) {
+      request.fail(signal.reason);
+      return;
+    }
+    const sequence = this.#scheduler.submit(prompt.length, maxTokens);
+    const onAbort = () => this.cancel(request, signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#requests.set(sequence, request);
+    this.#entries.set(request, { sequence, onAbort });
+    if (this.#waking) return;
+    this.#waking = true;
+    queueMicrotask(() => {
+      this.#waking = false;
+      this.#pump();
+    });
+  }
+
+  /** Ends a request with `reason`: no later step has a row of it. Does nothing when it is over. */
+  cancel(request: Request, reason: unknown): void {
+    if (!this.#entries.has(request)) return;
+    this.#remove(request);
+    request.fail(reason);
+    this.#pump(); // Its pages may be what the next one waits for.
+  }
+
+  /** Ends all requests with `reason`. */
+  cancelAll(reason: unknown): void {
+    for (const request of [...this.#entries.keys()]) {
+      this.#remove(request);
+      request.fail(reason);
+    }
+  }
+
+  #remove(request: Request): void {
+    const { sequence, onAbort } = this.#entries.get(request)!;
+    this.#entries.delete(request);
+    this.#requests.delete(sequence);
+    this.#scheduler.end(sequence);
+    request.spec.signal?.removeEventListener("abort", onAbort);
+  }
+
+  #pump(): void {
+    for (let step = this.#scheduler.plan(); step !== undefined; step = this.#scheduler.plan()) {
+      const rows = step.rows.map((row): RequestRow => ({ row, request: this.#requests.get(row.sequence)! }));
+      const planned = step;
+      const outcome = this.#send(planned, rows);
+      // Steps are handed out in their order, even if one fails before it was sent.
+      this.#handled = this.#handled.then(async () => this.#receive(planned, rows, await outcome));
+    }
+  }
+
+  async #send(step: Step, rows: readonly RequestRow[]): Promise<Outcome> {
+    try {
+      const program = this.#programFor(rows);
+      const { sizes, payload } = stepInputs(program, step, rows);
+      const result = program.step(sizes, payload);
+      for (const { row, request } of rows) if (row.start === 0) request.started();
+      const { payload: returned, counters } = await result;
+      return { outputs: new StepOutputs(program, sizes, returned), counters };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  #programFor(rows: readonly RequestRow[]): ProgramHandle {
+    const wanted = rows.some(({ row, request }) => row.sample >= 0 && request.spec.logits);
+    return (wanted ? this.#logitsProgram : undefined) ?? this.#program;
+  }
+
+  #receive(step: Step, rows: readonly RequestRow[], outcome: Outcome): void {
+    this.#scheduler.returned(step);
+    for (const { row, request } of rows) {
+      // Over since the step was planned: whatever it drew is dropped.
+      if (request.over) continue;
+      if ("error" in outcome) {
+        this.#remove(request);
+        request.fail(outcome.error);
+      } else if (row.sample >= 0 && request.accept(outcome.outputs.drawn(row.sample, request))) {
+        this.#remove(request);
+      }
+    }
+    if (!("error" in outcome)) this.#count(step, outcome.counters);
+    this.#pump();
+  }
+
+  #count(step: Step, { quantized, carries, nonfinite, nanoseconds }: Counters): void {
+    const sums = this.#statistics;
+    sums.steps += 1;
+    sums.tokens += step.tokens;
+    sums.drawn += step.samples;
+    sums.quantized += quantized;
+    sums.carries += carries;
+    sums.nonfinite += nonfinite;
+    sums.computeMs += nanoseconds / 1e6;
+  }
+}
+
+type Outcome = { readonly outputs: StepOutputs; readonly counters: Counters } | { readonly error: unknown };

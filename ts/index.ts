@@ -1,0 +1,18 @@
+/** The public surface. */
+
+export { Engine } from "./engine/engine.ts";
+export type { GenerateOptions } from "./engine/generate-options.ts";
+export type { Completion, FinishReason, Generation, Piece, Timings, TokenLogprob } from "./engine/generation.ts";
+export type { LoadOptions, LoadProgress } from "./engine/load-options.ts";
+export type { LoadTimings } from "./engine/loader.ts";
+export type { SamplingOptions } from "./engine/sampling.ts";
+export { ERRORS, type ErrorCode, OctavoError } from "./errors.ts";
+export type { HandleKind, LedgerReport } from "./memory/ledger.ts";
+export { type DevicePlan, type Plan, type PlanModelOptions, planModel } from "./memory/plan.ts";
+export type { ChatMessage } from "./model/chat.ts";
+export type { ModelDescription } from "./model/families/index.ts";
+export type { Tokenizer } from "./model/tokenizer.ts";
+export { Pool, type PoolOptions } from "./pool/pool.ts";
+export { parseThreshold, type Threshold } from "./program/threshold.ts";
+export type { Device } from "./tensor/device.ts";
+export type { TensorHandle } from "./tensor/handle.ts";
