@@ -1,0 +1,133 @@
+// 16 lanes on AVX-512 (F, BW, VL, DQ): one register.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace octavo::OCTAVO_ISA {
+
+using F32x16 = __m512;
+// A type of its own, so that `add` of integers and of floats are different functions.
+struct I32x16 {
+  __m512i all;
+};
+struct Mask16 {
+  __mmask16 all;
+};
+
+inline __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+// Memory.
+inline F32x16 load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, F32x16 v) { _mm512_storeu_ps(p, v); }
+inline F32x16 set1(float x) { return _mm512_set1_ps(x); }
+inline F32x16 zero() { return _mm512_setzero_ps(); }
+inline F32x16 load_first(const float* p, int n, float fill) {
+  return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), first_lanes(n), p);
+}
+inline void store_first(float* p, F32x16 v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+inline I32x16 set1_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline I32x16 load_i32(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void store_i32(int32_t* p, I32x16 v) { _mm512_storeu_si512(p, v.all); }
+// Saturates.
+inline void store_i8(int8_t* p, I32x16 v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(v.all));
+}
+
+// Floats.
+inline F32x16 add(F32x16 a, F32x16 b) { return _mm512_add_ps(a, b); }
+inline F32x16 sub(F32x16 a, F32x16 b) { return _mm512_sub_ps(a, b); }
+inline F32x16 mul(F32x16 a, F32x16 b) { return _mm512_mul_ps(a, b); }
+inline F32x16 div(F32x16 a, F32x16 b) { return _mm512_div_ps(a, b); }
+inline F32x16 sqrt(F32x16 a) { return _mm512_sqrt_ps(a); }
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return _mm512_fmadd_ps(a, b, c); }
+inline F32x16 fnma(F32x16 a, F32x16 b, F32x16 c) { return _mm512_fnmadd_ps(a, b, c); }
+inline F32x16 min(F32x16 a, F32x16 b) { return _mm512_min_ps(a, b); }
+inline F32x16 max(F32x16 a, F32x16 b) { return _mm512_max_ps(a, b); }
+inline F32x16 abs(F32x16 a) { return _mm512_abs_ps(a); }
+inline F32x16 neg(F32x16 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+// To the nearest integer, ties to even.
+inline F32x16 round(F32x16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// Conversions.
+inline I32x16 to_i32(F32x16 a) { return {_mm512_cvtps_epi32(a)}; }
+inline F32x16 to_f32(I32x16 a) { return _mm512_cvtepi32_ps(a.all); }
+inline I32x16 bits(F32x16 a) { return {_mm512_castps_si512(a)}; }
+inline F32x16 as_f32(I32x16 a) { return _mm512_castsi512_ps(a.all); }
+inline F32x16 load_f16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline F32x16 load_f16_first(const uint16_t* p, int n) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), p));
+}
+inline void store_f16(uint16_t* p, F32x16 v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline void store_f16_first(uint16_t* p, F32x16 v, int n) {
+  _mm256_mask_storeu_epi16(p, first_lanes(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline F32x16 f32_of_bf16(__m256i v) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+}
+inline F32x16 load_bf16(const uint16_t* p) {
+  return f32_of_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline F32x16 load_bf16_first(const uint16_t* p, int n) {
+  return f32_of_bf16(_mm256_maskz_loadu_epi16(first_lanes(n), p));
+}
+// To nearest, ties to even; NaN is kept apart, for the addition could carry it into infinity.
+inline __m256i bf16_of_f32(F32x16 v) {
+  const __m512i x = _mm512_castps_si512(v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(x, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(x, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+  const __m512i result = _mm512_mask_or_epi32(rounded, nan, x, _mm512_set1_epi32(0x400000));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(result, 16));
+}
+inline void store_bf16(uint16_t* p, F32x16 v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bf16_of_f32(v)); }
+inline void store_bf16_first(uint16_t* p, F32x16 v, int n) {
+  _mm256_mask_storeu_epi16(p, first_lanes(n), bf16_of_f32(v));
+}
+
+// Integers.
+inline I32x16 add(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.all, b.all)}; }
+inline I32x16 sub(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.all, b.all)}; }
+inline I32x16 mul(I32x16 a, I32x16 b) { return {_mm512_mullo_epi32(a.all, b.all)}; }
+inline I32x16 bit_and(I32x16 a, I32x16 b) { return {_mm512_and_si512(a.all, b.all)}; }
+inline I32x16 bit_or(I32x16 a, I32x16 b) { return {_mm512_or_si512(a.all, b.all)}; }
+inline I32x16 min_i32(I32x16 a, I32x16 b) { return {_mm512_min_epi32(a.all, b.all)}; }
+inline I32x16 max_i32(I32x16 a, I32x16 b) { return {_mm512_max_epi32(a.all, b.all)}; }
+template <int n>
+inline I32x16 shift_left(I32x16 a) {
+  return {_mm512_slli_epi32(a.all, n)};
+}
+template <int n>
+inline I32x16 shift_right(I32x16 a) {
+  return {_mm512_srai_epi32(a.all, n)};
+}
+
+// Comparisons; false with a NaN.
+inline Mask16 ge(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ)}; }
+inline Mask16 gt(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)}; }
+inline Mask16 lt(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)}; }
+inline Mask16 le(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)}; }
+inline Mask16 eq(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)}; }
+inline Mask16 eq_i32(I32x16 a, I32x16 b) { return {_mm512_cmpeq_epi32_mask(a.all, b.all)}; }
+inline Mask16 gt_i32(I32x16 a, I32x16 b) { return {_mm512_cmpgt_epi32_mask(a.all, b.all)}; }
+inline F32x16 select(Mask16 m, F32x16 a, F32x16 b) { return _mm512_mask_blend_ps(m.all, b, a); }
+inline I32x16 select(Mask16 m, I32x16 a, I32x16 b) { return {_mm512_mask_blend_epi32(m.all, b.all, a.all)}; }
+inline bool any(Mask16 m) { return m.all != 0; }
+inline uint16_t mask_bits(Mask16 m) { return m.all; }
+
+// Across lanes. The tree of design section 4.4: halves, then quarters, then pairs.
+inline float reduce_add(F32x16 a) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+inline float reduce_max(F32x16 a) { return _mm512_reduce_max_ps(a); }
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+}  // namespace octavo::OCTAVO_ISA

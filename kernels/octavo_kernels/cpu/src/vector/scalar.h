@@ -1,0 +1,127 @@
+// 16 lanes in plain C++: the definition of the others, and what a machine without any of them runs.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "../load/half.h"
+
+namespace octavo::OCTAVO_ISA {
+
+struct F32x16 {
+  float lane[16];
+};
+struct I32x16 {
+  int32_t lane[16];
+};
+struct Mask16 {
+  bool lane[16];
+};
+
+#define OCTAVO_LANES(Type, expression)                  \
+  Type r;                                               \
+  for (int i = 0; i < 16; i++) r.lane[i] = (expression); \
+  return r
+
+// Memory.
+inline F32x16 load(const float* p) { OCTAVO_LANES(F32x16, p[i]); }
+inline void store(float* p, F32x16 v) { std::memcpy(p, v.lane, sizeof v.lane); }
+inline F32x16 set1(float x) { OCTAVO_LANES(F32x16, x); }
+inline F32x16 zero() { return set1(0.0f); }
+inline F32x16 load_first(const float* p, int n, float fill) { OCTAVO_LANES(F32x16, i < n ? p[i] : fill); }
+inline void store_first(float* p, F32x16 v, int n) { std::memcpy(p, v.lane, static_cast<size_t>(n) * sizeof(float)); }
+inline I32x16 set1_i32(int32_t x) { OCTAVO_LANES(I32x16, x); }
+inline I32x16 load_i32(const int32_t* p) { OCTAVO_LANES(I32x16, p[i]); }
+inline void store_i32(int32_t* p, I32x16 v) { std::memcpy(p, v.lane, sizeof v.lane); }
+// Saturates.
+inline void store_i8(int8_t* p, I32x16 v) {
+  for (int i = 0; i < 16; i++) {
+    const int32_t x = v.lane[i];
+    p[i] = static_cast<int8_t>(x > 127 ? 127 : x < -128 ? -128 : x);
+  }
+}
+
+// Floats.
+inline F32x16 add(F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, a.lane[i] + b.lane[i]); }
+inline F32x16 sub(F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, a.lane[i] - b.lane[i]); }
+inline F32x16 mul(F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, a.lane[i] * b.lane[i]); }
+inline F32x16 div(F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, a.lane[i] / b.lane[i]); }
+inline F32x16 sqrt(F32x16 a) { OCTAVO_LANES(F32x16, std::sqrt(a.lane[i])); }
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { OCTAVO_LANES(F32x16, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
+inline F32x16 fnma(F32x16 a, F32x16 b, F32x16 c) { OCTAVO_LANES(F32x16, std::fma(-a.lane[i], b.lane[i], c.lane[i])); }
+inline F32x16 min(F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline F32x16 max(F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline F32x16 abs(F32x16 a) { OCTAVO_LANES(F32x16, std::fabs(a.lane[i])); }
+inline F32x16 neg(F32x16 a) { OCTAVO_LANES(F32x16, -a.lane[i]); }
+// To the nearest integer, ties to even.
+inline F32x16 round(F32x16 a) { OCTAVO_LANES(F32x16, std::nearbyint(a.lane[i])); }
+
+// Conversions.
+inline I32x16 to_i32(F32x16 a) { OCTAVO_LANES(I32x16, static_cast<int32_t>(std::nearbyint(a.lane[i]))); }
+inline F32x16 to_f32(I32x16 a) { OCTAVO_LANES(F32x16, static_cast<float>(a.lane[i])); }
+inline I32x16 bits(F32x16 a) { OCTAVO_LANES(I32x16, static_cast<int32_t>(bits_of_float(a.lane[i]))); }
+inline F32x16 as_f32(I32x16 a) { OCTAVO_LANES(F32x16, float_of_bits(static_cast<uint32_t>(a.lane[i]))); }
+inline F32x16 load_f16(const uint16_t* p) { OCTAVO_LANES(F32x16, float_of_f16(p[i])); }
+inline F32x16 load_bf16(const uint16_t* p) { OCTAVO_LANES(F32x16, float_of_bf16(p[i])); }
+inline F32x16 load_f16_first(const uint16_t* p, int n) { OCTAVO_LANES(F32x16, i < n ? float_of_f16(p[i]) : 0.0f); }
+inline F32x16 load_bf16_first(const uint16_t* p, int n) { OCTAVO_LANES(F32x16, i < n ? float_of_bf16(p[i]) : 0.0f); }
+inline void store_f16_first(uint16_t* p, F32x16 v, int n) {
+  for (int i = 0; i < n; i++) p[i] = f16_of_float(v.lane[i]);
+}
+inline void store_bf16_first(uint16_t* p, F32x16 v, int n) {
+  for (int i = 0; i < n; i++) p[i] = bf16_of_float(v.lane[i]);
+}
+inline void store_f16(uint16_t* p, F32x16 v) { store_f16_first(p, v, 16); }
+inline void store_bf16(uint16_t* p, F32x16 v) { store_bf16_first(p, v, 16); }
+
+// Integers.
+inline I32x16 add(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] + b.lane[i]); }
+inline I32x16 sub(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] - b.lane[i]); }
+inline I32x16 mul(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] * b.lane[i]); }
+inline I32x16 bit_and(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] & b.lane[i]); }
+inline I32x16 bit_or(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] | b.lane[i]); }
+inline I32x16 min_i32(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline I32x16 max_i32(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
+template <int n>
+inline I32x16 shift_left(I32x16 a) {
+  OCTAVO_LANES(I32x16, static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) << n));
+}
+template <int n>
+inline I32x16 shift_right(I32x16 a) {
+  OCTAVO_LANES(I32x16, a.lane[i] >> n);
+}
+
+// Comparisons; false with a NaN.
+inline Mask16 ge(F32x16 a, F32x16 b) { OCTAVO_LANES(Mask16, a.lane[i] >= b.lane[i]); }
+inline Mask16 gt(F32x16 a, F32x16 b) { OCTAVO_LANES(Mask16, a.lane[i] > b.lane[i]); }
+inline Mask16 lt(F32x16 a, F32x16 b) { OCTAVO_LANES(Mask16, a.lane[i] < b.lane[i]); }
+inline Mask16 le(F32x16 a, F32x16 b) { OCTAVO_LANES(Mask16, a.lane[i] <= b.lane[i]); }
+inline Mask16 eq(F32x16 a, F32x16 b) { OCTAVO_LANES(Mask16, a.lane[i] == b.lane[i]); }
+inline Mask16 eq_i32(I32x16 a, I32x16 b) { OCTAVO_LANES(Mask16, a.lane[i] == b.lane[i]); }
+inline Mask16 gt_i32(I32x16 a, I32x16 b) { OCTAVO_LANES(Mask16, a.lane[i] > b.lane[i]); }
+inline F32x16 select(Mask16 m, F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, m.lane[i] ? a.lane[i] : b.lane[i]); }
+inline I32x16 select(Mask16 m, I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, m.lane[i] ? a.lane[i] : b.lane[i]); }
+inline uint16_t mask_bits(Mask16 m) {
+  uint32_t r = 0;
+  for (int i = 0; i < 16; i++) r |= static_cast<uint32_t>(m.lane[i]) << i;
+  return static_cast<uint16_t>(r);
+}
+inline bool any(Mask16 m) { return mask_bits(m) != 0; }
+
+// Across lanes. The tree of design section 4.4: halves, then quarters, then pairs.
+inline float reduce_add(F32x16 a) {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; i++) a.lane[i] += a.lane[i + width];
+  }
+  return a.lane[0];
+}
+inline float reduce_max(F32x16 a) {
+  for (int i = 1; i < 16; i++) a.lane[0] = a.lane[i] > a.lane[0] ? a.lane[i] : a.lane[0];
+  return a.lane[0];
+}
+inline void prefetch(const void* p) { __builtin_prefetch(p); }
+
+#undef OCTAVO_LANES
+
+}  // namespace octavo::OCTAVO_ISA
