@@ -1,0 +1,293 @@
+// One chunk of 256 keys of attention: scores, softmax with the chunk's own maximum, weighted values.
+//
+// A block is some queries of one sequence with the query heads of one kv head: row r is query r / group, head
+// r % group. Every row goes through its own visible keys in ascending order, so that neither the block's size nor its
+// other rows matter to a row's bits.
+#pragma once
+
+#include <cstring>
+
+#include "attention_tile.h"
+
+namespace octavo::OCTAVO_ISA {
+
+inline constexpr int chunk_pages = attention_chunk / page_size;
+// A row of scores; a tile of pages may write beyond the chunk, and rows a power of two apart would share cache sets.
+inline constexpr int score_stride = attention_chunk + 4 * page_size;
+// Converted values kept in the first-level cache.
+inline constexpr int value_buffer_floats = 4096;
+
+inline int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
+
+struct AttentionShape {
+  int heads, kv_heads, head_dim;
+  int group;   // query heads of a kv head
+  int padded;  // head_dim rounded up to 16
+  float scale, softcap;
+  int64_t window;
+  const float* slopes;
+
+  explicit AttentionShape(const OpCall& call) {
+    namespace op = op_attention;
+    heads = call.integer(op::attr_heads);
+    kv_heads = call.integer(op::attr_kvHeads);
+    head_dim = call.integer(op::attr_headDim);
+    group = heads / kv_heads;
+    padded = static_cast<int>(round_up_16(head_dim));
+    scale = call.number(op::attr_scale);
+    softcap = call.number(op::attr_softcap);
+    window = call.integer(op::attr_window);
+    slopes = call.in[op::slopes].as<float>();
+  }
+  // Pages of converted values that fit the buffer, at least 1.
+  int value_pages() const {
+    const int fit = value_buffer_floats / (page_size * padded);
+    return fit < 1 ? 1 : fit > chunk_pages ? chunk_pages : fit;
+  }
+};
+
+struct AttentionBlock {
+  int queries, rows;
+  int64_t position;  // of the first query
+  int kv_head;
+  int query_row;         // of the first query, in q and y
+  const int32_t* pages;  // of the sequence
+
+  // Keys [first, end) that query i sees.
+  int64_t first_key(int i, int64_t window) const {
+    const int64_t low = window ? position + i - window + 1 : 0;
+    return low > 0 ? low : 0;
+  }
+  int64_t end_key(int i) const { return position + i + 1; }
+};
+
+// What the rows of a block have of one chunk: the largest score, the sum of exponentials, the weighted values.
+struct ChunkPart {
+  float* output;  // [rows][padded]
+  float* largest;
+  float* total;
+  int64_t stride;  // from one row's `largest` and `total` to the next
+};
+
+struct ChunkScratch {
+  float* q;       // [rows][head_dim]
+  float* scores;  // [rows][score_stride]
+  float* keys;    // 4 pages [head_dim][16]
+  float* values;  // value_pages() pages [16][padded]
+
+  static size_t floats(const AttentionShape& shape, int rows) {
+    const size_t one = static_cast<size_t>(shape.head_dim);
+    return round_up_16(rows * one) + static_cast<size_t>(rows) * score_stride + 4 * page_size * one +
+           static_cast<size_t>(shape.value_pages()) * page_size * shape.padded;
+  }
+  ChunkScratch(float* memory, const AttentionShape& shape, int rows) {
+    q = memory;
+    scores = q + round_up_16(static_cast<int64_t>(rows) * shape.head_dim);
+    keys = scores + static_cast<int64_t>(rows) * score_stride;
+    values = keys + static_cast<int64_t>(4) * page_size * shape.head_dim;
+  }
+};
+
+// Visible keys of a row relative to the chunk, clipped to it; empty when end <= first.
+struct KeyRange {
+  int first, end;
+};
+inline KeyRange visible_keys(const AttentionShape& shape, const AttentionBlock& block, int64_t chunk_key, int row) {
+  const int query = row / shape.group;
+  const int64_t first = block.first_key(query, shape.window) - chunk_key, end = block.end_key(query) - chunk_key;
+  const auto clip = [](int64_t x) { return static_cast<int>(x < 0 ? 0 : x > attention_chunk ? attention_chunk : x); };
+  return {clip(first), clip(end)};
+}
+
+// Tiles of at most attention_tile_rows rows, even in size.
+template <class Body>
+OCTAVO_INLINE void each_tile(int rows, const Body& body) {
+  const int tiles = (rows + attention_tile_rows - 1) / attention_tile_rows;
+  for (int t = 0, first = 0; t < tiles; t++) {
+    const int end = rows * (t + 1) / tiles;
+    body(first, end - first);
+    first = end;
+  }
+}
+
+// Scores of all rows with the pages [first_page, end_page) of the chunk, 4 pages in turn.
+template <class T>
+inline void score_chunk(const AttentionShape& shape, const AttentionBlock& block, int64_t chunk_key, int first_page,
+                        int end_page, const T* const* pages, bool convert, const ChunkScratch& scratch) {
+  const int elements = shape.head_dim;
+  for (int page = first_page; page < end_page; page += 4) {
+    const T* near[4];
+    const float* converted[4];
+    for (int i = 0; i < 4; i++) {
+      // Beyond the last page the last one again: nobody reads those scores.
+      const int source = page + i < end_page ? page + i : end_page - 1;
+      near[i] = pages[source];
+      converted[i] = scratch.keys + (source - page) * page_size * elements;
+      if (convert && page + i < end_page) {
+        float* target = scratch.keys + i * page_size * elements;
+        for (int d = 0; d < elements; d++) store(target + 16 * d, load_lanes(near[i] + 16 * d));
+      }
+    }
+    each_tile(block.rows, [&](int first, int rows) {
+      const int tile_first = visible_keys(shape, block, chunk_key, first).first;
+      const int tile_end = visible_keys(shape, block, chunk_key, first + rows - 1).end;
+      with_rows(rows, [&](auto count) {
+        constexpr int R = decltype(count)::value, C = attention_tile_columns(R);
+        for (int i = 0; i < 4; i += C) {
+          const int key = (page + i) * page_size;
+          if (key >= tile_end || key + C * page_size <= tile_first) continue;
+          float* scores = scratch.scores + first * score_stride + key;
+          const float* q = scratch.q + static_cast<int64_t>(first) * elements;
+          if (convert) {
+            score_tile<R, C>(scores, score_stride, q, elements, converted + i, elements);
+          } else {
+            score_tile<R, C>(scores, score_stride, q, elements, near + i, elements);
+          }
+        }
+      });
+    });
+  }
+}
+
+inline F32x16 lane_numbers() {
+  alignas(64) static const float numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return load(numbers);
+}
+
+// Scores of one row to exponentials in place; what is not visible in a touched vector becomes 0.
+inline void soften_row(const AttentionShape& shape, float* scores, KeyRange keys, float slope, int64_t key_minus_query,
+                       float* largest, float* total) {
+  const F32x16 lanes = lane_numbers(), scale = set1(shape.scale), low = set1(-__builtin_inff());
+  const int begin = keys.first / 16 * 16;
+  F32x16 most = low;
+  for (int k = begin; k < keys.end; k += 16) {
+    F32x16 x = mul(scale, load(scores + k));
+    if (shape.softcap != 0) {
+      const F32x16 cap = set1(shape.softcap);
+      x = mul(cap, tanh(div(x, cap)));
+    }
+    if (shape.slopes) {
+      // Positions are exact in float32 to 2^24.
+      const F32x16 distance = add(set1(static_cast<float>(key_minus_query + k)), lanes);
+      x = add(x, mul(set1(slope), distance));
+    }
+    if (k < keys.first) x = select(ge(lanes, set1(static_cast<float>(keys.first - k))), x, low);
+    if (k + 16 > keys.end) x = select(lt(lanes, set1(static_cast<float>(keys.end - k))), x, low);
+    store(scores + k, x);
+    most = max(most, x);
+  }
+  const float m = reduce_max(most);
+  const F32x16 maximum = set1(m);
+  F32x16 sum = zero();
+  for (int k = begin; k < keys.end; k += 16) {
+    F32x16 p = exp(sub(load(scores + k), maximum));
+    if (k < keys.first) p = select(ge(lanes, set1(static_cast<float>(keys.first - k))), p, zero());
+    if (k + 16 > keys.end) p = select(lt(lanes, set1(static_cast<float>(keys.end - k))), p, zero());
+    store(scores + k, p);
+    sum = add(sum, p);
+  }
+  *largest = m;
+  *total = reduce_add(sum);
+}
+
+// Weighted values of one tile of rows over the keys [first, end) of the chunk that `pages` covers.
+template <class T>
+inline void add_values(const AttentionShape& shape, const AttentionBlock& block, int64_t chunk_key, int first_row,
+                       int rows, const T* const* pages, int64_t value_stride, int first, int end,
+                       const ChunkScratch& scratch, float* output) {
+  const auto clipped = [&](int row) {
+    const KeyRange keys = visible_keys(shape, block, chunk_key, row);
+    return KeyRange{keys.first > first ? keys.first : first, keys.end < end ? keys.end : end};
+  };
+  // Keys that all rows see go together; what only some see goes row by row, before and after them.
+  const KeyRange common = {clipped(first_row + rows - 1).first, clipped(first_row).end};
+  const bool together = common.first < common.end;
+  const auto alone = [&](int row, int from, int to) {
+    if (from < to)
+      value_rows<1>(output + static_cast<int64_t>(row) * shape.padded, shape.padded, scratch.scores + row * score_stride,
+                    score_stride, pages, value_stride, shape.padded, from, to);
+  };
+  for (int row = first_row; row < first_row + rows; row++) {
+    const KeyRange keys = clipped(row);
+    alone(row, keys.first, together ? common.first : keys.end);
+  }
+  if (!together) return;
+  with_rows(rows, [&](auto count) {
+    value_rows<decltype(count)::value>(output + static_cast<int64_t>(first_row) * shape.padded, shape.padded,
+                                       scratch.scores + first_row * score_stride, score_stride, pages, value_stride,
+                                       shape.padded, common.first, common.end);
+  });
+  for (int row = first_row; row < first_row + rows; row++) alone(row, common.end, clipped(row).end);
+}
+
+template <class T>
+inline void value_chunk(const AttentionShape& shape, const AttentionBlock& block, int64_t chunk_key, int first_page,
+                        int end_page, const T* const* pages, bool convert, const ChunkScratch& scratch, float* output) {
+  std::memset(output, 0, sizeof(float) * block.rows * shape.padded);
+  if (!convert) {
+    each_tile(block.rows, [&](int first, int rows) {
+      add_values(shape, block, chunk_key, first, rows, pages, shape.head_dim, first_page * page_size,
+                 end_page * page_size, scratch, output);
+    });
+    return;
+  }
+  const int step = shape.value_pages();
+  for (int page = first_page; page < end_page; page += step) {
+    const int stop = page + step < end_page ? page + step : end_page;
+    const float* converted[chunk_pages];
+    for (int i = page; i < stop; i++) {
+      float* target = scratch.values + static_cast<int64_t>(i - page) * page_size * shape.padded;
+      converted[i] = target;
+      for (int key = 0; key < page_size; key++) {
+        const T* source = pages[i] + key * shape.head_dim;
+        int d = 0;
+        for (; d + 16 <= shape.head_dim; d += 16) store(target + key * shape.padded + d, load_lanes(source + d));
+        if (d < shape.head_dim)
+          store(target + key * shape.padded + d, load_lanes_first(source + d, shape.head_dim - d));
+      }
+    }
+    each_tile(block.rows, [&](int first, int rows) {
+      add_values(shape, block, chunk_key, first, rows, converted, shape.padded, page * page_size, stop * page_size,
+                 scratch, output);
+    });
+  }
+}
+
+// The whole chunk for a block whose q rows are in scratch. A row that sees nothing of it gets total 0.
+template <class T>
+inline void attend_chunk(const OpCall& call, const AttentionShape& shape, const AttentionBlock& block, int64_t chunk,
+                         const ChunkScratch& scratch, const ChunkPart& part) {
+  const Operand& keys = call.in[op_attention::keys];
+  const Operand& values = call.in[op_attention::values];
+  const int64_t chunk_key = chunk * attention_chunk;
+  const int first_key = visible_keys(shape, block, chunk_key, 0).first;
+  const int end_key = visible_keys(shape, block, chunk_key, block.rows - 1).end;
+  const int first_page = first_key / page_size, end_page = (end_key + page_size - 1) / page_size;
+  const int64_t offset = static_cast<int64_t>(block.kv_head) * page_size * shape.head_dim;
+  const T* key_pages[chunk_pages];
+  const T* value_pages[chunk_pages];
+  for (int i = first_page; i < end_page; i++) {
+    const int64_t page = block.pages[chunk * chunk_pages + i];
+    key_pages[i] = keys.row<T>(page) + offset;
+    value_pages[i] = values.row<T>(page) + offset;
+  }
+  // One tile of rows reads each element once: then converting in the loop is cheaper than a copy.
+  const bool convert = block.rows > attention_tile_rows || shape.head_dim % 16 != 0;
+  score_chunk(shape, block, chunk_key, first_page, end_page, key_pages, convert, scratch);
+  for (int row = 0; row < block.rows; row++) {
+    const KeyRange visible = visible_keys(shape, block, chunk_key, row);
+    float* largest = part.largest + row * part.stride;
+    float* total = part.total + row * part.stride;
+    if (visible.first >= visible.end) {
+      *largest = -__builtin_inff();
+      *total = 0;
+      continue;
+    }
+    const int query = row / shape.group, head = block.kv_head * shape.group + row % shape.group;
+    soften_row(shape, scratch.scores + row * score_stride, visible, shape.slopes ? shape.slopes[head] : 0,
+               chunk_key - (block.position + query), largest, total);
+  }
+  value_chunk(shape, block, chunk_key, first_page, end_page, value_pages, convert, scratch, part.output);
+}
+
+}  // namespace octavo::OCTAVO_ISA
