@@ -3,7 +3,7 @@ import { createContext, Script } from "node:vm";
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { OctavoError } from "../errors.ts";
 import { CHAT_GLOBALS } from "./chat-globals.ts";
-import type { Tokenizer } from "./tokenizer/tokenizer.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 export interface ChatMessage {
   readonly role: "system" | "user" | "assistant";

@@ -1,5 +1,5 @@
 /** The bytes that a token stands for. Text is cut into tokens between bytes, not between characters. */
-import { OctavoError } from "../../errors.ts";
+import { OctavoError } from "../errors.ts";
 
 /** Bytes of one token of the vocabulary. */
 export type TokenBytes = (token: string) => Uint8Array;
