@@ -1,8 +1,8 @@
 /** What a pool promises about its processes. If these fail, a user's Node hangs, dies, or leaves workers behind. */
 import { expect, test } from "vitest";
 import { Pool } from "../ts/pool/pool.ts";
-import { lower } from "../ts/program/lower.ts";
 import { ProgramBuilder } from "../ts/program/builder.ts";
+import { lower } from "../ts/program/lower.ts";
 import { packInputs, unpackOutputs } from "../ts/program/payload.ts";
 
 test("a program runs on a real worker, several steps in flight", async () => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 
 
@@ -32,3 +34,8 @@ def fails(x: torch.Tensor) -> torch.Tensor:
 
 def _hidden(x: torch.Tensor) -> torch.Tensor:
     return x
+
+
+def sleep(x: torch.Tensor, seconds: float) -> None:
+    """A function that takes its time."""
+    time.sleep(seconds)

@@ -15,17 +15,19 @@ export async function callFunction(
   name: string,
   handles: readonly TensorHandle[],
   options: CallOptions,
+  deadlineMs: number | undefined,
 ): Promise<TensorHandle[]> {
   if (!/^[\w.]+:\w+$/.test(name)) {
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${name}" is not a function; write "module:function"`);
   }
-  const { reply } = await device.request({
+  const body = {
     kind: "call",
     function: name,
     handles: handles.map((handle) => device.own(handle).id),
     options: Object.entries(options).flatMap(([key, value]) => (value === undefined ? [] : [wireOption(key, value)])),
     results: device.newIds(MAX_RESULTS),
-  });
+  } as const;
+  const { reply } = await device.request(body, undefined, { deadlineMs });
   return (reply.results ?? []).map((made) => device.adopt(made, "user", "user"));
 }
 

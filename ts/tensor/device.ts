@@ -1,5 +1,5 @@
 /** One device of a pool: memory for tensors, programs over them, and the books about both. */
-import type { Allocation, DeviceDescription, LoadItem, Statistics } from "../../protocol/messages.ts";
+import type { Allocation, Ceiling, DeviceDescription, LoadItem, Statistics } from "../../protocol/messages.ts";
 import type { DType, OpName } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { contentBytes } from "../memory/bytes.ts";
@@ -192,11 +192,17 @@ export class Device {
   /**
    * Calls a PyTorch function of the pool's allow-list (`PoolOptions.ops`): "module:function". Its positional arguments
    * are torch tensors over the memory of `handles`, so writing to one in place changes the handle; `options` are keyword
-   * arguments. Its results (a tensor, or a list of them, or None) become new handles.
+   * arguments. Its results (a tensor, or a list of them, or None) become new handles. `limits.deadlineMs`: how long it may
+   * take (default 120,000) before the worker is stopped.
    * Throws `OCTAVO_FUNCTION_NOT_ALLOWED`, `OCTAVO_MISSING_DEPENDENCY` (torch), `OCTAVO_WORKER_FAILED` with the Python error.
    */
-  async call(name: string, handles: readonly TensorHandle[] = [], options: CallOptions = {}): Promise<TensorHandle[]> {
-    return callFunction(this, name, handles, options);
+  async call(
+    name: string,
+    handles: readonly TensorHandle[] = [],
+    options: CallOptions = {},
+    limits: { readonly deadlineMs?: number } = {},
+  ): Promise<TensorHandle[]> {
+    return callFunction(this, name, handles, options, limits.deadlineMs);
   }
 
   /** What the worker measures of itself. */
@@ -204,6 +210,13 @@ export class Device {
     const { reply } = await this.request({ kind: "stats" });
     if (reply.statistics === undefined) throw new OctavoError("OCTAVO_PROTOCOL", `${this.name}: stats without numbers`);
     return reply.statistics;
+  }
+
+  /** What the machine can do at best with this worker's threads; takes about a second. Only the `cpu` backend measures it. */
+  async measure(): Promise<Ceiling> {
+    const { reply } = await this.request({ kind: "measure" });
+    if (reply.ceiling === undefined) throw new OctavoError("OCTAVO_PROTOCOL", `${this.name}: measure without numbers`);
+    return reply.ceiling;
   }
 
   /** The ledger against what the worker measures. */

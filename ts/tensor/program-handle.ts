@@ -8,11 +8,15 @@ export interface StepResult {
   /** The outputs, each at the next multiple of 64 bytes: `unpackOutputs` gives them by name. */
   readonly payload: Uint8Array;
   readonly counters: Counters;
+  /** With `StepOptions.profile`: nanoseconds of each op of the program, in order. */
+  readonly profile?: readonly number[];
 }
 
 export interface StepOptions {
   /** Milliseconds the step may take once those before it are done. Default 120,000. */
   readonly deadlineMs?: number | undefined;
+  /** Time each op too; the step becomes a little slower. */
+  readonly profile?: boolean | undefined;
 }
 
 const NO_SIZES: Sizes = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
@@ -48,12 +52,14 @@ export class ProgramHandle {
     if (this.#disposed !== undefined) {
       throw new OctavoError("OCTAVO_DISPOSED", `program ${this.id} of ${this.device.name} was disposed`);
     }
-    const body = { kind: "step", program: this.id, sizes: { ...NO_SIZES, ...sizes } } as const;
+    const wanted = options.profile === true ? { profile: true } : {};
+    const body = { kind: "step", program: this.id, sizes: { ...NO_SIZES, ...sizes }, ...wanted } as const;
     const answer = await this.device.request(body, payload, { deadlineMs: options.deadlineMs });
     if (answer.reply.counters === undefined) {
       throw new OctavoError("OCTAVO_PROTOCOL", `${this.device.name}: a step was answered without counters`);
     }
-    return { payload: answer.payload ?? NOTHING, counters: answer.reply.counters };
+    const { counters, profile } = answer.reply;
+    return { payload: answer.payload ?? NOTHING, counters, ...(profile === undefined ? {} : { profile }) };
   }
 
   /** Steps that were asked for before still run. The tensors it worked on can be disposed afterwards. */

@@ -1,0 +1,94 @@
+/** A worker that cannot start. If these fail, a user sees a hang or a stack instead of what to do. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test, vi } from "vitest";
+import { Pool } from "../ts/pool/pool.ts";
+import { DEVICE } from "./support/devices.ts";
+
+let folder: string | undefined;
+afterEach(() => {
+  vi.unstubAllEnvs();
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  folder = undefined;
+});
+
+/** A Python that sees this module before the installed one. */
+function shadow(name: string, source: string): void {
+  folder = mkdtempSync(join(tmpdir(), "octavo-test-"));
+  writeFileSync(join(folder, `${name}.py`), source);
+  vi.stubEnv("PYTHONPATH", folder);
+}
+
+function start(options: Parameters<typeof Pool.start>[0] = {}): Promise<Pool> {
+  return Pool.start({ devices: DEVICE, threads: 1, ...options });
+}
+
+test("no Python there: the message names it and says how to choose one", async () => {
+  await expect(start({ python: "/nowhere/python3" })).rejects.toMatchObject({
+    code: "OCTAVO_WORKER_START_FAILED",
+    message: expect.stringMatching(/\/nowhere\/python3.*OCTAVO_PYTHON/s),
+  });
+});
+
+test("a package is missing: the message has the command that installs it", async () => {
+  shadow("msgspec", "raise ImportError('No module named msgspec')");
+  await expect(start()).rejects.toMatchObject({
+    code: "OCTAVO_MISSING_DEPENDENCY",
+    message: expect.stringMatching(/No module named msgspec.*pip install/s),
+  });
+});
+
+test("torch is missing for the reference backend: the message says so", async () => {
+  shadow("torch", "raise ImportError('No module named torch')");
+  await expect(start({ devices: "reference:0" })).rejects.toMatchObject({
+    code: "OCTAVO_MISSING_DEPENDENCY",
+    message: expect.stringMatching(/reference.*torch/s),
+  });
+});
+
+test("an instruction set the machine does not have", async () => {
+  vi.stubEnv("OCTAVO_ISA", "quantum");
+  await expect(start()).rejects.toMatchObject({
+    code: "OCTAVO_WORKER_START_FAILED",
+    message: expect.stringContaining("quantum"),
+  });
+});
+
+test("a worker that crashes at start shows the end of its log", async () => {
+  shadow("numpy", "print('about to fail', flush=True); import os; os.abort()");
+  await expect(start()).rejects.toMatchObject({
+    code: "OCTAVO_WORKER_START_FAILED",
+    message: expect.stringMatching(/SIGABRT.*about to fail/s),
+  });
+});
+
+test("a worker that never says hello is given up at the start deadline", async () => {
+  shadow("numpy", "import time; time.sleep(60)");
+  await expect(start({ startDeadlineMs: 500 })).rejects.toMatchObject({
+    code: "OCTAVO_WORKER_START_FAILED",
+    message: expect.stringContaining("500 ms"),
+  });
+});
+
+test("aborting the start ends it with the signal's reason", async () => {
+  shadow("numpy", "import time; time.sleep(60)");
+  await expect(start({ signal: AbortSignal.timeout(300) })).rejects.toMatchObject({ name: "TimeoutError" });
+});
+
+test("one device that cannot start ends the start of all", async () => {
+  await expect(start({ devices: [DEVICE, "cuda:0"] })).rejects.toMatchObject({
+    code: "OCTAVO_WORKER_START_FAILED",
+    message: expect.stringContaining("cuda"),
+  });
+  await expect(start({ devices: "tpu:0" })).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+});
+
+test("a worker of another release is refused with both versions", async () => {
+  const python = join(dirname(fileURLToPath(import.meta.url)), "support", "other-protocol-worker.mjs");
+  await expect(start({ python })).rejects.toMatchObject({
+    code: "OCTAVO_PROTOCOL",
+    message: expect.stringMatching(/9\.9\.9.*protocol 99.*update/s),
+  });
+});

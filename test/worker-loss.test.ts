@@ -1,0 +1,127 @@
+/** Processes die. If these fail, a user's calls hang for ever, or memory stays taken by workers nobody owns. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test } from "vitest";
+import { Pool } from "../ts/pool/pool.ts";
+import { DEVICE } from "./support/devices.ts";
+import { waitForEnd } from "./support/processes.ts";
+
+const support = join(dirname(fileURLToPath(import.meta.url)), "support");
+const second = DEVICE.replace(":0", ":1");
+const two = [DEVICE, second];
+let child: ChildProcess | undefined;
+afterEach(() => child?.kill("SIGKILL"));
+
+/** The promise is a second; a loaded machine gets some more before a test calls it broken. */
+const LOSS_MS = 3000;
+/** Likewise: two seconds. */
+const ORPHAN_MS = 5000;
+
+async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing within ${milliseconds} ms`)), milliseconds);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+test("a killed worker rejects everything pending, loudly; Node and the other devices go on", async () => {
+  await using pool = await Pool.start({ devices: two, threads: 2 });
+  const [dead, alive] = pool.devices;
+  const x = await dead!.tensor([1, 2], { shape: [1, 2] });
+  const y = await alive!.tensor([3, 4], { shape: [1, 2] });
+  process.kill(dead!.pid, "SIGSTOP"); // So that the requests are pending for sure.
+  const pending = [x.read(), x.add(x), dead!.stats()];
+  process.kill(dead!.pid, "SIGKILL");
+  const settled = await within(LOSS_MS, Promise.allSettled(pending));
+  for (const result of settled) {
+    expect(result).toMatchObject({ status: "rejected", reason: { code: "OCTAVO_WORKER_LOST", retryable: true } });
+  }
+  expect(dead!.lost.aborted).toBe(true);
+  expect(dead!.lost.reason).toMatchObject({ code: "OCTAVO_WORKER_LOST", message: expect.stringContaining("SIGKILL") });
+  expect(dead!.ledger.committed).toBe(0);
+  await expect(x.read()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
+  await x.dispose(); // Nothing is left to free; disposing is no error.
+  expect(alive!.lost.aborted).toBe(false);
+  const sum = await y.add(y);
+  expect(await sum.read()).toEqual(Float32Array.of(6, 8));
+});
+
+test("a worker that does not answer is stopped at the step's deadline", async () => {
+  await using pool = await Pool.start({ devices: DEVICE, threads: 1, ops: ["my_ops:sleep"] });
+  const device = pool.devices[0]!;
+  const x = await device.zeros({ shape: [1] });
+  process.kill(device.pid, "SIGSTOP");
+  const late = device.call("my_ops:sleep", [x], { seconds: 1 }, { deadlineMs: 100 });
+  const after = x.read();
+  after.catch(() => {});
+  await expect(within(LOSS_MS, late)).rejects.toMatchObject({
+    code: "OCTAVO_STEP_TIMEOUT",
+    message: expect.stringContaining("100 ms"),
+  });
+  await expect(after).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
+  await waitForEnd([device.pid], LOSS_MS);
+});
+
+test("killing Node leaves no worker behind", async () => {
+  const script = join(support, "hold-pool.ts");
+  child = spawn(process.execPath, ["--import", "tsx", script, two.join(",")], { stdio: ["ignore", "pipe", "inherit"] });
+  const [line] = await createInterface({ input: child.stdout! })
+    [Symbol.asyncIterator]()
+    .next()
+    .then(({ value }) => [String(value)]);
+  const { pids } = JSON.parse(line!) as { pids: number[] };
+  expect(pids).toHaveLength(2);
+  child.kill("SIGKILL");
+  await waitForEnd(pids, ORPHAN_MS);
+  if (!existsSync("/dev/shm")) return;
+  // What it left in shared memory goes when the next pool starts.
+  const left = () => readdirSync("/dev/shm").filter((name) => name.includes(`-${child!.pid}-`));
+  expect(left()).not.toEqual([]);
+  await (await Pool.start({ devices: DEVICE, threads: 1 })).dispose();
+  expect(left()).toEqual([]);
+});
+
+test("an orderly stop finishes what was asked for, then ends the processes", async () => {
+  const pool = await Pool.start({ devices: two, threads: 2 });
+  const pids = pool.devices.map((device) => device.pid);
+  const device = pool.devices[0]!;
+  const x = await device.tensor([1, 2], { shape: [1, 2] });
+  const read = x.read();
+  const stopped = pool.dispose();
+  expect(pool.dispose()).toBe(stopped);
+  expect(await read).toEqual(Float32Array.of(1, 2));
+  await stopped;
+  await waitForEnd(pids, 100);
+  await expect(x.read()).rejects.toMatchObject({ code: "OCTAVO_DISPOSED" });
+  await expect(device.stats()).rejects.toMatchObject({ code: "OCTAVO_DISPOSED" });
+  await x.dispose();
+  expect(device.lost.aborted).toBe(false);
+  expect(device.ledger.committed).toBe(0);
+  const folders = existsSync("/dev/shm") ? readdirSync("/dev/shm") : [];
+  expect(folders.filter((name) => name.includes(`-${process.pid}-`))).toEqual([]);
+});
+
+test("a worker that ignores the goodbye is ended by force", async () => {
+  const pool = await Pool.start({ devices: DEVICE, threads: 1, stopDeadlineMs: 200 });
+  const { pid } = pool.devices[0]!;
+  process.kill(pid, "SIGSTOP");
+  await within(LOSS_MS, pool.dispose());
+  await waitForEnd([pid], 100);
+});
+
+test("two pools live side by side", async () => {
+  const [one, other] = await Promise.all([
+    Pool.start({ devices: DEVICE, threads: 1 }),
+    Pool.start({ devices: DEVICE, threads: 1 }),
+  ]);
+  const x = await one.devices[0]!.tensor([1], { shape: [1, 1] });
+  const y = await other.devices[0]!.tensor([2], { shape: [1, 1] });
+  await one.dispose();
+  expect(await y.read()).toEqual(Float32Array.of(2));
+  await expect(y.add(x)).rejects.toMatchObject({ code: "OCTAVO_WRONG_DEVICE" });
+  await other.dispose();
+});
