@@ -1,0 +1,158 @@
+// Drawing an id from a row of logits at a temperature: top-k, top-p, min-p, inverse CDF, likeliest first.
+//
+// The kept ids are the beginning of one order (ranking.h). The row is never sorted whole when a few candidates have
+// the mass that the draw needs, which is nearly always: their number follows from the sums of one pass.
+#pragma once
+
+#include "log_sum.h"
+
+namespace octavo::OCTAVO_ISA {
+
+struct DrawSettings {
+  float temperature, top_p, min_p;
+  int32_t top_k;  // 0 is all
+  float u;        // in [0, 1)
+};
+
+// Up to here top-k candidates are kept in order by insertion.
+inline constexpr int small_top_k = 256;
+// Weights, relative to the likeliest, down to which candidates are gathered in turn until their mass suffices.
+inline constexpr float weight_levels[] = {0x1p-12f, 0x1p-22f, 0x1p-126f};
+inline constexpr int level_count = 3;
+
+// Weight of a logit, relative to the likeliest.
+struct Weights {
+  F32x16 temperature, offset;
+
+  Weights(float temperature_of_draw, float largest)
+      : temperature(set1(temperature_of_draw)), offset(div(set1(largest), temperature)) {}
+  F32x16 of(F32x16 logits) const {
+    // NaN compares false and gets nothing.
+    return select(eq(logits, logits), exp(sub(div(logits, temperature), offset)), zero());
+  }
+};
+
+struct Masses {
+  double all = 0;
+  double level[level_count] = {};  // of weights from weight_levels[i] on
+  double kept = 0;                 // of weights from min-p on
+};
+
+inline Masses sum_weights(const float* row, int64_t count, const Weights& weights, float min_p) {
+  Masses masses;
+  const F32x16 first = set1(weight_levels[0]), second = set1(weight_levels[1]), least = set1(min_p);
+  for (int64_t block = 0; block < count; block += 16 * float_sum_vectors) {
+    const int64_t end = block + 16 * float_sum_vectors < count ? block + 16 * float_sum_vectors : count;
+    F32x16 all = zero(), above_first = zero(), above_second = zero(), kept = zero();
+    for (int64_t i = block; i < end; i += 16) {
+      const F32x16 w = weights.of(load_part(row + i, end - i, -__builtin_inff()));
+      all = add(all, w);
+      above_first = add(above_first, select(ge(w, first), w, zero()));
+      above_second = add(above_second, select(ge(w, second), w, zero()));
+      kept = add(kept, select(ge(w, least), w, zero()));
+    }
+    masses.all += reduce_add(all);
+    masses.level[0] += reduce_add(above_first);
+    masses.level[1] += reduce_add(above_second);
+    masses.kept += reduce_add(kept);
+  }
+  masses.level[level_count - 1] = masses.all;
+  return masses;
+}
+
+// Ids with at least this weight, in ascending order of ids.
+inline int64_t gather(const float* row, int64_t count, const Weights& weights, float least, Candidate* candidates) {
+  int64_t found = 0;
+  const F32x16 low = set1(least);
+  for (int64_t i = 0; i < count; i += 16) {
+    unsigned mask = mask_bits(ge(weights.of(load_part(row + i, count - i, -__builtin_inff())), low));
+    for (; mask; mask &= mask - 1) {
+      const int64_t id = i + __builtin_ctz(mask);
+      candidates[found++] = {row[id], static_cast<int32_t>(id)};
+    }
+  }
+  return found;
+}
+
+// Calls body(index, weight) for candidates in order until it returns false.
+template <class Body>
+inline void each_weight(const Candidate* candidates, int64_t count, const Weights& weights, const Body& body) {
+  for (int64_t i = 0; i < count; i += 16) {
+    const int n = count - i < 16 ? static_cast<int>(count - i) : 16;
+    alignas(64) float lanes[16];
+    for (int j = 0; j < 16; j++) lanes[j] = j < n ? candidates[i + j].logit : -__builtin_inff();
+    store(lanes, weights.of(load(lanes)));
+    for (int j = 0; j < n; j++)
+      if (!body(i + j, lanes[j])) return;
+  }
+}
+
+// Draws from candidates in order: those before which less than top_p * mass lies and that have min-p's weight;
+// `kept` is their mass where it is known without counting (no top-p), else negative.
+inline int32_t draw_in_order(const Candidate* candidates, int64_t count, const Weights& weights,
+                             const DrawSettings& settings, double mass, double kept) {
+  if (kept < 0) {
+    const double limit = settings.top_p < 1 ? settings.top_p * mass : __builtin_inf();
+    double sum = 0;
+    int64_t last = 0;
+    each_weight(candidates, count, weights, [&](int64_t i, float weight) {
+      if (i > 0 && !(sum < limit && weight >= settings.min_p)) return false;
+      sum += weight;
+      last = i;
+      return true;
+    });
+    kept = sum;
+    count = last + 1;
+  }
+  const double target = settings.u * kept;
+  double sum = 0;
+  int64_t drawn = 0;
+  each_weight(candidates, count, weights, [&](int64_t i, float weight) {
+    if (weight == 0) return false;
+    sum += weight;
+    drawn = i;
+    return !(sum > target);
+  });
+  return candidates[drawn].id;
+}
+
+inline double mass_of(const Candidate* candidates, int64_t count, const Weights& weights) {
+  double sum = 0;
+  each_weight(candidates, count, weights, [&](int64_t, float weight) {
+    sum += weight;
+    return true;
+  });
+  return sum;
+}
+
+// `candidates` and `spare` have room for `count` each.
+inline int32_t draw(const float* row, int64_t count, const DrawSettings& settings, Candidate* candidates,
+                    Candidate* spare) {
+  const float largest = largest_of(row, count);
+  // Nothing is allowed, or an infinite logit leaves no choice.
+  if (largest - largest != 0) return argmax(row, count);
+  const Weights weights(settings.temperature, largest);
+  if (settings.top_k > 0 && settings.top_k < count) {
+    int64_t found;
+    if (settings.top_k <= small_top_k) {
+      found = first_candidates(row, count, settings.top_k, candidates);
+    } else {
+      found = gather(row, count, weights, weight_levels[level_count - 1], candidates);
+      sort_candidates(candidates, found, spare);
+      if (found > settings.top_k) found = settings.top_k;
+    }
+    return draw_in_order(candidates, found, weights, settings, mass_of(candidates, found, weights), -1);
+  }
+  const Masses masses = sum_weights(row, count, weights, settings.min_p);
+  const bool cut = settings.top_p < 1;
+  const double needed = cut ? settings.top_p * masses.all : settings.u * masses.kept;
+  int level = 0;
+  // From min-p's weight on nothing is missing.
+  while (level + 1 < level_count && settings.min_p < weight_levels[level] && !(masses.level[level] > needed)) level++;
+  const float least = settings.min_p > weight_levels[level] ? settings.min_p : weight_levels[level];
+  const int64_t found = gather(row, count, weights, least, candidates);
+  sort_candidates(candidates, found, spare);
+  return draw_in_order(candidates, found, weights, settings, masses.all, cut ? -1 : masses.kept);
+}
+
+}  // namespace octavo::OCTAVO_ISA
