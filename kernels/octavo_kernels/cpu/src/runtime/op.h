@@ -9,6 +9,9 @@
 
 namespace octavo {
 
+// On every function here: each instruction set compiles them for itself, and a linker would keep one copy for all.
+#define OCTAVO_ALWAYS_INLINE __attribute__((always_inline)) inline
+
 // An operand at this step's sizes. `data` is null for an optional operand that is absent.
 struct Operand {
   void* data;
@@ -20,14 +23,14 @@ struct Operand {
   Layout layout;
 
   template <class T>
-  T* as() const {
+  OCTAVO_ALWAYS_INLINE T* as() const {
     return static_cast<T*>(data);
   }
   template <class T>
-  T* row(int64_t index) const {
+  OCTAVO_ALWAYS_INLINE T* row(int64_t index) const {
     return static_cast<T*>(data) + index * stride;
   }
-  explicit operator bool() const { return data != nullptr; }
+  OCTAVO_ALWAYS_INLINE explicit operator bool() const { return data != nullptr; }
 };
 
 // One op. Operands and attributes by the indices of generated/ops.h; enum attributes hold the value's index, booleans 0 or 1.
@@ -37,9 +40,9 @@ struct OpCall {
   Operand out[max_outputs];
   double attribute[max_attributes];
 
-  bool flag(int index) const { return attribute[index] != 0; }
-  int32_t integer(int index) const { return static_cast<int32_t>(attribute[index]); }
-  float number(int index) const { return static_cast<float>(attribute[index]); }
+  OCTAVO_ALWAYS_INLINE bool flag(int index) const { return attribute[index] != 0; }
+  OCTAVO_ALWAYS_INLINE int32_t integer(int index) const { return static_cast<int32_t>(attribute[index]); }
+  OCTAVO_ALWAYS_INLINE float number(int index) const { return static_cast<float>(attribute[index]); }
 };
 
 // Counted by each thread on its own, summed after the step. A cache line each.
@@ -64,7 +67,7 @@ struct Worker {
   std::atomic<int64_t>* cursor;
 
   // The next `chunk` items of `count` that no thread has taken; false when none are left.
-  bool next(int64_t count, int64_t chunk, int64_t* begin, int64_t* end) const {
+  OCTAVO_ALWAYS_INLINE bool next(int64_t count, int64_t chunk, int64_t* begin, int64_t* end) const {
     const int64_t first = cursor->fetch_add(chunk, std::memory_order_relaxed);
     if (first >= count) return false;
     *begin = first;
@@ -72,7 +75,7 @@ struct Worker {
     return true;
   }
   // This thread's share of `count` items in `threads` even pieces, whole multiples of `multiple`.
-  void share(int64_t count, int64_t multiple, int64_t* begin, int64_t* end) const {
+  OCTAVO_ALWAYS_INLINE void share(int64_t count, int64_t multiple, int64_t* begin, int64_t* end) const {
     const int64_t units = (count + multiple - 1) / multiple;
     *begin = units * thread / threads * multiple;
     *end = units * (thread + 1) / threads * multiple;
