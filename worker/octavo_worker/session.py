@@ -171,10 +171,9 @@ class Session:
 
     def _read(self, request: wire.Read, payloads: Sequence[bytes], send: Send):
         tensor = self._handles.tensor(request.handle)
-        if tensor.layout == "plain":
-            content = tensor.memory[: _content_bytes(tensor)]  # As it lies there: no copy of its own.
-        else:
-            content = self._backend.read(tensor)
+        # A plain one as it lies there: no copy of its own.
+        plain = tensor.layout == "plain"
+        content = tensor.memory[: _content_bytes(tensor)] if plain else self._backend.read(tensor)
         reply = wire.Ok(id=request.id, epoch=self._epoch, bytes=content.nbytes)
         if request.shared is wire.UNSET:
             return reply, content
