@@ -5,11 +5,12 @@
 // Order matters from here: each header is written with what the ones before define.
 #include "vector/avx2.h"
 #include "vector/math.h"
+#include "kernels/peak.h"
 #include "kernels/table.h"
 #include "load/rows.h"
 
 namespace octavo {
 
-const InstructionSet isa_avx2 = {"avx2", avx2::kernel_table, &avx2::row_functions};
+const InstructionSet isa_avx2 = {"avx2", avx2::kernel_table, &avx2::row_functions, avx2::int8_peak, avx2::float32_peak};
 
 }  // namespace octavo

@@ -5,11 +5,12 @@
 // Order matters from here: each header is written with what the ones before define.
 #include "vector/avx512.h"
 #include "vector/math.h"
+#include "kernels/peak.h"
 #include "kernels/table.h"
 #include "load/rows.h"
 
 namespace octavo {
 
-const InstructionSet isa_avx512 = {"avx512", avx512::kernel_table, &avx512::row_functions};
+const InstructionSet isa_avx512 = {"avx512", avx512::kernel_table, &avx512::row_functions, avx512::int8_peak, avx512::float32_peak};
 
 }  // namespace octavo

@@ -5,11 +5,12 @@
 // Order matters from here: each header is written with what the ones before define.
 #include "vector/scalar.h"
 #include "vector/math.h"
+#include "kernels/peak.h"
 #include "kernels/table.h"
 #include "load/rows.h"
 
 namespace octavo {
 
-const InstructionSet isa_scalar = {"scalar", scalar::kernel_table, &scalar::row_functions};
+const InstructionSet isa_scalar = {"scalar", scalar::kernel_table, &scalar::row_functions, scalar::int8_peak, scalar::float32_peak};
 
 }  // namespace octavo

@@ -29,7 +29,7 @@ inline const KernelEntry kernel_table[op_count] = {
     /* activate */ {nullptr, nullptr, nullptr, nullptr},
     /* add */ {nullptr, nullptr, nullptr, nullptr},
     /* rows */ {nullptr, nullptr, nullptr, nullptr},
-    /* sample */ {run_sample, nullptr, sample_scratch, nullptr},
+    /* sample */ {run_sample, sample_phases, sample_scratch, nullptr},
     /* pool */ {run_pool, nullptr, nullptr, nullptr},
     /* score */ {run_score, nullptr, nullptr, nullptr},
     /* norm_quantize */ {nullptr, nullptr, nullptr, nullptr},

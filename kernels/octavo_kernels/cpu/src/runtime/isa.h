@@ -1,4 +1,4 @@
-// One instruction set as the executor sees it: what its translation unit (`isa_<name>.cpp`) exports.
+// The instruction sets of this build, and which of them this machine has.
 #pragma once
 
 #include "../load/row_functions.h"
@@ -6,11 +6,15 @@
 
 namespace octavo {
 
+// What one translation unit, compiled for one instruction set, offers.
 struct InstructionSet {
   const char* name;
-  // By OpCode.
+  // One entry per OpCode.
   const KernelEntry* kernels;
   const RowFunctions* rows;
+  // Loops that do nothing but multiply and add in registers; they return the operations done (two per product).
+  int64_t (*int8_peak)(int64_t rounds);
+  int64_t (*float32_peak)(int64_t rounds);
 };
 
 extern const InstructionSet isa_scalar;
@@ -20,5 +24,11 @@ extern const InstructionSet isa_avx512;
 #elif defined(__aarch64__)
 extern const InstructionSet isa_neon;
 #endif
+
+constexpr int max_isas = 4;
+// Those that this machine can run, slowest first; returns how many.
+int available_isas(const InstructionSet* found[max_isas]);
+// Null when this machine cannot run it.
+const InstructionSet* find_isa(const char* name);
 
 }  // namespace octavo

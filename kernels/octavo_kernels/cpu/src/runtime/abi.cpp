@@ -1,0 +1,68 @@
+#include "abi.h"
+
+#include <memory>
+#include <new>
+#include <string>
+
+#include "ceiling.h"
+#include "isa.h"
+#include "program.h"
+#include "team.h"
+
+struct octavo_context {
+  const octavo::InstructionSet& isa;
+  octavo::Team team;
+};
+
+struct octavo_program {
+  octavo::Program program;
+};
+
+static_assert(sizeof(octavo_operation::inputs) / sizeof(int32_t) == octavo::max_inputs);
+static_assert(sizeof(octavo_operation::outputs) / sizeof(int32_t) == octavo::max_outputs);
+static_assert(sizeof(octavo_operation::attributes) / sizeof(double) == octavo::max_attributes);
+
+extern "C" {
+
+int32_t octavo_abi_version(void) { return OCTAVO_ABI_VERSION; }
+
+const char* octavo_isas(void) {
+  static const std::string names = [] {
+    const octavo::InstructionSet* found[octavo::max_isas];
+    const int count = octavo::available_isas(found);
+    std::string text;
+    for (int i = 0; i < count; i++) text += std::string(i ? " " : "") + found[i]->name;
+    return text;
+  }();
+  return names.c_str();
+}
+
+octavo_context* octavo_open(const char* isa, int32_t threads) try {
+  const octavo::InstructionSet* found = octavo::find_isa(isa);
+  return found ? new octavo_context{*found, octavo::Team(threads)} : nullptr;
+} catch (...) {
+  return nullptr;
+}
+
+void octavo_close(octavo_context* context) { delete context; }
+
+octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec) try {
+  return new octavo_program{octavo::Program(context->team, context->isa, *spec)};
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
+
+void octavo_release(octavo_program* program) { delete program; }
+
+void octavo_step(octavo_program* program, const int64_t* sizes, const void* payload, void* reply,
+                 octavo_counters* counters, int64_t* profile) {
+  program->program.step(sizes, static_cast<const uint8_t*>(payload), static_cast<uint8_t*>(reply), counters, profile);
+}
+
+void octavo_measure(octavo_context* context, octavo_ceiling* ceiling) try {
+  *ceiling = octavo::measure_ceiling(context->team, context->isa);
+} catch (const std::bad_alloc&) {
+  *ceiling = {};
+}
+
+}  // extern "C"

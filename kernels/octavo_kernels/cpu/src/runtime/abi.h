@@ -1,0 +1,89 @@
+// C ABI of the library; `library.py` has the same structs for ctypes. Loading has its own: load/abi.h.
+#pragma once
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Raised with every change below, so that a stale library is not taken for a fresh one.
+#define OCTAVO_ABI_VERSION 1
+int32_t octavo_abi_version(void);
+
+// Names of the instruction sets that this machine can run, slowest first, separated by spaces.
+const char* octavo_isas(void);
+
+// A team of threads running the kernels of one instruction set. Null: unknown instruction set or no memory.
+typedef struct octavo_context octavo_context;
+octavo_context* octavo_open(const char* isa, int32_t threads);
+void octavo_close(octavo_context* context);
+
+// Sizes of a step, in this order: T, S, B, J, H, D, Q.
+#define OCTAVO_SIZES 7
+
+enum { OCTAVO_PLACE_MEMORY = 0, OCTAVO_PLACE_INPUT = 1, OCTAVO_PLACE_COLUMNS = 2 };
+
+typedef struct octavo_value {
+  int32_t dtype;
+  int32_t layout;
+  int32_t rank;
+  // OCTAVO_PLACE_*: at `memory`; in the step's payload; or columns `column ...` of the value `of`.
+  int32_t place;
+  // A size, or -1 - i for the step's size number i, or -1 - OCTAVO_SIZES - i for one more than that.
+  int64_t shape[4];
+  void* memory;
+  int64_t of;
+  int64_t column;
+} octavo_value;
+
+// Operands by the indices of generated/ops.h: ids of values, -1 for one that is absent.
+typedef struct octavo_operation {
+  int32_t code;
+  int32_t inputs[10];
+  int32_t outputs[5];
+  double attributes[6];
+} octavo_operation;
+
+typedef struct octavo_program_spec {
+  const octavo_value* values;
+  const octavo_operation* operations;
+  // Ids of the values that each step brings and returns.
+  const int32_t* inputs;
+  const int32_t* outputs;
+  int32_t value_count;
+  int32_t operation_count;
+  int32_t input_count;
+  int32_t output_count;
+  int64_t limits[OCTAVO_SIZES];
+} octavo_program_spec;
+
+// A validated program, ready to run; memory it names must outlive it. Null: no memory.
+typedef struct octavo_program octavo_program;
+octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec);
+void octavo_release(octavo_program* program);
+
+typedef struct octavo_counters {
+  int64_t quantized;
+  int64_t carries;
+  int64_t nonfinite;
+  int64_t nanoseconds;
+} octavo_counters;
+
+// Runs a program once. Payload and reply: arrays one after the other, each at the next multiple of 64 bytes.
+// `profile`: nanoseconds of each op, or null.
+void octavo_step(octavo_program* program, const int64_t* sizes, const void* payload, void* reply,
+                 octavo_counters* counters, int64_t* profile);
+
+typedef struct octavo_ceiling {
+  int64_t read_bytes;
+  int64_t int8_operations;
+  int64_t float32_operations;
+} octavo_ceiling;
+
+// The most this machine does per second with the context's threads; zeros when there was no memory to measure with.
+void octavo_measure(octavo_context* context, octavo_ceiling* ceiling);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,170 @@
+#include "program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+
+namespace octavo {
+
+namespace {
+
+constexpr int kMaxPhases = 4;
+
+int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
+
+int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+uint8_t* aligned(size_t bytes) {
+  return bytes == 0 ? nullptr : static_cast<uint8_t*>(::operator new(bytes, std::align_val_t{64}));
+}
+
+int64_t size_of(int64_t dimension, const int64_t* sizes) {
+  if (dimension >= 0) return dimension;
+  const int64_t index = -1 - dimension;
+  return index < OCTAVO_SIZES ? sizes[index] : sizes[index - OCTAVO_SIZES] + 1;
+}
+
+}  // namespace
+
+Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec)
+    : team_(team),
+      isa_(isa),
+      values_(spec.values, spec.values + spec.value_count),
+      operations_(spec.operations, spec.operations + spec.operation_count),
+      inputs_(spec.inputs, spec.inputs + spec.input_count),
+      outputs_(spec.outputs, spec.outputs + spec.output_count),
+      operands_(values_.size()),
+      calls_(operations_.size()),
+      phases_(operations_.size()),
+      cursors_(operations_.size() * kMaxPhases),
+      counters_(static_cast<size_t>(team.size())) {
+  // No step needs more than one at the limits, so a step allocates nothing.
+  resolve(spec.limits);
+  size_t scratch = 0, shared = 0;
+  for (const OpCall& call : calls_) {
+    const KernelEntry& entry = isa_.kernels[static_cast<int>(call.code)];
+    if (entry.scratch_bytes) scratch = std::max(scratch, entry.scratch_bytes(call));
+    if (entry.shared_bytes) shared = std::max(shared, entry.shared_bytes(call, team_.size()));
+  }
+  for (int thread = 0; thread < team_.size(); thread++) scratch_.emplace_back(aligned(scratch));
+  shared_.reset(aligned(shared));
+}
+
+// Shapes, strides and addresses at these sizes.
+void Program::resolve(const int64_t* sizes) {
+  sizes_.assign(sizes, sizes + OCTAVO_SIZES);
+  brought_.clear();
+  for (size_t i = 0; i < values_.size(); i++) {
+    const octavo_value& value = values_[i];
+    Operand& operand = operands_[i];
+    operand.rank = value.rank;
+    operand.dtype = static_cast<DType>(value.dtype);
+    operand.layout = static_cast<Layout>(value.layout);
+    for (int axis = 0; axis < 4; axis++) operand.shape[axis] = axis < value.rank ? size_of(value.shape[axis], sizes) : 1;
+    operand.stride = operand.shape[1] * operand.shape[2] * operand.shape[3];
+    operand.data = value.memory;
+    if (value.place == OCTAVO_PLACE_COLUMNS) {
+      const Operand& whole = operands_[static_cast<size_t>(value.of)];
+      operand.stride = whole.stride;
+      operand.data = static_cast<uint8_t*>(whole.data) + value.column * bytes_per_element[value.dtype];
+    }
+  }
+  for (size_t i = 0; i < operations_.size(); i++) {
+    const octavo_operation& operation = operations_[i];
+    OpCall& call = calls_[i];
+    call.code = static_cast<OpCode>(operation.code);
+    for (int j = 0; j < max_inputs; j++) {
+      const int32_t value = operation.inputs[j];
+      call.in[j] = operand_of(value);
+      if (value >= 0 && values_[static_cast<size_t>(value)].place == OCTAVO_PLACE_INPUT) brought_.push_back({&call.in[j], value});
+    }
+    for (int j = 0; j < max_outputs; j++) call.out[j] = operand_of(operation.outputs[j]);
+    std::copy(operation.attributes, operation.attributes + max_attributes, call.attribute);
+    const KernelEntry& entry = isa_.kernels[operation.code];
+    phases_[i] = entry.phases ? std::min(entry.phases(call), kMaxPhases) : 1;
+  }
+}
+
+Operand Program::operand_of(int32_t value) const { return value < 0 ? Operand{} : operands_[static_cast<size_t>(value)]; }
+
+int64_t Program::bytes_of(int32_t value) const {
+  const Operand& operand = operands_[static_cast<size_t>(value)];
+  int64_t bytes = bytes_per_element[static_cast<int>(operand.dtype)];
+  for (int axis = 0; axis < operand.rank; axis++) bytes *= operand.shape[axis];
+  return bytes;
+}
+
+void Program::place_inputs(const uint8_t* payload) {
+  int64_t offset = 0;
+  for (const int32_t value : inputs_) {
+    offset = round_up_64(offset);
+    operands_[static_cast<size_t>(value)].data = const_cast<uint8_t*>(payload) + offset;
+    offset += bytes_of(value);
+  }
+  for (const Brought& brought : brought_) brought.operand->data = operands_[static_cast<size_t>(brought.value)].data;
+}
+
+void Program::step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters,
+                   int64_t* profile) {
+  const int64_t began = now();
+  if (!std::equal(sizes_.begin(), sizes_.end(), sizes)) resolve(sizes);
+  place_inputs(payload);
+  for (Cursor& cursor : cursors_) cursor.next.store(0, std::memory_order_relaxed);
+  std::fill(counters_.begin(), counters_.end(), StepCounters{});
+  profile_ = profile;
+  team_.run([](void* program, int thread) { static_cast<Program*>(program)->run(thread); }, this);
+
+  int64_t offset = 0;
+  for (const int32_t value : outputs_) {
+    const Operand& operand = operands_[static_cast<size_t>(value)];
+    const int64_t bytes = bytes_of(value), start = round_up_64(offset);
+    std::memset(reply + offset, 0, static_cast<size_t>(start - offset));
+    const int64_t rows = operand.rank > 1 ? operand.shape[0] : 1, row_bytes = rows > 0 ? bytes / rows : 0;
+    const int64_t stride = operand.stride * bytes_per_element[static_cast<int>(operand.dtype)];
+    if (row_bytes == stride || rows == 1) {
+      if (bytes > 0) std::memcpy(reply + start, operand.data, static_cast<size_t>(bytes));
+    } else {
+      for (int64_t row = 0; row < rows; row++) {
+        const uint8_t* source = static_cast<const uint8_t*>(operand.data) + row * stride;
+        std::memcpy(reply + start + row * row_bytes, source, static_cast<size_t>(row_bytes));
+      }
+    }
+    offset = start + bytes;
+  }
+  *counters = {};
+  for (const StepCounters& counted : counters_) {
+    counters->quantized += counted.quantized;
+    counters->carries += counted.carries;
+    counters->nonfinite += counted.nonfinite;
+  }
+  counters->nanoseconds = now() - began;
+}
+
+void Program::run(int thread) {
+  Worker worker{};
+  worker.thread = thread;
+  worker.threads = team_.size();
+  worker.scratch = scratch_[static_cast<size_t>(thread)].get();
+  worker.shared = shared_.get();
+  worker.counters = &counters_[static_cast<size_t>(thread)];
+  int64_t last = profile_ && thread == 0 ? now() : 0;
+  for (size_t i = 0; i < calls_.size(); i++) {
+    const Kernel kernel = isa_.kernels[static_cast<int>(calls_[i].code)].run;
+    for (int phase = 0; phase < phases_[i]; phase++) {
+      worker.phase = phase;
+      worker.cursor = &cursors_[i * kMaxPhases + static_cast<size_t>(phase)].next;
+      kernel(calls_[i], worker);
+      team_.barrier();
+    }
+    if (profile_ && thread == 0) {
+      const int64_t time = now();
+      profile_[i] = time - last;
+      last = time;
+    }
+  }
+}
+
+}  // namespace octavo

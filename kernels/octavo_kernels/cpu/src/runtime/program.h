@@ -1,0 +1,62 @@
+// A program made ready: its ops with their operands resolved, run by the team one after the other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "abi.h"
+#include "isa.h"
+#include "op.h"
+#include "team.h"
+
+namespace octavo {
+
+class Program {
+ public:
+  Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec);
+
+  void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile);
+
+ private:
+  // An operand whose address depends on the payload of each step.
+  struct Brought {
+    Operand* operand;
+    int32_t value;
+  };
+  struct alignas(64) Cursor {
+    std::atomic<int64_t> next;
+  };
+  struct Free {
+    void operator()(uint8_t* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+  };
+  using Memory = std::unique_ptr<uint8_t, Free>;
+
+  void resolve(const int64_t* sizes);
+  void place_inputs(const uint8_t* payload);
+  int64_t bytes_of(int32_t value) const;
+  Operand operand_of(int32_t value) const;
+  void run(int thread);
+
+  Team& team_;
+  const InstructionSet& isa_;
+  std::vector<octavo_value> values_;
+  std::vector<octavo_operation> operations_;
+  std::vector<int32_t> inputs_, outputs_;
+
+  // At the sizes of the last step.
+  std::vector<int64_t> sizes_;
+  std::vector<Operand> operands_;
+  std::vector<OpCall> calls_;
+  std::vector<int> phases_;
+  std::vector<Brought> brought_;
+
+  std::vector<Cursor> cursors_;
+  std::vector<StepCounters> counters_;
+  std::vector<Memory> scratch_;
+  Memory shared_;
+  int64_t* profile_ = nullptr;
+};
+
+}  // namespace octavo
