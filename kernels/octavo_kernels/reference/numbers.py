@@ -82,6 +82,29 @@ def row_sum_of_squares(x: torch.Tensor) -> torch.Tensor:
     return _combine(lane_tree(accumulator))
 
 
+# Cephes 2.8 single precision (S. L. Moshier): e^r - 1 - r over r^2 for |r| <= ln 2 / 2, highest power first.
+_EXP_COEFFICIENTS = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
+# ln 2 in two parts: products of the first with small integers are exact.
+_LN2 = (0.693359375, -2.12194440e-4)
+
+
 def exp(x: torch.Tensor) -> torch.Tensor:
-    """e^x, correctly rounded up to double rounding; fast backends use a polynomial within 2 ulp of this."""
-    return torch.where(x < EXP_UNDERFLOW, 0.0, x.double().exp()).float()
+    """e^x within 2 ulp, the same bits as on every backend: 2^n times a polynomial in x - n ln 2."""
+    number = ~x.isnan()
+    clamped = torch.where(number, x, f32(0)).clamp(-87.5, 89)
+    n = torch.round(clamped * f32(1.44269504088896341))
+    r = fma(-n, f32(_LN2[1]), fma(-n, f32(_LN2[0]), clamped))
+    y = f32(_EXP_COEFFICIENTS[0])
+    for coefficient in _EXP_COEFFICIENTS[1:]:
+        y = fma(y, r, f32(coefficient))
+    y = fma(y, r * r, r) + f32(1)
+    half = torch.floor(n / f32(2))  # in two factors, for 2^128 is not a float
+    scaled = y * torch.exp2(half.double()).float() * torch.exp2((n - half).double()).float()
+    return torch.where(number, torch.where(x < f32(EXP_UNDERFLOW), f32(0), scaled), x)
