@@ -1,0 +1,122 @@
+/** Requests and their answers over a peer that is a script: what a user's awaits rest on. */
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Reply } from "../../protocol/messages.ts";
+import type { OctavoError } from "../errors.ts";
+import type { Peer } from "./channel.ts";
+import { encodeValue } from "./codec.ts";
+import { Connection } from "./connection.ts";
+
+const EPOCH = 7;
+let sent: Uint8Array[][];
+let failures: OctavoError[];
+let busy: boolean[];
+let peer: Peer;
+let connection: Connection;
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  sent = [];
+  failures = [];
+  busy = [];
+  peer = { send: (frames) => sent.push([...frames]), onMessage: () => {}, forget: () => {} };
+  connection = new Connection(peer, "cpu:0", EPOCH, {
+    onBusy: (state) => busy.push(state),
+    onFailure: (error) => failures.push(error),
+  });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function reply(fields: { kind: Reply["kind"]; id: number; epoch?: number } & Record<string, unknown>): void {
+  peer.onMessage(encodeValue({ epoch: EPOCH, ...fields }), []);
+}
+
+test("each answer reaches its own request", async () => {
+  const first = connection.request({ kind: "drain" });
+  const second = connection.request({ kind: "stats" });
+  reply({ kind: "error", id: 2, code: "OCTAVO_SHAPE_MISMATCH", message: "no", retryable: false });
+  reply({ kind: "ok", id: 1, bytes: 5 });
+  expect((await first).reply.bytes).toBe(5);
+  await expect(second).rejects.toMatchObject({ code: "OCTAVO_SHAPE_MISMATCH", message: "cpu:0: no" });
+  expect(busy).toEqual([true, false]);
+});
+
+test("a code this package does not know is a failed worker, not a crash", async () => {
+  const request = connection.request({ kind: "drain" });
+  reply({ kind: "error", id: 1, code: "OCTAVO_FROM_THE_FUTURE", message: "?", retryable: false });
+  await expect(request).rejects.toMatchObject({ code: "OCTAVO_WORKER_FAILED" });
+});
+
+test("answers of an earlier incarnation, and answers given twice, are dropped", async () => {
+  const request = connection.request({ kind: "drain" });
+  reply({ kind: "ok", id: 1, epoch: EPOCH - 1, bytes: 1 });
+  reply({ kind: "ok", id: 99 });
+  reply({ kind: "ok", id: 1, bytes: 2 });
+  reply({ kind: "ok", id: 1, bytes: 3 });
+  expect((await request).reply.bytes).toBe(2);
+  expect(failures).toEqual([]);
+});
+
+test("an answer that breaks the protocol is a failure of the worker", () => {
+  connection.request({ kind: "drain" }).catch(() => {});
+  peer.onMessage(Buffer.from([0xc1]), []);
+  reply({ kind: "ok", id: 1, surprise: true });
+  expect(failures.map((error) => error.code)).toEqual(["OCTAVO_PROTOCOL", "OCTAVO_PROTOCOL"]);
+});
+
+test("bytes in flight are bounded, order is kept, and one big message may exceed the bound", async () => {
+  const payload = new Uint8Array(40 * 2 ** 20);
+  const requests = [1, 2, 3].map(() => connection.request({ kind: "write", handle: 1, offset: 0 }, payload));
+  const small = connection.request({ kind: "drain" });
+  expect(sent).toHaveLength(1); // Two of them would be 80 MiB.
+  reply({ kind: "ok", id: 1 });
+  expect(sent).toHaveLength(2);
+  reply({ kind: "ok", id: 2 });
+  expect(sent).toHaveLength(4); // The small one never overtakes.
+  reply({ kind: "ok", id: 3 });
+  reply({ kind: "ok", id: 4 });
+  await Promise.all([...requests, small]);
+  connection.request({ kind: "write", handle: 1, offset: 0 }, new Uint8Array(100 * 2 ** 20)).catch(() => {});
+  expect(sent).toHaveLength(5);
+});
+
+test("only the oldest request's deadline runs", async () => {
+  const slow = connection.request({ kind: "drain" }, undefined, { deadlineMs: 1000 });
+  const next = connection.request({ kind: "drain" }, undefined, { deadlineMs: 500 });
+  vi.advanceTimersByTime(900);
+  reply({ kind: "ok", id: 1 });
+  await slow;
+  vi.advanceTimersByTime(450);
+  expect(failures).toEqual([]);
+  vi.advanceTimersByTime(100);
+  expect(failures).toMatchObject([{ code: "OCTAVO_WORKER_LOST" }]);
+  next.catch(() => {});
+});
+
+test("progress starts the deadline anew", () => {
+  const seen: number[] = [];
+  const options = { deadlineMs: 1000, onProgress: (done: number) => seen.push(done) };
+  connection.request({ kind: "drain" }, undefined, options).catch(() => {});
+  for (const done of [1, 2, 3]) {
+    vi.advanceTimersByTime(800);
+    reply({ kind: "progress", id: 1, done, total: 3 });
+  }
+  expect(seen).toEqual([1, 2, 3]);
+  expect(failures).toEqual([]);
+  vi.advanceTimersByTime(1001);
+  expect(failures).toHaveLength(1);
+});
+
+test("a step over its deadline is a step timeout", () => {
+  const sizes = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
+  connection.request({ kind: "step", program: 1, sizes }, undefined, { deadlineMs: 10 }).catch(() => {});
+  vi.advanceTimersByTime(11);
+  expect(failures).toMatchObject([{ code: "OCTAVO_STEP_TIMEOUT" }]);
+});
+
+test("a message out of the protocol's bounds is refused before it is sent", async () => {
+  await expect(connection.request({ kind: "free", handles: [] })).rejects.toMatchObject({ code: "OCTAVO_PROTOCOL" });
+  await expect(connection.request({ kind: "free", handles: [1.5] })).rejects.toMatchObject({ code: "OCTAVO_PROTOCOL" });
+  expect(sent).toEqual([]);
+});
