@@ -1,0 +1,123 @@
+"""A session over a backend that is plain numpy memory, and a way to ask it things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from octavo_kernels import Counters, KernelError, ProgramSpec, SourcePart, Tensor
+from octavo_kernels.tensor import allocate
+from octavo_worker.codec import decode_request
+from octavo_worker.generated import messages as wire
+from octavo_worker.session import Session
+from octavo_worker.shared_memory import SharedFolder
+
+EPOCH = 3
+
+
+class Echo:
+    """A program that returns its payload."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def step(self, sizes: Mapping[str, int], payload: memoryview, times: np.ndarray | None = None):
+        if sizes["T"] == 13:
+            raise RuntimeError("a bug")
+        if times is not None:
+            times[:] = 5
+        return np.frombuffer(payload, np.uint8), Counters(1, 2, 3, 4)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class PlainBackend:
+    """Memory, loads that fill with ones, and programs that echo."""
+
+    name = "cpu"
+    isa = "none"
+    isas = ("none",)
+    threads = 1
+    model = "test"
+
+    def __init__(self) -> None:
+        self.programs: list[Echo] = []
+
+    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
+        return allocate(dtype, layout, tuple(shape))
+
+    def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
+        if parts[0].file == "missing":
+            raise KernelError("OCTAVO_FILE_NOT_READABLE", "missing: no such file")
+        target.memory[:] = 1
+
+    def read(self, tensor: Tensor) -> np.ndarray:
+        return tensor.memory.copy()
+
+    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> Echo:
+        self.programs.append(Echo())
+        return self.programs[-1]
+
+
+class Orchestrator:
+    """Sends requests as bytes, like the real one, and keeps what is answered."""
+
+    def __init__(self, session: Session, backend: PlainBackend) -> None:
+        self.session = session
+        self.backend = backend
+        self.last_id = 0
+        self.answers: list[tuple[Any, Any]] = []
+
+    def ask(self, kind: str, *payloads: bytes, epoch: int = EPOCH, **fields: Any) -> Any:
+        """The final answer; progress before it is in `answers`."""
+        self.last_id += 1
+        message = {"kind": kind, "id": self.last_id, "epoch": epoch, **fields}
+        self.answers.clear()
+        request = decode_request(msgspec.msgpack.encode(message))
+        self.session.handle(request, payloads, lambda reply, payload: self.answers.append((reply, payload)))
+        reply = self.answers[-1][0]
+        assert reply.id == self.last_id
+        assert all(isinstance(answer, wire.Progress) for answer, _ in self.answers[:-1])
+        return reply
+
+    def refusal(self, kind: str, *payloads: bytes, **fields: Any) -> str:
+        """The code of the error that this request is answered with."""
+        reply = self.ask(kind, *payloads, **fields)
+        assert isinstance(reply, wire.Error), reply
+        return reply.code
+
+    def payload(self) -> bytes:
+        return bytes(self.answers[-1][1])
+
+    def allocate(self, handle: int, dtype: str, *shape: int) -> Any:
+        return self.ask(
+            "allocate", handles=[{"handle": handle, "dtype": dtype, "layout": "plain", "shape": list(shape)}]
+        )
+
+    def define(self, program: int, *uses: int) -> Any:
+        values = [
+            {"dtype": "float32", "layout": "plain", "shape": [], "place": {"type": "handle", "handle": h}} for h in uses
+        ]
+        return self.ask("define", program=program, limits=SIZES, values=values, ops=[], inputs=[], outputs=[])
+
+
+SIZES = {"T": 0, "S": 0, "B": 0, "J": 0, "H": 0, "D": 0, "Q": 0}
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Orchestrator:
+    """Not welcomed yet."""
+    backend = PlainBackend()
+    session = Session(backend, "cpu:0", EPOCH, SharedFolder(str(tmp_path)))  # type: ignore[arg-type]
+    return Orchestrator(session, backend)
+
+
+@pytest.fixture
+def orchestrator(stranger: Orchestrator) -> Orchestrator:
+    stranger.ask("welcome", protocol=wire.PROTOCOL_VERSION, functions=["math"])
+    return stranger

@@ -1,0 +1,137 @@
+"""What a worker answers. If these fail, a refused request changes something, or a request stays without an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from octavo_worker.generated import messages as wire
+
+from .conftest import EPOCH, SIZES, Orchestrator
+
+
+def test_nothing_is_done_for_an_orchestrator_that_was_not_welcomed(stranger: Orchestrator) -> None:
+    assert stranger.refusal("stats") == "OCTAVO_PROTOCOL"
+    assert stranger.refusal("welcome", protocol=wire.PROTOCOL_VERSION + 1, functions=[]) == "OCTAVO_PROTOCOL"
+    assert stranger.refusal("stats") == "OCTAVO_PROTOCOL"
+
+
+def test_a_request_of_another_incarnation_is_refused(orchestrator: Orchestrator) -> None:
+    assert orchestrator.refusal("stats", epoch=EPOCH - 1) == "OCTAVO_PROTOCOL"
+
+
+def test_what_is_written_is_read(orchestrator: Orchestrator) -> None:
+    assert orchestrator.allocate(1, "float32", 2, 3).bytes == 64
+    orchestrator.ask("write", b"abcd", handle=1, offset=20)
+    assert orchestrator.ask("read", handle=1).bytes == 24
+    assert orchestrator.payload() == bytes(20) + b"abcd"
+
+
+def test_writes_outside_a_tensor_are_refused(orchestrator: Orchestrator) -> None:
+    orchestrator.allocate(1, "int8", 10)
+    assert orchestrator.refusal("write", b"abc", handle=1, offset=8) == "OCTAVO_SHAPE_MISMATCH"
+    assert orchestrator.refusal("write", handle=1, offset=0) == "OCTAVO_PROTOCOL"
+    assert orchestrator.refusal("write", b"a", b"b", handle=1, offset=0) == "OCTAVO_PROTOCOL"
+    orchestrator.ask("read", handle=1)
+    assert orchestrator.payload() == bytes(10)
+
+
+def test_packed_weights_are_not_written_by_bytes(orchestrator: Orchestrator) -> None:
+    packed = {"handle": 1, "dtype": "int8", "layout": "packed", "shape": [16, 64]}
+    orchestrator.ask("allocate", handles=[packed])
+    assert orchestrator.refusal("write", b"a", handle=1, offset=0) == "OCTAVO_DTYPE_MISMATCH"
+
+
+def test_an_allocation_is_all_or_nothing(orchestrator: Orchestrator) -> None:
+    good = {"handle": 1, "dtype": "int8", "layout": "plain", "shape": [4]}
+    for bad, code in (
+        ({**good, "handle": 2, "shape": [1 << 50]}, "OCTAVO_OUT_OF_MEMORY"),
+        ({**good, "handle": 2, "layout": "packed"}, "OCTAVO_SHAPE_MISMATCH"),
+        (good, "OCTAVO_PROTOCOL"),
+    ):
+        assert orchestrator.refusal("allocate", handles=[good, bad]) == code
+        assert orchestrator.ask("stats").statistics.handles == 0
+
+
+def test_unknown_handles_are_errors_that_name_them(orchestrator: Orchestrator) -> None:
+    for kind, fields in (
+        ("read", {"handle": 9}),
+        ("write", {"handle": 9, "offset": 0}),
+        ("free", {"handles": [9]}),
+        ("step", {"program": 9, "sizes": SIZES}),
+    ):
+        reply = orchestrator.ask(kind, b"a", **fields)
+        assert (reply.code, "handle 9" in reply.message) == ("OCTAVO_DISPOSED", True)
+
+
+def test_a_tensor_that_a_program_works_on_is_not_freed_before_it(orchestrator: Orchestrator) -> None:
+    orchestrator.allocate(1, "float32", 4)
+    orchestrator.allocate(2, "float32", 4)
+    orchestrator.define(3, 1)
+    assert orchestrator.refusal("free", handles=[2, 1]) == "OCTAVO_BAD_ARGUMENT"
+    assert orchestrator.ask("stats").statistics.handles == 3
+    orchestrator.ask("free", handles=[1, 3])
+    assert orchestrator.backend.programs[0].closed
+    statistics = orchestrator.ask("stats").statistics
+    assert (statistics.handles, statistics.handleBytes) == (1, 64)
+
+
+def test_a_step_answers_its_outputs_and_counters(orchestrator: Orchestrator) -> None:
+    orchestrator.define(1)
+    reply = orchestrator.ask("step", b"input", program=1, sizes=SIZES)
+    assert orchestrator.payload() == b"input"
+    assert reply.counters == wire.Counters(quantized=1, carries=2, nonfinite=3, nanoseconds=4)
+    assert orchestrator.ask("stats").statistics.steps == 1
+
+
+def test_a_bug_in_a_step_is_an_answer_and_the_worker_lives_on(orchestrator: Orchestrator) -> None:
+    orchestrator.define(1)
+    reply = orchestrator.ask("step", program=1, sizes={**SIZES, "T": 13})
+    assert reply.code == "OCTAVO_WORKER_FAILED"
+    assert "RuntimeError: a bug" in reply.message
+    assert isinstance(orchestrator.ask("drain"), wire.Ok)
+
+
+def test_load_fills_handles_and_names_the_file_that_is_missing(orchestrator: Orchestrator) -> None:
+    orchestrator.allocate(1, "float32", 4)
+    part = {"file": "there", "offset": 0, "bytes": 16, "type": "F32", "rows": 4, "columns": 1}
+    assert orchestrator.ask("load", items=[{"form": "float", "handle": 1, "parts": [part]}]).bytes == 64
+    missing = [{"form": "float", "handle": 1, "parts": [{**part, "file": "missing"}]}]
+    assert orchestrator.refusal("load", items=missing) == "OCTAVO_FILE_NOT_READABLE"
+
+
+def test_functions_outside_the_allow_list_are_not_even_imported(orchestrator: Orchestrator) -> None:
+    for name in ("os:system", "math", "math:_x", "mathematics:sqrt"):
+        fields = {"function": name, "handles": [], "options": [], "results": []}
+        assert orchestrator.refusal("call", **fields) == "OCTAVO_FUNCTION_NOT_ALLOWED"
+
+
+def test_payloads_go_through_files_of_the_pools_folder_only(orchestrator: Orchestrator, tmp_path: Path) -> None:
+    orchestrator.allocate(1, "int8", 8)
+    inside = tmp_path / "1"
+    inside.write_bytes(b"--12345678")
+    shared = {"path": str(inside), "offset": 2, "bytes": 8}
+    orchestrator.ask("write", handle=1, offset=0, shared=shared)
+    orchestrator.ask("read", handle=1)
+    assert orchestrator.payload() == b"12345678"
+    orchestrator.ask("read", handle=1, shared={**shared, "offset": 0})
+    assert inside.read_bytes() == b"1234567878"
+
+    outside = tmp_path.parent / "secret"
+    outside.write_bytes(b"87654321")
+    link = tmp_path / "link"
+    link.symlink_to(outside)
+    for path in (outside, tmp_path / ".." / "secret", tmp_path / "deeper" / "1"):
+        refused = {"path": str(path), "offset": 0, "bytes": 8}
+        assert orchestrator.refusal("write", handle=1, offset=0, shared=refused) == "OCTAVO_PROTOCOL"
+    for path in (link, tmp_path / "absent"):
+        refused = {"path": str(path), "offset": 0, "bytes": 8}
+        assert orchestrator.refusal("read", handle=1, shared=refused) == "OCTAVO_FILE_NOT_READABLE"
+    short = {"path": str(inside), "offset": 6, "bytes": 8}
+    assert orchestrator.refusal("write", handle=1, offset=0, shared=short) == "OCTAVO_FILE_NOT_READABLE"
+    assert outside.read_bytes() == b"87654321"
+
+
+def test_statistics_count_bytes_of_handles_exactly(orchestrator: Orchestrator) -> None:
+    for handle, shape in enumerate(((3,), (100, 100), (0, 5)), start=1):
+        orchestrator.allocate(handle, "int64", *shape)
+    assert orchestrator.ask("stats").statistics.handleBytes == 64 + 80_000 + 64
