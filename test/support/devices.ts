@@ -1,10 +1,4 @@
-/** Devices that cross-language tests run on. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { packageRoot } from "../../ts/pool/python.ts";
+/** Devices that cross-language tests run on: the fast backend and the oracle, or what OCTAVO_TEST_DEVICES lists. */
 
-const hasCpu = existsSync(join(packageRoot(), "kernels/octavo_kernels/cpu/backend.py"));
-
-/** The fast backend where it is there, and the oracle. */
-export const DEVICES: readonly string[] = hasCpu ? ["cpu:0", "reference:0"] : ["reference:0"];
+export const DEVICES: readonly string[] = (process.env.OCTAVO_TEST_DEVICES ?? "cpu:0,reference:0").split(",");
 export const DEVICE = DEVICES[0]!;
