@@ -1,0 +1,83 @@
+"""The CPU backend: see backend.Backend."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..backend import Ceiling, SourcePart
+from ..errors import KernelError
+from ..program import ProgramSpec
+from ..tensor import Tensor, allocate
+from ..validate import validate
+from .executable import CpuExecutable
+from .library import CeilingStruct, available_isas, load_library
+from .load import load, read
+
+# Chooses the instruction set, as the argument `isa` does: for tests and for looking at differences.
+ISA_VARIABLE = "OCTAVO_CPU_ISA"
+
+
+class CpuBackend:
+    """Our own C++ kernels; bits do not depend on the instruction set or the number of threads."""
+
+    name = "cpu"
+
+    def __init__(self, threads: int, isa: str | None = None) -> None:
+        self._library = load_library()
+        self.isas = available_isas()
+        self.isa = isa or os.environ.get(ISA_VARIABLE) or self.isas[-1]
+        if self.isa not in self.isas:
+            text = f"this machine cannot run the instruction set {self.isa!r}; it has {', '.join(self.isas)}"
+            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+        self.threads = threads
+        self.model = _processor()
+        self._context = self._library.octavo_open(self.isa.encode(), threads)
+        if not self._context:
+            raise KernelError("OCTAVO_OUT_OF_MEMORY", f"could not start {threads} threads")
+
+    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
+        """See backend.Backend."""
+        return allocate(dtype, layout, tuple(shape))
+
+    def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
+        """See backend.Backend."""
+        load(form, parts, target, scale, isa=self.isa, threads=self.threads)
+
+    def read(self, tensor: Tensor) -> np.ndarray:
+        """See backend.Backend."""
+        return read(tensor)
+
+    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> CpuExecutable:
+        """See backend.Backend."""
+        complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
+        return CpuExecutable(self._library, self._context, complete, tensors, arena)
+
+    def measure(self) -> Ceiling:
+        """See backend.Backend."""
+        found = CeilingStruct()
+        self._library.octavo_measure(self._context, ctypes.byref(found))
+        if not found.read_bytes:
+            raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory to measure with")
+        return Ceiling(found.read_bytes, found.int8_operations, found.float32_operations)
+
+    def close(self) -> None:
+        """End the threads. Programs of this backend must be closed before."""
+        if self._context:
+            self._library.octavo_close(self._context)
+            self._context = None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,155 @@
+"""A defined program on the CPU: one call into the library per step."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import payload as payloads
+from ..backend import Counters
+from ..checks import DataChecks
+from ..errors import KernelError
+from ..generated.ops import OPS
+from ..program import SIZES, Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
+from ..tensor import ALIGNMENT, Tensor, aligned_bytes
+from . import library as abi
+
+
+class CpuExecutable:
+    """Holds the program and the tensors it names; made by `CpuBackend.define` from a validated program."""
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        context: int,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+    ) -> None:
+        self._library = library
+        self._spec = spec
+        self._checks = DataChecks(spec)
+        self._inputs = {value: index for index, value in enumerate(spec.inputs)}
+        # What the library only points to.
+        handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
+        self._tensors = {handle: tensors[handle] for handle in handles}
+        self._arena = arena
+        self._program = library.octavo_define(context, ctypes.byref(self._struct()))
+        if not self._program:
+            raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory for the program's scratch space")
+
+    def step(
+        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Counters]:
+        """See backend.Executable."""
+        if not self._program:
+            raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
+        spec = self._spec
+        checked = payloads.check_sizes(spec, sizes)
+        arrays = payloads.split(spec, spec.inputs, checked, payload)
+        self._checks.run(checked, lambda value: self._array(value, checked, arrays))
+        _, reply_bytes = payloads.places(spec, spec.outputs, checked)
+        reply = np.empty(reply_bytes, np.uint8)
+        data = np.frombuffer(payload, np.uint8)
+        if data.ctypes.data % ALIGNMENT:  # frames come from the network's allocator
+            aligned = aligned_bytes(data.size)
+            aligned[:] = data
+            data = aligned
+        counters = abi.CountersStruct()
+        self._library.octavo_step(
+            self._program,
+            (ctypes.c_int64 * len(SIZES))(*checked.values()),
+            data.ctypes.data,
+            reply.ctypes.data,
+            ctypes.byref(counters),
+            None if profile is None else profile.ctypes.data,
+        )
+        return reply, Counters(counters.quantized, counters.carries, counters.nonfinite, counters.nanoseconds)
+
+    def close(self) -> None:
+        """See backend.Executable."""
+        if self._program:
+            self._library.octavo_release(self._program)
+            self._program = None
+            self._tensors, self._arena = {}, None
+
+    def __del__(self) -> None:
+        if getattr(self, "_program", None):
+            self.close()
+
+    def _array(self, index: int, sizes: Mapping[str, int], arrays: list[np.ndarray]) -> np.ndarray:
+        """What a data check looks at: a step's input, or a tensor."""
+        if index in self._inputs:
+            return arrays[self._inputs[index]]
+        value = self._spec.values[index]
+        if isinstance(value.place, Columns):
+            whole = self._array(value.place.of, sizes, arrays)
+            shape = resolve(value.shape, dict(sizes))
+            return whole[:, value.place.column : value.place.column + shape[1]]
+        assert isinstance(value.place, Handle)
+        shape = resolve(value.shape, dict(sizes))
+        dtype = payloads.NUMPY_DTYPES[value.dtype]
+        count = int(np.prod(shape, dtype=np.int64))
+        return self._tensors[value.place.handle].memory[: count * dtype.itemsize].view(dtype).reshape(shape)
+
+    def _struct(self) -> abi.SpecStruct:
+        spec = self._spec
+        values = (abi.ValueStruct * len(spec.values))(*(self._value(value) for value in spec.values))
+        operations = (abi.OperationStruct * len(spec.ops))(*(_operation(operation) for operation in spec.ops))
+        return abi.SpecStruct(
+            values,
+            operations,
+            (ctypes.c_int32 * len(spec.inputs))(*spec.inputs),
+            (ctypes.c_int32 * len(spec.outputs))(*spec.outputs),
+            len(spec.values),
+            len(spec.ops),
+            len(spec.inputs),
+            len(spec.outputs),
+            (ctypes.c_int64 * len(SIZES))(*(spec.limits[size] for size in SIZES)),
+        )
+
+    def _value(self, value: Value) -> abi.ValueStruct:
+        shape = [_dimension(size) for size in value.shape]
+        struct = abi.ValueStruct(
+            dtype=abi.DTYPE_CODES[value.dtype],
+            layout=abi.LAYOUT_CODES[value.layout],
+            rank=len(shape),
+            place=abi.PLACE_MEMORY,
+            shape=(ctypes.c_int64 * 4)(*shape),
+        )
+        match value.place:
+            case Handle(handle):
+                struct.memory = self._tensors[handle].memory.ctypes.data
+            case Arena(offset):
+                assert self._arena is not None
+                struct.memory = self._arena.memory.ctypes.data + offset
+            case Columns(of, column):
+                struct.place, struct.of, struct.column = abi.PLACE_COLUMNS, of, column
+            case _:
+                struct.place = abi.PLACE_INPUT
+        return struct
+
+
+def _dimension(size: Dimension) -> int:
+    if isinstance(size, int):
+        return size
+    return -1 - SIZES.index(size[0]) - (len(SIZES) if size.endswith("+1") else 0)
+
+
+def _operation(operation: Operation) -> abi.OperationStruct:
+    op = OPS[operation.op]
+    struct = abi.OperationStruct(code=op.code)
+    for index in range(abi.MAX_INPUTS):
+        struct.inputs[index] = -1
+    for index in range(abi.MAX_OUTPUTS):
+        struct.outputs[index] = -1
+    for index, name in enumerate(op.inputs):
+        struct.inputs[index] = operation.inputs.get(name, -1)
+    for index, name in enumerate(op.outputs):
+        struct.outputs[index] = operation.outputs.get(name, -1)
+    for index, (name, attribute) in enumerate(op.attributes.items()):
+        value = operation.attributes[name]
+        struct.attributes[index] = attribute.values.index(str(value)) if attribute.type == "enum" else float(value)
+    return struct

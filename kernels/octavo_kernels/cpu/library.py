@@ -1,0 +1,110 @@
+"""The compiled library through ctypes: the structs and functions of src/runtime/abi.h. Calls release the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
+from functools import cache
+
+from ..errors import KernelError
+from ..generated.ops import OPS
+from ..program import SIZES
+from . import build
+
+ABI_VERSION = 1
+MAX_INPUTS = max(len(op.inputs) for op in OPS.values())
+MAX_OUTPUTS = max(len(op.outputs) for op in OPS.values())
+MAX_ATTRIBUTES = max(len(op.attributes) for op in OPS.values())
+
+PLACE_MEMORY, PLACE_INPUT, PLACE_COLUMNS = range(3)
+DTYPE_CODES = {name: code for code, name in enumerate(("float32", "float16", "bfloat16", "int8", "int32", "int64"))}
+LAYOUT_CODES = {"plain": 0, "packed": 1}
+
+
+class ValueStruct(Structure):
+    """octavo_value"""
+
+    _fields_ = [
+        ("dtype", c_int32),
+        ("layout", c_int32),
+        ("rank", c_int32),
+        ("place", c_int32),
+        ("shape", c_int64 * 4),
+        ("memory", c_void_p),
+        ("of", c_int64),
+        ("column", c_int64),
+    ]
+
+
+class OperationStruct(Structure):
+    """octavo_operation"""
+
+    _fields_ = [
+        ("code", c_int32),
+        ("inputs", c_int32 * MAX_INPUTS),
+        ("outputs", c_int32 * MAX_OUTPUTS),
+        ("attributes", c_double * MAX_ATTRIBUTES),
+    ]
+
+
+class SpecStruct(Structure):
+    """octavo_program_spec"""
+
+    _fields_ = [
+        ("values", POINTER(ValueStruct)),
+        ("operations", POINTER(OperationStruct)),
+        ("inputs", POINTER(c_int32)),
+        ("outputs", POINTER(c_int32)),
+        ("value_count", c_int32),
+        ("operation_count", c_int32),
+        ("input_count", c_int32),
+        ("output_count", c_int32),
+        ("limits", c_int64 * len(SIZES)),
+    ]
+
+
+class CountersStruct(Structure):
+    """octavo_counters"""
+
+    _fields_ = [("quantized", c_int64), ("carries", c_int64), ("nonfinite", c_int64), ("nanoseconds", c_int64)]
+
+
+class CeilingStruct(Structure):
+    """octavo_ceiling"""
+
+    _fields_ = [("read_bytes", c_int64), ("int8_operations", c_int64), ("float32_operations", c_int64)]
+
+
+_FUNCTIONS: dict[str, tuple[object, list[object]]] = {
+    "octavo_abi_version": (c_int32, []),
+    "octavo_isas": (c_char_p, []),
+    "octavo_open": (c_void_p, [c_char_p, c_int32]),
+    "octavo_close": (None, [c_void_p]),
+    "octavo_define": (c_void_p, [c_void_p, POINTER(SpecStruct)]),
+    "octavo_release": (None, [c_void_p]),
+    "octavo_step": (None, [c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p]),
+    "octavo_measure": (None, [c_void_p, POINTER(CeilingStruct)]),
+}
+
+
+@cache
+def load_library() -> ctypes.CDLL:
+    """The library, built first if need be. Raises KernelError OCTAVO_MISSING_DEPENDENCY."""
+    path = build.library()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise KernelError("OCTAVO_MISSING_DEPENDENCY", f"the CPU library does not load: {error}") from error
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    found = library.octavo_abi_version()
+    if found != ABI_VERSION:
+        text = f"{path.name} has ABI version {found}, these bindings {ABI_VERSION}: run `make setup`"
+        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+    return library
+
+
+def available_isas() -> list[str]:
+    """The instruction sets that this machine can run, slowest first."""
+    return load_library().octavo_isas().decode().split()
