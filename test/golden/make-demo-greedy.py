@@ -1,6 +1,7 @@
 """Writes demo-greedy.json: what transformers answers with the demo model in float32, greedily.
 
-`test/demo-model.test.ts` compares the engine with it. Run by hand (a minute): .venv/bin/python test/golden/make-demo-greedy.py
+`test/demo-model.test.ts` compares the engine with it. Run by hand (a minute):
+.venv/bin/python test/golden/make-demo-greedy.py
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /** One request while it runs: the tokens drawn so far, their text, and whether it is over. No I/O. */
-import type { StreamDecoder } from "../model/tokenizer.ts";
+import type { StreamDecoder } from "../model/stream-decoder.ts";
 import type { RequestSpec } from "./generate-options.ts";
 import type { Completion, FinishReason, GenerationSink, TokenLogprob } from "./generation.ts";
 import { StopStrings } from "./stop-strings.ts";
