@@ -111,7 +111,7 @@ def _listed(result: object) -> list[object]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
-def _checked(name: str, item: object, torch: Any) -> torch.Tensor:
+def _checked(name: str, item: Any, torch: Any) -> torch.Tensor:
     if not isinstance(item, torch.Tensor):
         raise KernelError("OCTAVO_WORKER_FAILED", f"{name} returned a {type(item).__name__}; it must return tensors")
     return item.detach().cpu().contiguous()

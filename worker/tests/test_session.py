@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from octavo_worker.generated import messages as wire
 
@@ -53,12 +54,13 @@ def test_an_allocation_is_all_or_nothing(orchestrator: Orchestrator) -> None:
 
 
 def test_unknown_handles_are_errors_that_name_them(orchestrator: Orchestrator) -> None:
-    for kind, fields in (
+    requests: list[tuple[str, dict[str, Any]]] = [
         ("read", {"handle": 9}),
         ("write", {"handle": 9, "offset": 0}),
         ("free", {"handles": [9]}),
         ("step", {"program": 9, "sizes": SIZES}),
-    ):
+    ]
+    for kind, fields in requests:
         reply = orchestrator.ask(kind, b"a", **fields)
         assert (reply.code, "handle 9" in reply.message) == ("OCTAVO_DISPOSED", True)
 
