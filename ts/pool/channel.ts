@@ -3,12 +3,12 @@
  * and one pending receive). Workers are known by the identity that the ROUTER gave their connection, and only after a
  * hello with the secret token of their launch: whatever strangers and late processes send is dropped.
  */
-import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Router } from "zeromq";
 import type { Hello } from "../../protocol/messages.ts";
 import { decodeHello } from "./codec.ts";
+import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
 
 /** Largest frame. A larger one costs the sender its connection, so both sides check before they send. */
 export const MAX_FRAME_BYTES = 2 ** 30;
@@ -62,14 +62,13 @@ export class Channel {
       await socket.bind("tcp://127.0.0.1:*");
       return new Channel(socket, socket.lastEndpoint!, undefined);
     }
-    // A fresh folder that only this user can enter (0700). A socket path has at most about 107 bytes.
-    const base = tmpdir().length > 80 ? "/tmp" : tmpdir();
-    const folder = mkdtempSync(join(base, "octavo-"));
+    // A socket path has at most about 107 bytes, of which the folder's name takes up to 50.
+    const folder = makeOwnedFolder(tmpdir().length > 50 ? "/tmp" : tmpdir());
     const endpoint = `ipc://${join(folder, "socket")}`;
     try {
       await socket.bind(endpoint);
     } catch (error) {
-      rmSync(folder, { recursive: true, force: true });
+      removeFolder(folder);
       throw error;
     }
     return new Channel(socket, endpoint, folder);
@@ -84,7 +83,7 @@ export class Channel {
   async close(): Promise<void> {
     this.#socket.close();
     await this.#reader;
-    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
+    if (this.#folder !== undefined) removeFolder(this.#folder);
   }
 
   async #read(): Promise<void> {

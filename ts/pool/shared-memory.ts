@@ -3,10 +3,10 @@
  * the kernel's sockets (measured: faster from 256 KiB on). Files are kept and used again, because fresh pages cost more
  * than the copy.
  */
-import { randomBytes } from "node:crypto";
-import { closeSync, ftruncateSync, mkdirSync, openSync, readdirSync, readlinkSync, rmSync, statfsSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { OctavoError } from "../errors.ts";
+import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
 
 const ROOT = "/dev/shm";
 /** Bytes of idle files that are kept. */
@@ -29,15 +29,10 @@ export class SharedMemory {
     this.folder = folder;
   }
 
-  /** A fresh folder only this user can enter, after those of dead processes were removed; undefined where there is no /dev/shm. */
+  /** Undefined where there is no /dev/shm. */
   static open(): SharedMemory | undefined {
-    if (process.platform !== "linux") return undefined;
     try {
-      const prefix = `octavo-${pidNamespace()}-`;
-      clearDead(prefix);
-      const folder = join(ROOT, `${prefix}${process.pid}-${randomBytes(6).toString("hex")}`);
-      mkdirSync(folder, { mode: 0o700 });
-      return new SharedMemory(folder);
+      return process.platform === "linux" ? new SharedMemory(makeOwnedFolder(ROOT)) : undefined;
     } catch {
       return undefined; // Payloads then travel as frames.
     }
@@ -69,36 +64,11 @@ export class SharedMemory {
   close(): void {
     this.#closed = true;
     for (const segment of this.#idle.splice(0)) discard(segment);
-    rmSync(this.folder, { recursive: true, force: true });
+    removeFolder(this.folder);
   }
 }
 
 function discard({ fd, path }: Segment): void {
   closeSync(fd);
   rmSync(path, { force: true });
-}
-
-/** Process ids mean something only inside their namespace, and containers may share a /dev/shm. */
-function pidNamespace(): string {
-  return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
-}
-
-/** A process that was killed could not remove its folder. */
-function clearDead(prefix: string): void {
-  for (const name of readdirSync(ROOT)) {
-    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length).split("-")[0]) : Number.NaN;
-    if (!Number.isSafeInteger(pid) || isRunning(pid)) continue;
-    try {
-      rmSync(join(ROOT, name), { recursive: true, force: true });
-    } catch {} // Another user's.
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
-  }
 }

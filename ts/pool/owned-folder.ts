@@ -1,0 +1,44 @@
+/**
+ * Folders for sockets and payloads that only this user can enter, named by the process that owns them: a process that was
+ * killed could not remove its own, so whoever comes next does.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+/** A fresh folder (0700) in `root`, after those of dead processes were removed. Throws what the file system throws. */
+export function makeOwnedFolder(root: string): string {
+  const prefix = `octavo-${pidNamespace()}-`;
+  for (const name of readdirSync(root)) {
+    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length).split("-")[0]) : Number.NaN;
+    if (Number.isSafeInteger(pid) && !isRunning(pid)) removeFolder(join(root, name));
+  }
+  const folder = join(root, `${prefix}${process.pid}-${randomBytes(6).toString("hex")}`);
+  mkdirSync(folder, { mode: 0o700 });
+  return folder;
+}
+
+/** Never throws: what cannot be removed is another user's. */
+export function removeFolder(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch {}
+}
+
+/** Process ids mean something only inside their namespace, and containers may share a /dev/shm. */
+function pidNamespace(): string {
+  try {
+    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
+  } catch {
+    return "0"; // Not Linux.
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
