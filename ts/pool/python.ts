@@ -35,6 +35,8 @@ export function workerEnvironment(token: string): Record<string, string> {
     // instead of 80 to hello). Empty means no.
     PYTHONDONTWRITEBYTECODE: "",
     PYTHONSAFEPATH: "1", // the current folder must not shadow libraries (Python 3.11 and later)
+    // numpy would start a BLAS thread per core, 50 ms for nothing: kernels have their own team.
+    OPENBLAS_NUM_THREADS: process.env.OPENBLAS_NUM_THREADS ?? "1",
     OCTAVO_WORKER_TOKEN: token,
   };
 }
