@@ -57,6 +57,7 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
       onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
     });
     options.onProgress?.({ stage: "program", done: 1, total: 1 });
+    options.signal?.throwIfAborted(); // By the last moments of the load, or by `onProgress`.
     const totalMs = performance.now() - begin;
     const all = { ...timings, openMs: opened.ms, workerMs: worker.ms, planMs, totalMs };
     return { description, tokenizer, plan, pool, resident, program, timings: all };

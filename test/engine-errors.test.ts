@@ -1,0 +1,116 @@
+/** Wrong use and losses. If these fail, a caller gets a crash, a hang, or an error that does not say what to do. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine, type LoadOptions } from "../ts/index.ts";
+import { DEVICE } from "./support/devices.ts";
+import { isRunning, waitForEnd } from "./support/processes.ts";
+import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
+
+let model: TinyModel;
+beforeAll(async () => {
+  model = await writeTinyModel();
+});
+afterAll(() => model[Symbol.asyncDispose]());
+
+const base = { devices: DEVICE, threads: 1, context: 128 } as const;
+
+describe("loading", () => {
+  const refused: [string, LoadOptions, string][] = [
+    ["two devices", { devices: "cpu:0,cpu:1" }, "this version runs a model on one"],
+    ["no such device", { devices: "tpu:0" }, '"tpu:0" is not a device'],
+    ["half a thread", { threads: 0.5 }, "threads is 0.5"],
+    ["other weights", { weights: "int4" as "int8" }, 'weights is "int4"; it takes "int8" or "16bit"'],
+    ["a threshold below zero", { threshold: -1 }, "threshold is -1"],
+    ["a misspelt option", { contxt: 5 } as LoadOptions, "there is no option contxt"],
+    ["more context than the model has", { context: 4096 }, "context 4096"],
+  ];
+  it.each(refused)("refuses %s", async (_, options, message) => {
+    await expect(Engine.load(model.path, { ...base, ...options })).rejects.toMatchObject({
+      code: "OCTAVO_BAD_ARGUMENT",
+      message: expect.stringContaining(message),
+    });
+  });
+
+  it("refuses what does not fit before anything is allocated, with what would", async () => {
+    const loading = Engine.load(model.path, { ...base, memoryLimit: 2 ** 20 });
+    await expect(loading).rejects.toMatchObject({
+      code: "OCTAVO_PLAN_DOES_NOT_FIT",
+      message: expect.stringMatching(/more/),
+    });
+  });
+
+  it("says that there is no model, and that it knows no such architecture", async () => {
+    await expect(Engine.load("/no/such/model", base)).rejects.toMatchObject({ code: "OCTAVO_MODEL_NOT_FOUND" });
+    await using other = await writeTinyModel();
+    await writeFile(join(other.path, "config.json"), JSON.stringify({ ...other.config, architectures: ["Mamba"] }));
+    await expect(Engine.load(other.path, base)).rejects.toMatchObject({ code: "OCTAVO_UNKNOWN_ARCHITECTURE" });
+  });
+
+  it("ends, and leaves no process, when its signal is aborted at any moment", async () => {
+    for (const stage of ["model", "worker", "weights", "program"]) {
+      const abort = new AbortController();
+      const onProgress = (progress: { stage: string }) => {
+        if (progress.stage === stage) abort.abort(new Error(`at ${stage}`));
+      };
+      const loading = Engine.load(model.path, { ...base, signal: abort.signal, onProgress });
+      await expect(loading).rejects.toThrow(`at ${stage}`);
+    }
+  });
+});
+
+describe("a lost worker", () => {
+  it("rejects what runs and waits, and what comes later, while the process lives on", async () => {
+    await using engine = await Engine.load(model.path, { ...base, sequences: 2 });
+    const options = { maxTokens: 120, ignoreEos: true };
+    const generations = Array.from({ length: 6 }, (_, id) => engine.generate([id], options));
+    await generations[0]![Symbol.asyncIterator]().next();
+    process.kill(engine.device.pid, "SIGKILL");
+    for (const generation of generations)
+      await expect(generation.complete()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST", retryable: true });
+    const lost = expect.objectContaining({ code: "OCTAVO_WORKER_LOST" });
+    expect(() => engine.generate([1])).toThrow(lost);
+    await expect(engine.memory()).rejects.toEqual(lost);
+  });
+
+  it("ends a loop over a generation with the error", async () => {
+    await using engine = await Engine.load(model.path, base);
+    const loop = async () => {
+      for await (const _ of engine.generate([1], { maxTokens: 120, ignoreEos: true }))
+        process.kill(engine.device.pid, "SIGKILL");
+    };
+    await expect(loop()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
+  });
+});
+
+describe("a disposed engine", () => {
+  it("has ended its requests and its worker, and says so to the next ones", async () => {
+    const engine = await Engine.load(model.path, base);
+    const { pid } = engine.device;
+    const running = engine.generate([1], { maxTokens: 100, ignoreEos: true });
+    await running[Symbol.asyncIterator]().next();
+    await Promise.all([engine.dispose(), engine.dispose()]);
+    await expect(running.complete()).rejects.toMatchObject({ code: "OCTAVO_DISPOSED" });
+    expect(() => engine.generate([1])).toThrow(expect.objectContaining({ code: "OCTAVO_DISPOSED" }));
+    expect(() => engine.chat([])).toThrow(expect.objectContaining({ code: "OCTAVO_DISPOSED" }));
+    await expect(engine.memory()).rejects.toMatchObject({ code: "OCTAVO_DISPOSED" });
+    await waitForEnd([pid], 5000);
+    expect(isRunning(pid)).toBe(false);
+  });
+});
+
+it("refuses prompts that are no prompts, before anything runs", async () => {
+  await using engine = await Engine.load(model.path, base);
+  const cases: [unknown, string][] = [
+    ["", "OCTAVO_EMPTY_PROMPT"],
+    [[], "OCTAVO_EMPTY_PROMPT"],
+    [new Array(128).fill(1), "OCTAVO_PROMPT_TOO_LONG"],
+    [[300], "OCTAVO_TOKEN_OUT_OF_RANGE"],
+    [[-1], "OCTAVO_TOKEN_OUT_OF_RANGE"],
+    [undefined, "OCTAVO_BAD_ARGUMENT"],
+    [{ role: "user" }, "OCTAVO_BAD_ARGUMENT"],
+  ];
+  for (const [prompt, code] of cases)
+    expect(() => engine.generate(prompt as number[])).toThrow(expect.objectContaining({ code }));
+  expect(engine.statistics.steps).toBe(0);
+});
