@@ -50,6 +50,22 @@ test("a killed worker rejects everything pending, loudly; Node and the other dev
   expect(await sum.read()).toEqual(Float32Array.of(6, 8));
 });
 
+test("a lost device is started anew, empty, and old handles stay dead", async () => {
+  await using pool = await Pool.start({ devices: DEVICE, threads: 1 });
+  const lost = pool.devices[0]!;
+  const x = await lost.tensor([1], { shape: [1, 1] });
+  await expect(pool.restart(lost)).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+  process.kill(lost.pid, "SIGKILL");
+  await within(LOSS_MS, new Promise((resolve) => lost.lost.addEventListener("abort", resolve)));
+  const device = await pool.restart(lost);
+  expect(pool.devices).toEqual([device]);
+  const y = await device.tensor([2], { shape: [1, 1] });
+  expect(y.id).toBeGreaterThan(x.id);
+  expect(await (await y.add(y)).read()).toEqual(Float32Array.of(4));
+  await expect(y.add(x)).rejects.toMatchObject({ code: "OCTAVO_WRONG_DEVICE" });
+  await expect(x.read()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
+});
+
 test("a worker that does not answer is stopped at the step's deadline", async () => {
   await using pool = await Pool.start({ devices: DEVICE, threads: 1, ops: ["my_ops:sleep"] });
   const device = pool.devices[0]!;

@@ -1,6 +1,6 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
 import { OctavoError } from "../errors.ts";
-import { parseDeviceNames } from "../memory/devices.ts";
+import { type DeviceName, parseDeviceNames } from "../memory/devices.ts";
 import { Device } from "../tensor/device.ts";
 import { Channel } from "./channel.ts";
 import { shareCores, usableCores } from "./cores.ts";
@@ -33,24 +33,34 @@ export interface PoolOptions {
   readonly stopDeadlineMs?: number;
 }
 
+/** What all workers of a pool share, and what one of them gets. */
+interface Setup {
+  readonly channel: Channel;
+  readonly shared: SharedMemory | undefined;
+  readonly names: readonly DeviceName[];
+  /** Threads of each device. */
+  readonly threads: readonly number[];
+  readonly options: PoolOptions;
+}
+
 export class Pool {
-  /** In the order of `PoolOptions.devices`. */
-  readonly devices: readonly Device[];
-  readonly #channel: Channel;
-  readonly #shared: SharedMemory | undefined;
-  readonly #workers: readonly Worker[];
+  readonly #setup: Setup;
+  readonly #workers: Worker[];
+  readonly #devices: Device[];
+  readonly #newHandle: () => number;
+  #lastEpoch: number;
   #disposed: Promise<void> | undefined;
 
-  private constructor(channel: Channel, shared: SharedMemory | undefined, workers: readonly Worker[]) {
-    this.#channel = channel;
-    this.#shared = shared;
+  private constructor(setup: Setup, workers: Worker[]) {
+    this.#setup = setup;
     this.#workers = workers;
+    this.#lastEpoch = workers.length;
     let lastHandle = 0;
-    const newHandle = () => {
+    this.#newHandle = () => {
       lastHandle += 1;
       return lastHandle;
     };
-    this.devices = workers.map((worker) => new Device(worker, newHandle, shared));
+    this.#devices = workers.map((worker) => new Device(worker, this.#newHandle, setup.shared));
   }
 
   /**
@@ -59,46 +69,57 @@ export class Pool {
    */
   static async start(options: PoolOptions = {}): Promise<Pool> {
     const names = parseDeviceNames(options.devices ?? "auto");
-    const threads = threadsOf(options.threads);
-    const functions = [...(options.ops ?? [])];
-    for (const name of functions) checkFunction(name);
+    const threads = shareCores(threadsOf(options.threads), names.length);
+    for (const name of options.ops ?? []) checkFunction(name);
     options.signal?.throwIfAborted();
-    const channel = await Channel.open();
-    const shared = SharedMemory.open();
-    const shares = shareCores(threads, names.length);
+    const setup: Setup = { channel: await Channel.open(), shared: SharedMemory.open(), names, threads, options };
+    const failed = new AbortController(); // One failure ends the others' start.
+    const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
     let done = 0;
-    const abort = new AbortController(); // One failure ends the others' start.
-    const signal = options.signal === undefined ? abort.signal : AbortSignal.any([options.signal, abort.signal]);
-    const starts = names.map(async (device, index) => {
+    const starts = names.map(async (_, index) => {
       try {
-        const worker = await Worker.start({
-          channel,
-          device,
-          threads: shares[index]!,
-          epoch: index + 1,
-          functions,
-          sharedFolder: shared?.folder,
-          python: options.python,
-          startDeadlineMs: options.startDeadlineMs ?? 60_000,
-          stopDeadlineMs: options.stopDeadlineMs ?? 5_000,
-          signal,
-          onLog: options.onLog,
-        });
+        const worker = await startWorker(setup, index, index + 1, signal);
         done += 1;
         options.onProgress?.({ stage: "workers", done, total: names.length });
         return worker;
       } catch (error) {
-        abort.abort(error);
+        failed.abort(error);
         throw error;
       }
     });
     const results = await Promise.allSettled(starts);
     const workers = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-    if (workers.length === names.length) return new Pool(channel, shared, workers);
-    await Promise.all(workers.map((worker) => worker.stop()));
-    await channel.close();
-    shared?.close();
-    throw abort.signal.reason;
+    if (workers.length === names.length) return new Pool(setup, workers);
+    await close(setup, workers);
+    throw failed.signal.reason;
+  }
+
+  /** In the order of `PoolOptions.devices`. */
+  get devices(): readonly Device[] {
+    return this.#devices;
+  }
+
+  /**
+   * A new worker in the place of a lost one. The new device is empty: handles of the lost one stay dead, and what its
+   * worker may still have sent is not taken for the new one's. Throws as `start` does.
+   */
+  async restart(lost: Device): Promise<Device> {
+    const index = this.#devices.indexOf(lost);
+    if (this.#disposed !== undefined) throw new OctavoError("OCTAVO_DISPOSED", "the pool is disposed");
+    if (index < 0 || !lost.lost.aborted) {
+      const text = `restart: ${lost.name} is not a lost device of this pool; only those can be started anew`;
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+    }
+    this.#lastEpoch += 1;
+    const worker = await startWorker(this.#setup, index, this.#lastEpoch, undefined);
+    if (this.#disposed !== undefined || this.#devices[index] !== lost) {
+      await worker.stop();
+      throw new OctavoError("OCTAVO_DISPOSED", `restart: the pool was disposed, or ${lost.name} restarted, meanwhile`);
+    }
+    this.#workers[index] = worker;
+    const device = new Device(worker, this.#newHandle, this.#setup.shared);
+    this.#devices[index] = device;
+    return device;
   }
 
   /** The device of this name. Throws `OCTAVO_BAD_ARGUMENT` with the names there are. */
@@ -120,11 +141,32 @@ export class Pool {
   }
 
   async #dispose(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.stop()));
-    for (const device of this.devices) device.ledger.releaseAll();
-    await this.#channel.close();
-    this.#shared?.close();
+    await close(this.#setup, this.#workers);
+    for (const device of this.#devices) device.ledger.releaseAll();
   }
+}
+
+function startWorker(setup: Setup, index: number, epoch: number, signal: AbortSignal | undefined): Promise<Worker> {
+  const { channel, shared, names, threads, options } = setup;
+  return Worker.start({
+    channel,
+    device: names[index]!,
+    threads: threads[index]!,
+    epoch,
+    functions: options.ops ?? [],
+    sharedFolder: shared?.folder,
+    python: options.python,
+    startDeadlineMs: options.startDeadlineMs ?? 60_000,
+    stopDeadlineMs: options.stopDeadlineMs ?? 5_000,
+    signal,
+    onLog: options.onLog,
+  });
+}
+
+async function close({ channel, shared }: Setup, workers: readonly Worker[]): Promise<void> {
+  await Promise.all(workers.map((worker) => worker.stop()));
+  await channel.close();
+  shared?.close();
 }
 
 function threadsOf(given: number | undefined): number {
