@@ -4,6 +4,8 @@
 #include "../runtime/op.h"
 #include "append.h"
 #include "attention.h"
+#include "linear_float.h"
+#include "linear_int8.h"
 #include "pool.h"
 #include "rope.h"
 #include "rope_append.h"
@@ -19,9 +21,9 @@ inline const KernelEntry kernel_table[op_count] = {
     /* norm */ {nullptr, nullptr, nullptr, nullptr},
     /* quantize */ {nullptr, nullptr, nullptr, nullptr},
     /* quantize_weight */ {nullptr, nullptr, nullptr, nullptr},
-    /* linear_int8 */ {nullptr, nullptr, nullptr, nullptr},
+    /* linear_int8 */ {run_linear_int8, nullptr, linear_int8_scratch, nullptr},
     /* linear_published */ {nullptr, nullptr, nullptr, nullptr},
-    /* linear_float */ {nullptr, nullptr, nullptr, nullptr},
+    /* linear_float */ {run_linear_float, nullptr, nullptr, nullptr},
     /* rope */ {run_rope, nullptr, nullptr, nullptr},
     /* append */ {run_append, nullptr, nullptr, nullptr},
     /* attention */ {run_attention, nullptr, attention_scratch, attention_shared},

@@ -196,4 +196,28 @@ inline float reduce_max(F32x16 a) {
 }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
+// Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row. The sign moves from the
+// weight to the digit, for maddubs wants one side unsigned; 2 * 127 * 127 fits its 16 bits.
+constexpr int dot_offset = 0;
+constexpr int dot_tile_rows = 5, dot_tile_panels = 1;
+struct Int8x64 {
+  __m256i low, high;
+};
+inline Int8x64 load_group(const int8_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+}
+// The same four digits for every column.
+inline I32x16 load_digits(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return set1_i32(four);
+}
+inline __m256i dot_half(__m256i acc, __m256i weights, __m256i digits) {
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(digits, weights));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+inline I32x16 dot(I32x16 acc, const Int8x64& weights, I32x16 digits) {
+  return {dot_half(acc.low, weights.low, digits.low), dot_half(acc.high, weights.high, digits.high)};
+}
+
 }  // namespace octavo::OCTAVO_ISA

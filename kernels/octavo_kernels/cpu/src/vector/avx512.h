@@ -130,4 +130,22 @@ inline float reduce_add(F32x16 a) {
 inline float reduce_max(F32x16 a) { return _mm512_reduce_max_ps(a); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
+// Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row.
+// vpdpbusd multiplies unsigned with signed bytes, so weights are offset by 128 and the caller adds -128 * sum(digits).
+constexpr int dot_offset = 128;
+constexpr int dot_tile_rows = 6, dot_tile_panels = 4;
+struct Int8x64 {
+  __m512i all;
+};
+inline Int8x64 load_group(const int8_t* p) { return {_mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(-128))}; }
+// The same four digits for every column.
+inline I32x16 load_digits(const int8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return set1_i32(four);
+}
+inline I32x16 dot(I32x16 acc, const Int8x64& weights, I32x16 digits) {
+  return {_mm512_dpbusd_epi32(acc.all, weights.all, digits.all)};
+}
+
 }  // namespace octavo::OCTAVO_ISA

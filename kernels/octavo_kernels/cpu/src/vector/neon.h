@@ -156,4 +156,27 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
 #undef OCTAVO_EACH
 
+// Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row. Of the base set only:
+// products to 16 bits, then pairs, then pairs of pairs.
+constexpr int dot_offset = 0;
+constexpr int dot_tile_rows = 4, dot_tile_panels = 1;
+struct Int8x64 {
+  int8x16_t part[4];
+};
+inline Int8x64 load_group(const int8_t* p) { return {{vld1q_s8(p), vld1q_s8(p + 16), vld1q_s8(p + 32), vld1q_s8(p + 48)}}; }
+// The same four digits for every column.
+inline int8x16_t load_digits(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+inline I32x16 dot(I32x16 acc, const Int8x64& weights, int8x16_t digits) {
+  for (int i = 0; i < 4; i++) {
+    const int16x8_t low = vmull_s8(vget_low_s8(weights.part[i]), vget_low_s8(digits));
+    const int16x8_t high = vmull_high_s8(weights.part[i], digits);
+    acc.part[i] = vaddq_s32(acc.part[i], vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+  }
+  return acc;
+}
+
 }  // namespace octavo::OCTAVO_ISA

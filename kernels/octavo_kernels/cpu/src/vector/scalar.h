@@ -124,4 +124,23 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
 #undef OCTAVO_LANES
 
+// Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row.
+constexpr int dot_offset = 0;
+constexpr int dot_tile_rows = 2, dot_tile_panels = 1;
+struct Int8x64 {
+  const int8_t* byte;
+};
+struct Digits {
+  int32_t byte[4];
+};
+inline Int8x64 load_group(const int8_t* p) { return {p}; }
+inline Digits load_digits(const int8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline I32x16 dot(I32x16 acc, const Int8x64& weights, const Digits& digits) {
+  for (int i = 0; i < 16; i++) {
+    const int8_t* w = weights.byte + 4 * i;
+    acc.lane[i] += w[0] * digits.byte[0] + w[1] * digits.byte[1] + w[2] * digits.byte[2] + w[3] * digits.byte[3];
+  }
+  return acc;
+}
+
 }  // namespace octavo::OCTAVO_ISA
