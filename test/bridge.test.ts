@@ -117,6 +117,47 @@ describe.each(DEVICES)("%s", (name) => {
     await Promise.all([nll.dispose(), kl.dispose(), top1.dispose()]);
   });
 
+  test("rotary positions, KV pages and attention as methods", async () => {
+    // One head of two elements; position 1 turns by 90 degrees.
+    await using x = await device.tensor([1, 0, 1, 0], { shape: [2, 2] });
+    await using positions = await device.tensor(Int32Array.of(0, 1), { shape: [2] });
+    await using cos = await device.tensor([1, 0], { shape: [2, 1] });
+    await using sin = await device.tensor([0, 1], { shape: [2, 1] });
+    await using turned = await x.rope({ positions, cos, sin }, { headDim: 2 });
+    expect(await turned.read()).toEqual(Float32Array.of(1, 0, 0, 1));
+
+    await using keys = await device.zeros({ shape: [2, 1, 2, 16], dtype: "float16" });
+    await using values = await device.zeros({ shape: [2, 1, 16, 2], dtype: "float16" });
+    await using v = await device.tensor([3, 4, 5, 6], { shape: [2, 2] });
+    await using slots = await device.tensor(Int32Array.of(16, 17), { shape: [2] }); // The first two of page 1.
+    await x.append({ v, slots, keys, values }, { kvHeads: 1, headDim: 2 });
+    expect([...(await values.readFloats()).subarray(32, 36)]).toEqual([3, 4, 5, 6]);
+    await using pages = await device.tensor(Int32Array.of(1), { shape: [1, 1] });
+    await using lengths = await device.tensor(Int32Array.of(2), { shape: [1] });
+    await using starts = await device.tensor(Int32Array.of(0, 2), { shape: [2] });
+    const cache = { keys, values, pages, lengths, starts };
+    await using y = await x.attention(cache, { heads: 1, kvHeads: 1, headDim: 2, scale: 1 });
+    // Equal keys weigh equally: the first query sees one of them, the second the mean of both.
+    expect(await y.read()).toEqual(Float32Array.of(3, 4, 4, 5));
+  });
+
+  test("sampling as a method: greedy takes the largest logit", async () => {
+    await using logits = await device.tensor([0, 5, 1, 7, 2, 3], { shape: [2, 3] });
+    await using settings = await device.tensor([0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0], { shape: [2, 6] });
+    await using counters = await device.tensor(Int32Array.of(0, 1, 0, 0, 0, -1, 0, 1, 0, 0, 0, -1), { shape: [2, 6] });
+    await using historyStarts = await device.zeros({ shape: [3], dtype: "int32" });
+    await using none = await device.zeros({ shape: [0], dtype: "int32" });
+    await using biasValues = await device.zeros({ shape: [0] });
+    await using masks = await device.zeros({ shape: [0, 1], dtype: "int32" });
+    await using sampled = await device.zeros({ shape: [2], dtype: "int32" });
+    const history = { historyStarts, history: none, biasStarts: historyStarts, biasIds: none, biasValues };
+    const drawn = await logits.sample({ settings, counters, ...history, masks, sampled }, { maskWords: 1 });
+    expect(await drawn.ids.read()).toEqual(Int32Array.of(1, 0));
+    expect(await sampled.read()).toEqual(Int32Array.of(1, 0));
+    expect((await drawn.logprob.read())[0]).toBeCloseTo(-Math.log(1 + Math.exp(-5) + Math.exp(-4)), 5);
+    await Promise.all(Object.values(drawn).map((handle) => handle.dispose()));
+  });
+
   test("any op of the table runs by name, and results may be used at once", async () => {
     await using x = await device.tensor([1, 2], { shape: [1, 2] });
     const { y } = await device.run("add", { a: x, b: x });

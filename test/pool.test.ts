@@ -26,7 +26,7 @@ test("a program runs on a real worker, several steps in flight", async () => {
     const sizes = { ...limits, T: rows };
     const payload = packInputs(lowered, sizes, { x: new Float32Array(rows * 4).fill(rows) });
     const result = await program.step(sizes, payload);
-    return unpackOutputs(lowered, sizes, result.payload)["y"];
+    return unpackOutputs(lowered, sizes, result.payload).y;
   });
   expect(await Promise.all(steps)).toEqual([1, 2, 3].map((rows) => new Float32Array(rows * 4).fill(2 * rows)));
   const statistics = await device.stats();

@@ -43,18 +43,28 @@ async function writePiece(
   offset: number,
 ): Promise<void> {
   const segment = shared?.take(piece.byteLength);
-  if (shared === undefined || segment === undefined) {
-    await worker.request({ kind: "write", handle, offset }, piece.slice());
-    return;
+  try {
+    if (segment !== undefined && fill(segment, piece)) {
+      const place = { path: segment.path, offset: 0, bytes: piece.byteLength };
+      await worker.request({ kind: "write", handle, offset, shared: place });
+    } else {
+      await worker.request({ kind: "write", handle, offset }, piece.slice());
+    }
+  } finally {
+    if (segment !== undefined) shared?.give(segment);
   }
+}
+
+/** False when the machine's shared memory is full by now. */
+function fill(segment: Segment, piece: Uint8Array): boolean {
   try {
     for (let done = 0; done < piece.byteLength; ) {
       done += writeSync(segment.fd, piece, done, piece.byteLength - done, done);
     }
-    const place = { path: segment.path, offset: 0, bytes: piece.byteLength };
-    await worker.request({ kind: "write", handle, offset, shared: place });
-  } finally {
-    shared.give(segment);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOSPC") return false;
+    throw error;
   }
 }
 
@@ -66,14 +76,22 @@ export async function readBytes(
   bytes: number,
 ): Promise<ArrayBuffer> {
   const segment = bytes < SHARED_MEMORY_THRESHOLD ? undefined : shared?.take(bytes);
-  if (shared !== undefined && segment !== undefined) {
-    try {
-      await worker.request({ kind: "read", handle, shared: { path: segment.path, offset: 0, bytes } });
-      return await takeOut(segment, bytes);
-    } finally {
-      shared.give(segment);
+  if (segment === undefined) return readFrame(worker, handle, bytes);
+  try {
+    await worker.request({ kind: "read", handle, shared: { path: segment.path, offset: 0, bytes } });
+    return await takeOut(segment, bytes);
+  } catch (error) {
+    // The worker could not write it: shared memory is full by now.
+    if (error instanceof OctavoError && error.code === "OCTAVO_FILE_NOT_READABLE") {
+      return await readFrame(worker, handle, bytes);
     }
+    throw error;
+  } finally {
+    shared?.give(segment);
   }
+}
+
+async function readFrame(worker: Worker, handle: number, bytes: number): Promise<ArrayBuffer> {
   if (bytes > MAX_FRAME_BYTES) {
     const text = `${worker.name}: ${bytes} bytes cannot be read as one message (at most ${MAX_FRAME_BYTES}), and /dev/shm has no room for them; make it larger (docker run --shm-size)`;
     throw new OctavoError("OCTAVO_OUT_OF_MEMORY", text);
