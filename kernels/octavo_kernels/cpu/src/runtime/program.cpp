@@ -65,11 +65,11 @@ void Program::resolve(const int64_t* sizes) {
     operand.layout = static_cast<Layout>(value.layout);
     for (int axis = 0; axis < 4; axis++) operand.shape[axis] = axis < value.rank ? size_of(value.shape[axis], sizes) : 1;
     operand.stride = operand.shape[1] * operand.shape[2] * operand.shape[3];
-    operand.data = value.memory;
+    // What a step brings is not here yet, but present: kernels tell absent operands by null.
+    operand.data = value.place == OCTAVO_PLACE_INPUT ? static_cast<void*>(&operand) : value.memory;
     if (value.place == OCTAVO_PLACE_COLUMNS) {
-      const Operand& whole = operands_[static_cast<size_t>(value.of)];
-      operand.stride = whole.stride;
-      operand.data = static_cast<uint8_t*>(whole.data) + value.column * bytes_per_element[value.dtype];
+      operand.stride = operands_[static_cast<size_t>(value.of)].stride;
+      operand.data = data_of(static_cast<int32_t>(i));
     }
   }
   for (size_t i = 0; i < operations_.size(); i++) {
@@ -79,7 +79,7 @@ void Program::resolve(const int64_t* sizes) {
     for (int j = 0; j < max_inputs; j++) {
       const int32_t value = operation.inputs[j];
       call.in[j] = operand_of(value);
-      if (value >= 0 && values_[static_cast<size_t>(value)].place == OCTAVO_PLACE_INPUT) brought_.push_back({&call.in[j], value});
+      if (value >= 0 && is_brought(value)) brought_.push_back({&call.in[j], value});
     }
     for (int j = 0; j < max_outputs; j++) call.out[j] = operand_of(operation.outputs[j]);
     std::copy(operation.attributes, operation.attributes + max_attributes, call.attribute);
@@ -89,6 +89,18 @@ void Program::resolve(const int64_t* sizes) {
 }
 
 Operand Program::operand_of(int32_t value) const { return value < 0 ? Operand{} : operands_[static_cast<size_t>(value)]; }
+
+uint8_t* Program::data_of(int32_t value) const {
+  const octavo_value& declared = values_[static_cast<size_t>(value)];
+  if (declared.place != OCTAVO_PLACE_COLUMNS) return static_cast<uint8_t*>(operands_[static_cast<size_t>(value)].data);
+  return data_of(static_cast<int32_t>(declared.of)) + declared.column * bytes_per_element[declared.dtype];
+}
+
+bool Program::is_brought(int32_t value) const {
+  while (values_[static_cast<size_t>(value)].place == OCTAVO_PLACE_COLUMNS)
+    value = static_cast<int32_t>(values_[static_cast<size_t>(value)].of);
+  return values_[static_cast<size_t>(value)].place == OCTAVO_PLACE_INPUT;
+}
 
 int64_t Program::bytes_of(int32_t value) const {
   const Operand& operand = operands_[static_cast<size_t>(value)];
@@ -104,7 +116,7 @@ void Program::place_inputs(const uint8_t* payload) {
     operands_[static_cast<size_t>(value)].data = const_cast<uint8_t*>(payload) + offset;
     offset += bytes_of(value);
   }
-  for (const Brought& brought : brought_) brought.operand->data = operands_[static_cast<size_t>(brought.value)].data;
+  for (const Brought& brought : brought_) brought.operand->data = data_of(brought.value);
 }
 
 void Program::step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters,
@@ -125,10 +137,10 @@ void Program::step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
     const int64_t rows = operand.rank > 1 ? operand.shape[0] : 1, row_bytes = rows > 0 ? bytes / rows : 0;
     const int64_t stride = operand.stride * bytes_per_element[static_cast<int>(operand.dtype)];
     if (row_bytes == stride || rows == 1) {
-      if (bytes > 0) std::memcpy(reply + start, operand.data, static_cast<size_t>(bytes));
+      if (bytes > 0) std::memcpy(reply + start, data_of(value), static_cast<size_t>(bytes));
     } else {
       for (int64_t row = 0; row < rows; row++) {
-        const uint8_t* source = static_cast<const uint8_t*>(operand.data) + row * stride;
+        const uint8_t* source = data_of(value) + row * stride;
         std::memcpy(reply + start + row * row_bytes, source, static_cast<size_t>(row_bytes));
       }
     }

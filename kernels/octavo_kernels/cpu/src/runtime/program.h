@@ -20,7 +20,7 @@ class Program {
   void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile);
 
  private:
-  // An operand whose address depends on the payload of each step.
+  // An operand in the payload of each step, or columns of one.
   struct Brought {
     Operand* operand;
     int32_t value;
@@ -37,6 +37,8 @@ class Program {
   void place_inputs(const uint8_t* payload);
   int64_t bytes_of(int32_t value) const;
   Operand operand_of(int32_t value) const;
+  uint8_t* data_of(int32_t value) const;
+  bool is_brought(int32_t value) const;
   void run(int thread);
 
   Team& team_;

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "float_mode.h"
+
 namespace octavo {
 
 namespace {
@@ -25,10 +27,17 @@ inline void pause_briefly() {
 }  // namespace
 
 Team::Team(int threads) : size_(threads) {
-  for (int thread = 1; thread < threads; thread++) threads_.emplace_back([this, thread] { work(thread); });
+  try {
+    for (int thread = 1; thread < threads; thread++) threads_.emplace_back([this, thread] { work(thread); });
+  } catch (...) {
+    end();  // those that did start wait for work
+    throw;
+  }
 }
 
-Team::~Team() {
+Team::~Team() { end(); }
+
+void Team::end() {
   ended_.store(true);
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -39,6 +48,7 @@ Team::~Team() {
 }
 
 void Team::run(void (*body)(void*, int), void* context) {
+  const DefaultFloatMode mode;
   if (size_ > 1) {
     body_ = body;
     context_ = context;
@@ -71,6 +81,7 @@ void Team::barrier() {
 }
 
 void Team::work(int thread) {
+  const DefaultFloatMode mode;
   for (int64_t seen = 0; wait_for_work(seen); seen++) {
     body_(context_, thread);
     barrier();

@@ -12,7 +12,7 @@ namespace octavo {
 
 class Team {
  public:
-  // The caller of `run` is thread 0; `threads - 1` more are started.
+  // The caller of `run` is thread 0; `threads - 1` more are started. Throws std::system_error without them.
   explicit Team(int threads);
   ~Team();
   Team(const Team&) = delete;
@@ -26,6 +26,7 @@ class Team {
 
  private:
   void work(int thread);
+  void end();
   bool wait_for_work(int64_t seen);
 
   const int size_;
