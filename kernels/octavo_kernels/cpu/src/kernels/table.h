@@ -6,6 +6,7 @@
 #include "attention.h"
 #include "linear_float.h"
 #include "linear_int8.h"
+#include "linear_published.h"
 #include "pool.h"
 #include "rope.h"
 #include "rope_append.h"
@@ -22,7 +23,7 @@ inline const KernelEntry kernel_table[op_count] = {
     /* quantize */ {nullptr, nullptr, nullptr, nullptr},
     /* quantize_weight */ {nullptr, nullptr, nullptr, nullptr},
     /* linear_int8 */ {run_linear_int8, nullptr, linear_int8_scratch, nullptr},
-    /* linear_published */ {nullptr, nullptr, nullptr, nullptr},
+    /* linear_published */ {run_linear_published, linear_published_phases, nullptr, linear_published_shared},
     /* linear_float */ {run_linear_float, nullptr, nullptr, nullptr},
     /* rope */ {run_rope, nullptr, nullptr, nullptr},
     /* append */ {run_append, nullptr, nullptr, nullptr},
