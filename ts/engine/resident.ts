@@ -16,7 +16,7 @@ export interface DefineOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Milliseconds of each part of a `define`. */
+/** Milliseconds of each part of a `define`; `defineMs` is what the program takes beyond the load, during which it is made. */
 export interface DefineTimings {
   readonly buildMs: number;
   readonly allocateMs: number;
@@ -59,9 +59,9 @@ export class ResidentModel {
     const arena = await this.#arenaFor(lowered);
     options.signal?.throwIfAborted();
     const allocated = performance.now();
-    await this.#fill(missing, options);
-    const loaded = performance.now();
-    const handle = await this.device.define(lowered, this.#owner, { arena });
+    // The worker loads while the program is being encoded; it needs the handles, not what is in them.
+    const filled = this.#fill(missing, options).then(() => performance.now());
+    const [loaded, handle] = await Promise.all([filled, this.device.define(lowered, this.#owner, { arena })]);
     const timings = {
       buildMs: built - begin,
       allocateMs: allocated - built,
@@ -101,14 +101,17 @@ export class ResidentModel {
 
   async #fill(parameters: readonly Parameter[], options: DefineOptions): Promise<void> {
     const loads: LoadRequest[] = [];
+    const constants: { readonly target: TensorHandle; readonly data: ArrayBufferView }[] = [];
     for (const { name, source } of parameters) {
       const target = this.#handle(name);
-      if (source.type === "constant") await this.device.write(target, source.data);
+      if (source.type === "constant") constants.push({ target, data: source.data });
       if (source.type !== "tensors") continue;
       const scale = source.scale === undefined ? undefined : this.#handle(source.scale);
       loads.push({ form: source.form, target, scale, parts: source.names.map((tensor) => this.#part(tensor)) });
     }
-    await this.device.load(loads, options);
+    const loaded = this.device.load(loads, options);
+    const written = constants.map(({ target, data }) => this.device.write(target, data));
+    await Promise.all([loaded, ...written]);
   }
 
   #part(name: string): LoadItem["parts"][number] {
