@@ -6,6 +6,9 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
+/** Not removed yet: a program may end without disposing of its pool. */
+const open = new Set<string>();
+
 /** A fresh folder (0700) in `root`, after those of dead processes were removed. Throws what the file system throws. */
 export function makeOwnedFolder(root: string): string {
   const prefix = `octavo-${pidNamespace()}-`;
@@ -15,6 +18,8 @@ export function makeOwnedFolder(root: string): string {
   }
   const folder = join(root, `${prefix}${process.pid}-${randomBytes(6).toString("hex")}`);
   mkdirSync(folder, { mode: 0o700 });
+  if (open.size === 0) process.once("exit", removeAll);
+  open.add(folder);
   return folder;
 }
 
@@ -23,6 +28,11 @@ export function removeFolder(folder: string): void {
   try {
     rmSync(folder, { recursive: true, force: true });
   } catch {}
+  if (open.delete(folder) && open.size === 0) process.off("exit", removeAll);
+}
+
+function removeAll(): void {
+  for (const folder of open) removeFolder(folder);
 }
 
 /** Process ids mean something only inside their namespace, and containers may share a /dev/shm. */

@@ -27,7 +27,10 @@ export interface PoolOptions {
   }) => void;
   /** Lines that a worker writes to stdout or stderr. */
   readonly onLog?: (device: string, line: string) => void;
-  /** Milliseconds from the start of a worker process to its hello. Default 60,000. */
+  /**
+   * Milliseconds from the start of a worker process to its hello. Default 300,000: the first worker on a machine may have
+   * to compile the CPU kernels.
+   */
   readonly startDeadlineMs?: number;
   /** Milliseconds that workers have to finish when the pool is disposed. Default 5,000. */
   readonly stopDeadlineMs?: number;
@@ -156,7 +159,7 @@ function startWorker(setup: Setup, index: number, epoch: number, signal: AbortSi
     functions: options.ops ?? [],
     sharedFolder: shared?.folder,
     python: options.python,
-    startDeadlineMs: options.startDeadlineMs ?? 60_000,
+    startDeadlineMs: options.startDeadlineMs ?? 300_000,
     stopDeadlineMs: options.stopDeadlineMs ?? 5_000,
     signal,
     onLog: options.onLog,
