@@ -14,23 +14,26 @@ inline F32x16 polynomial(F32x16 x, const float (&c)[n]) {
   return y;
 }
 
+inline constexpr float exp_coefficients[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                             4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+inline constexpr float exp_log2_e = 1.44269504088896341f, exp_ln2_high = 0.693359375f, exp_ln2_low = -2.12194440e-4f;
+inline constexpr float exp_underflow = -87.3f;
+
 // e^x within 2 ulp: 2^n e^r, n = rint(x / ln 2), r by a two-part ln 2. Below -87.3 it is 0, at 0 exactly 1; above 88.73
 // infinity; NaN stays.
 inline F32x16 exp(F32x16 x) {
-  constexpr float coefficients[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
-                                    4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
   const Mask16 number = eq(x, x);
   const F32x16 clamped = min(max(select(number, x, zero()), set1(-87.5f)), set1(89.0f));
-  const F32x16 n = round(mul(clamped, set1(1.44269504088896341f)));
-  F32x16 r = fnma(n, set1(0.693359375f), clamped);
-  r = fnma(n, set1(-2.12194440e-4f), r);
-  const F32x16 y = add(fma(polynomial(r, coefficients), mul(r, r), r), set1(1.0f));
+  const F32x16 n = round(mul(clamped, set1(exp_log2_e)));
+  F32x16 r = fnma(n, set1(exp_ln2_high), clamped);
+  r = fnma(n, set1(exp_ln2_low), r);
+  const F32x16 y = add(fma(polynomial(r, exp_coefficients), mul(r, r), r), set1(1.0f));
   // In two factors, for 2^128 is not a float.
   const I32x16 whole = to_i32(n), half = shift_right<1>(whole), bias = set1_i32(127);
   const F32x16 first = as_f32(shift_left<23>(add(half, bias)));
   const F32x16 second = as_f32(shift_left<23>(add(sub(whole, half), bias)));
   const F32x16 scaled = mul(mul(y, first), second);
-  return select(number, select(lt(x, set1(-87.3f)), zero(), scaled), x);
+  return select(number, select(lt(x, set1(exp_underflow)), zero(), scaled), x);
 }
 
 inline F32x16 copy_sign(F32x16 magnitude, F32x16 sign) {
