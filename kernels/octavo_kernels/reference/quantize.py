@@ -66,7 +66,7 @@ def _carries(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     """Per row: groups of 4 columns with a carry, sums of low and high, elements with a carry, groups ascending."""
     rows, columns = high.shape
     table = torch.zeros(rows, carry_words(columns), dtype=torch.int32)
-    grouped = torch.nn.functional.pad(high, (0, -columns % 4)).reshape(rows, -1, 4)
+    grouped = torch.nn.functional.pad(high, (0, -columns % 4)).reshape(rows, -(-columns // 4), 4)
     for t in range(rows):
         groups = grouped[t].ne(0).any(1).nonzero()[:, 0]
         table[t, 0] = len(groups)
