@@ -69,7 +69,7 @@ export class Tokenizer {
 
   /**
    * The exact text: spaces before punctuation stay (`clean_up_tokenization_spaces` is not applied), so that
-   * `decode(encode(text))` is `text` with byte-level vocabularies. Throws `OCTAVO_TOKEN_OUT_OF_RANGE`.
+   * `decode(encode(text))` is `text` with byte-level vocabularies that have every byte. Throws `OCTAVO_TOKEN_OUT_OF_RANGE`.
    */
   decode(ids: readonly number[], { skipSpecialTokens = false, continuation = false }: DecodeOptions = {}): string {
     const stream = this.streamDecoder({ skipSpecialTokens, continuation });
