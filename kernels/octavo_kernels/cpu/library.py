@@ -83,6 +83,8 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "octavo_define": (c_void_p, [c_void_p, POINTER(SpecStruct)]),
     "octavo_release": (None, [c_void_p]),
     "octavo_step": (None, [c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p]),
+    "octavo_load": (c_int32, [c_void_p, c_char_p, c_char_p, c_int64]),
+    "octavo_unpack": (c_int32, [c_void_p, c_int32, c_int64, c_int64, c_void_p, c_char_p, c_int64]),
     "octavo_measure": (None, [c_void_p, POINTER(CeilingStruct)]),
 }
 

@@ -1,0 +1,109 @@
+"""Loading and reading weights on the CPU: the structs and functions of src/load/abi.h."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
+
+import numpy as np
+
+from ..backend import SourcePart
+from ..errors import KernelError
+from ..generated.ops import BYTES_PER_ELEMENT
+from ..load import check_load
+from ..tensor import Tensor
+from .library import DTYPE_CODES, load_library
+
+# SOURCE_TYPES of protocol/messages.ts, in order.
+_SOURCE_TYPES = (
+    *("F32", "F16", "BF16", "F64", "I8"),
+    *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"),
+)
+_CODES = (
+    None,
+    "OCTAVO_BAD_ARGUMENT",
+    "OCTAVO_FILE_NOT_READABLE",
+    "OCTAVO_MODEL_FILE_INVALID",
+    "OCTAVO_OUT_OF_MEMORY",
+)
+_ERROR_BYTES = 1024
+
+
+class _Part(Structure):
+    """octavo_source_part"""
+
+    _fields_ = [
+        ("file", c_char_p),
+        ("offset", c_int64),
+        ("bytes", c_int64),
+        ("rows", c_int64),
+        ("columns", c_int64),
+        ("type", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+class _Request(Structure):
+    """octavo_load_request"""
+
+    _fields_ = [
+        ("parts", POINTER(_Part)),
+        ("part_count", c_int64),
+        ("target", c_void_p),
+        ("scale", c_void_p),
+        ("dtype", c_int32),
+        ("packed", c_int32),
+        ("threads", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+def load(
+    form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None, *, isa: str, threads: int
+) -> None:
+    """See backend.Backend.load."""
+    check_load(form, parts, target, scale)
+    array = (_Part * len(parts))(
+        *(
+            _Part(os.fsencode(part.file), part.offset, part.bytes, part.rows, part.columns, _type_code(part.type))
+            for part in parts
+        )
+    )
+    request = _Request(
+        array,
+        len(parts),
+        target.memory.ctypes.data,
+        None if scale is None or form != "int8" else scale.memory.ctypes.data,
+        DTYPE_CODES[target.dtype],
+        target.layout == "packed",
+        threads,
+    )
+    error = ctypes.create_string_buffer(_ERROR_BYTES)
+    _raise(load_library().octavo_load(ctypes.byref(request), isa.encode(), error, _ERROR_BYTES), error)
+
+
+def read(tensor: Tensor) -> np.ndarray:
+    """See backend.Backend.read."""
+    count = int(np.prod(tensor.shape, dtype=np.int64)) * BYTES_PER_ELEMENT[tensor.dtype]
+    if tensor.layout == "plain":
+        return tensor.memory[:count].copy()
+    rows, columns = tensor.shape
+    content = np.empty(count, np.uint8)
+    error = ctypes.create_string_buffer(_ERROR_BYTES)
+    unpack = load_library().octavo_unpack
+    arguments = (tensor.memory.ctypes.data, DTYPE_CODES[tensor.dtype], rows, columns, content.ctypes.data)
+    _raise(unpack(*arguments, error, _ERROR_BYTES), error)
+    return content
+
+
+def _type_code(name: str) -> int:
+    if name not in _SOURCE_TYPES:
+        raise KernelError("OCTAVO_BAD_ARGUMENT", f"load: no source type {name!r}; there are {', '.join(_SOURCE_TYPES)}")
+    return _SOURCE_TYPES.index(name)
+
+
+def _raise(code: int, error: ctypes.Array) -> None:
+    if code:
+        raise KernelError(_CODES[code] or "OCTAVO_WORKER_FAILED", f"load: {error.value.decode(errors='replace')}")
