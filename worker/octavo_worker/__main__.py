@@ -7,6 +7,7 @@ Before 3 and 4 the last line of stderr is `octavo-error: CODE message`.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import sys
 
@@ -18,6 +19,7 @@ TOKEN_VARIABLE = "OCTAVO_WORKER_TOKEN"
 def main() -> int:
     options = _arguments()
     token = os.environ.pop(TOKEN_VARIABLE, "")
+    faulthandler.enable()  # A crash in native code then says in the log where it was.
     lifeline.ignore_interrupts()
     lifeline.hold_to_parent()
     if sys.version_info < (3, 10):
