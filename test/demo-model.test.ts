@@ -1,0 +1,78 @@
+/**
+ * The demo model against transformers in float32 (`golden/make-demo-greedy.py`). If these fail, answers are not those of the
+ * model that the user chose.
+ */
+import { readFileSync } from "node:fs";
+import { afterEach, describe, expect, it } from "vitest";
+import { type Completion, Engine, OctavoError } from "../ts/index.ts";
+import { openModel } from "../ts/model/source/index.ts";
+import { DEVICES } from "./support/devices.ts";
+
+interface Case {
+  readonly text: string;
+  readonly prompt: readonly number[];
+  readonly ids: readonly number[];
+  /** By how much the logit of each token beat the second. */
+  readonly gaps: readonly number[];
+  /** Logits of ids 0, 4096, ... after the prompt. */
+  readonly firstLogits: readonly number[];
+}
+
+const cases: readonly Case[] = JSON.parse(readFileSync(new URL("golden/demo-greedy.json", import.meta.url), "utf8"));
+const SAMPLED_EVERY = 4096;
+const total = cases.reduce((sum, { ids }) => sum + ids.length, 0);
+
+/** On the CPU only: the oracle takes half a second per token. */
+const installed = await openModel("smollm2").then(
+  () => true,
+  (error) => {
+    if (OctavoError.isInstance(error) && error.code === "OCTAVO_MODEL_NOT_FOUND") return false;
+    throw error;
+  },
+);
+const here = installed && DEVICES.includes("cpu:0");
+
+let engine: Engine;
+afterEach(() => engine.dispose());
+
+async function answers(weights: "int8" | "16bit"): Promise<Completion[]> {
+  engine = await Engine.load("smollm2", { devices: "cpu:0", weights, context: 256 });
+  const options = { maxTokens: 32, ignoreEos: true, logits: true };
+  return Promise.all(cases.map(({ prompt }) => engine.generate(prompt, options).complete()));
+}
+
+/** Tokens before the first difference, and how near a tie the choice was there. */
+function agreement({ ids }: Completion, golden: Case): { tokens: number; gap: number } {
+  const first = golden.ids.findIndex((id, index) => id !== ids[index]);
+  return first < 0 ? { tokens: ids.length, gap: 0 } : { tokens: first, gap: golden.gaps[first]! };
+}
+
+function worstLogit({ logits }: Completion, { firstLogits }: Case): number {
+  return Math.max(...firstLogits.map((value, index) => Math.abs(value - logits![0]![index * SAMPLED_EVERY]!)));
+}
+
+describe.runIf(here)("the demo model", () => {
+  it("with 16-bit weights says what transformers says, but at near ties", async () => {
+    for (const [index, answer] of (await answers("16bit")).entries()) {
+      const golden = cases[index]!;
+      // Weights and KV rounded to 16 bits move logits of size 10 by up to 0.011 (measured); two of them decide.
+      expect(worstLogit(answer, golden)).toBeLessThan(0.03);
+      expect(agreement(answer, golden).gap).toBeLessThan(0.06);
+    }
+  });
+
+  it("with int8 weights says mostly the same", async () => {
+    const agreed = (await answers("int8")).map((answer, index) => agreement(answer, cases[index]!));
+    expect(agreed.reduce((sum, { tokens }) => sum + tokens, 0)).toBeGreaterThan(total / 2);
+    for (const { gap } of agreed) expect(gap).toBeLessThan(1);
+  });
+
+  it("answers a chat in words, and ends its turn", async () => {
+    engine = await Engine.load("smollm2", { devices: "cpu:0" });
+    const messages = [{ role: "user", content: "What is the capital of France? Answer in one word." }] as const;
+    const { text, finishReason, ids } = await engine.chat(messages, { maxTokens: 60 }).complete();
+    expect(text).toContain("Paris");
+    expect(finishReason).toBe("stop");
+    expect(engine.model.eosTokenIds).toContain(ids.at(-1));
+  });
+});
