@@ -143,8 +143,9 @@ export class Engine {
   }
 
   #defineLogits(): Promise<void> {
-    this.#logits ??= this.#loaded.resident
-      .define({ type: "sample", logits: true }, this.plan.details.limits)
+    const { resident, modelOptions } = this.#loaded;
+    this.#logits ??= resident
+      .define({ ...modelOptions, output: { type: "sample", logits: true } }, this.plan.details.limits)
       .then(({ program }) => this.#runner.useForLogits(program));
     return this.#logits;
   }

@@ -32,6 +32,8 @@ export interface LoadedModel {
   readonly plan: Plan;
   readonly pool: Pool;
   readonly resident: ResidentModel;
+  /** What the program was built with. */
+  readonly modelOptions: ModelOptions;
   /** Runs a step and draws tokens. */
   readonly program: ProgramHandle;
   readonly timings: LoadTimings;
@@ -51,8 +53,9 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
     const plan = planFor(manifest, device, options);
     device.ledger.plan(model, plannedBytes(plan));
     const planMs = performance.now() - planning;
-    const resident = new ResidentModel(device, manifest, modelOptions(options, plan), model);
-    const { program, timings } = await resident.define({ type: "sample" }, plan.details.limits, {
+    const resident = new ResidentModel(device, manifest, model);
+    const built = modelOptions(options, plan);
+    const { program, timings } = await resident.define(built, plan.details.limits, {
       signal: options.signal,
       onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
     });
@@ -60,7 +63,7 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
     options.signal?.throwIfAborted(); // By the last moments of the load, or by `onProgress`.
     const totalMs = performance.now() - begin;
     const all = { ...timings, openMs: opened.ms, workerMs: worker.ms, planMs, totalMs };
-    return { description, tokenizer, plan, pool, resident, program, timings: all };
+    return { description, tokenizer, plan, pool, resident, modelOptions: built, program, timings: all };
   } catch (error) {
     await pool.dispose();
     throw error;
@@ -152,7 +155,7 @@ function plannedBytes({ totals, devices }: Plan): PlannedBytes[] {
   ]);
 }
 
-function modelOptions(options: LoadOptions, { details }: Plan): Omit<ModelOptions, "output"> {
+function modelOptions(options: LoadOptions, { details }: Plan): ModelOptions {
   return {
     weights: options.weights ?? "int8",
     head: options.head ?? "16bit",
@@ -161,5 +164,6 @@ function modelOptions(options: LoadOptions, { details }: Plan): Omit<ModelOption
     pages: details.pages,
     rows: details.limits.S,
     kv: "float16",
+    output: { type: "sample" },
   };
 }

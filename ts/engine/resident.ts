@@ -5,7 +5,7 @@ import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { fuse } from "../program/fuse.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
-import type { Parameter, ParameterSource } from "../program/program.ts";
+import type { Parameter, ParameterSource, Program } from "../program/program.ts";
 import type { Device, LoadRequest } from "../tensor/device.ts";
 import type { TensorHandle } from "../tensor/handle.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
@@ -27,52 +27,62 @@ export interface DefineTimings {
 export class ResidentModel {
   readonly device: Device;
   readonly #manifest: Manifest;
-  readonly #options: Omit<ModelOptions, "output">;
   readonly #owner: string;
+  /** By `keyOf`: a model may be there with int8 and with 16-bit weights at once. */
   readonly #handles = new Map<string, TensorHandle>();
   #arena: TensorHandle | undefined;
 
   /** Nothing is allocated before the first `define`. */
-  constructor(device: Device, manifest: Manifest, options: Omit<ModelOptions, "output">, owner: string) {
+  constructor(device: Device, manifest: Manifest, owner: string) {
     this.device = device;
     this.#manifest = manifest;
-    this.#options = options;
     this.#owner = owner;
   }
 
-  /**
-   * Makes a program of the model ready for steps up to `limits`; allocates and loads what no earlier one has.
-   * Programs share parameters, KV pages and arena: the worker runs their steps one after the other.
-   * Throws `OCTAVO_OUT_OF_MEMORY`, `OCTAVO_MODEL_INCOMPLETE`, `OCTAVO_MODEL_FILE_INVALID`, the signal's reason.
-   */
+  /** Builds and fuses a program of the model, and makes it ready as `defineProgram` does. */
   async define(
-    output: ModelOptions["output"],
+    model: ModelOptions,
     limits: Sizes,
     options: DefineOptions = {},
   ): Promise<{ readonly program: ProgramHandle; readonly timings: DefineTimings }> {
     const begin = performance.now();
-    const program = fuse(buildModel(this.#manifest, { ...this.#options, output }));
-    const built = performance.now();
-    const missing = [...program.parameters.values()].filter(({ name }) => !this.#handles.has(name));
+    const built = fuse(buildModel(this.#manifest, model));
+    const buildMs = performance.now() - begin;
+    const { program, timings } = await this.defineProgram(built, limits, options);
+    return { program, timings: { buildMs, ...timings } };
+  }
+
+  /**
+   * Makes a program over the model's tensors ready for steps up to `limits`; allocates and loads what no earlier one has.
+   * Programs share parameters of the same name and type, KV pages and arena: the worker runs their steps one after the other.
+   * Throws `OCTAVO_OUT_OF_MEMORY`, `OCTAVO_MODEL_FILE_INVALID`, the signal's reason.
+   */
+  async defineProgram(
+    program: Program,
+    limits: Sizes,
+    options: DefineOptions = {},
+  ): Promise<{ readonly program: ProgramHandle; readonly timings: Omit<DefineTimings, "buildMs"> }> {
+    const begin = performance.now();
+    const handle = (name: string) => this.#handle(program.parameters.get(name)!);
+    const missing = [...program.parameters.values()].filter((parameter) => !this.#handles.has(keyOf(parameter)));
     await this.#allocate(missing);
-    const lowered = lower(program, (name) => this.#handle(name).id, limits);
+    const lowered = lower(program, (name) => handle(name).id, limits);
     const arena = await this.#arenaFor(lowered);
     options.signal?.throwIfAborted();
     const allocated = performance.now();
     // The worker loads while the program is being encoded; it needs the handles, not what is in them.
-    const filled = this.#fill(missing, options).then(() => performance.now());
-    const [loaded, handle] = await Promise.all([filled, this.device.define(lowered, this.#owner, { arena })]);
+    const filled = this.#fill(missing, handle, options).then(() => performance.now());
+    const [loaded, defined] = await Promise.all([filled, this.device.define(lowered, this.#owner, { arena })]);
     const timings = {
-      buildMs: built - begin,
-      allocateMs: allocated - built,
+      allocateMs: allocated - begin,
       loadMs: loaded - allocated,
       defineMs: performance.now() - loaded,
     };
-    return { program: handle, timings };
+    return { program: defined, timings };
   }
 
-  #handle(name: string): TensorHandle {
-    return this.#handles.get(name)!; // `define` has allocated every parameter of the program.
+  #handle(parameter: Parameter): TensorHandle {
+    return this.#handles.get(keyOf(parameter))!; // `defineProgram` has allocated every parameter of the program.
   }
 
   async #allocate(parameters: readonly Parameter[]): Promise<void> {
@@ -85,7 +95,7 @@ export class ResidentModel {
         owner: this.#owner,
       })),
     );
-    for (const [index, { name }] of parameters.entries()) this.#handles.set(name, handles[index]!);
+    for (const [index, parameter] of parameters.entries()) this.#handles.set(keyOf(parameter), handles[index]!);
   }
 
   /** One arena serves all programs; a program that needs more gets a larger one of its own. */
@@ -99,14 +109,18 @@ export class ResidentModel {
     return arena;
   }
 
-  async #fill(parameters: readonly Parameter[], options: DefineOptions): Promise<void> {
+  async #fill(
+    parameters: readonly Parameter[],
+    handle: (name: string) => TensorHandle,
+    options: DefineOptions,
+  ): Promise<void> {
     const loads: LoadRequest[] = [];
     const constants: { readonly target: TensorHandle; readonly data: ArrayBufferView }[] = [];
     for (const { name, source } of parameters) {
-      const target = this.#handle(name);
+      const target = handle(name);
       if (source.type === "constant") constants.push({ target, data: source.data });
       if (source.type !== "tensors") continue;
-      const scale = source.scale === undefined ? undefined : this.#handle(source.scale);
+      const scale = source.scale === undefined ? undefined : handle(source.scale);
       loads.push({ form: source.form, target, scale, parts: source.names.map((tensor) => this.#part(tensor)) });
     }
     const loaded = this.device.load(loads, options);
@@ -119,6 +133,10 @@ export class ResidentModel {
     const [rows, columns] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!];
     return { file, offset, bytes, type, rows, columns };
   }
+}
+
+function keyOf({ name, dtype, shape }: Parameter): string {
+  return `${name} ${dtype} ${shape.join("x")}`;
 }
 
 function kindOf(source: ParameterSource): HandleKind {
