@@ -1,12 +1,14 @@
 /** What a pool promises about its processes. If these fail, a user's Node hangs, dies, or leaves workers behind. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Pool } from "../ts/pool/pool.ts";
 import { ProgramBuilder } from "../ts/program/builder.ts";
 import { lower } from "../ts/program/lower.ts";
 import { packInputs, unpackOutputs } from "../ts/program/payload.ts";
+import { DEVICES } from "./support/devices.ts";
 
-test("a program runs on a real worker, several steps in flight", async () => {
-  await using pool = await Pool.start({ devices: "reference:0", threads: 1 });
+test.each(DEVICES)("a program runs on %s, several steps in flight", async (name) => {
+  await using pool = await Pool.start({ devices: name, threads: 1 });
   const device = pool.devices[0]!;
   const [weight] = await device.allocate([
     { dtype: "float32", layout: "plain", shape: [4], kind: "weight", owner: "test" },
@@ -32,4 +34,23 @@ test("a program runs on a real worker, several steps in flight", async () => {
   const statistics = await device.stats();
   expect(statistics.steps).toBe(3);
   expect(statistics.handleBytes).toBe(device.ledger.committed);
+});
+
+test("the cpu worker starts without torch, which would cost seconds and hundreds of megabytes", async () => {
+  await using pool = await Pool.start({ devices: "cpu:0" });
+  const device = pool.devices[0]!;
+  expect(device.description).toMatchObject({ device: "cpu:0", backend: "cpu" });
+  expect(device.description.isas).toContain(device.description.isa);
+  expect(device.description.baseline).toBeLessThan(100 * 2 ** 20);
+  if (process.platform === "linux") expect(readFileSync(`/proc/${device.pid}/maps`, "utf8")).not.toContain("torch");
+});
+
+test("two workers of one machine share its cores, and progress tells of each", async () => {
+  const seen: number[] = [];
+  const onProgress = ({ done, total }: { done: number; total: number }) => seen.push(done / total);
+  await using pool = await Pool.start({ devices: "cpu:0,cpu:1", threads: 3, onProgress });
+  expect(pool.devices.map((device) => device.description.threads)).toEqual([2, 1]);
+  expect(seen).toEqual([0.5, 1]);
+  expect(pool.device("cpu:1")).toBe(pool.devices[1]);
+  expect(() => pool.device("cpu:2")).toThrow("cpu:0, cpu:1");
 });
