@@ -10,7 +10,7 @@ def rope(
 ) -> dict[str, torch.Tensor]:
     """Turn the first 2R elements of every head of x [T, heads*headDim] by row `positions[t]` of the tables [P, R]."""
     turned = cos.shape[1]
-    heads = x.reshape(x.shape[0], -1, headDim)
+    heads = x.reshape(x.shape[0], x.shape[1] // headDim, headDim)
     c, s = cos[positions.long()][:, None, :], sin[positions.long()][:, None, :]
     y = heads.clone()
     if pairing == "half":
@@ -35,8 +35,8 @@ def append(
 ) -> dict[str, torch.Tensor]:
     """Write k, v [T, kvHeads*headDim] into keys [G, kvHeads, headDim, 16] and values [G, kvHeads, 16, headDim]."""
     pages, offsets = slots.long() // 16, slots.long() % 16
-    keys[pages, :, :, offsets] = k.reshape(-1, kvHeads, headDim).to(keys.dtype)
-    values[pages, :, offsets, :] = v.reshape(-1, kvHeads, headDim).to(values.dtype)
+    keys[pages, :, :, offsets] = k.reshape(k.shape[0], kvHeads, headDim).to(keys.dtype)
+    values[pages, :, offsets, :] = v.reshape(v.shape[0], kvHeads, headDim).to(values.dtype)
     return {}
 
 

@@ -1,0 +1,38 @@
+"""Backends for the tests: the reference, and the CPU on every instruction set of this machine."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from octavo_kernels import Backend, open_backend
+from octavo_kernels.cpu.library import available_isas
+
+
+@cache
+def opened(name: str, isa: str | None = None, threads: int = 2) -> Backend:
+    return open_backend(name, threads, isa)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`isa`: each instruction set of the cpu backend. `backend`: each of these, and the reference."""
+    if "isa" in metafunc.fixturenames:
+        metafunc.parametrize("isa", available_isas())
+    if "backend" in metafunc.fixturenames:
+        names = [("reference", None), *(("cpu", isa) for isa in available_isas())]
+        metafunc.parametrize("backend", names, indirect=True, ids=[isa or name for name, isa in names])
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return opened(*request.param)
+
+
+@pytest.fixture
+def reference() -> Backend:
+    return opened("reference")
+
+
+@pytest.fixture
+def cpu(isa: str) -> Backend:
+    return opened("cpu", isa)

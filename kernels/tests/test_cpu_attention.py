@@ -1,0 +1,180 @@
+"""A user would lose: answers that are right, and that stay the same whoever else is served at the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from one_op import bfloat16, cpu, every_cpu, reference, run, same_bits
+
+
+@dataclass
+class Sequences:
+    """`(keys, queries)` of each sequence, in scattered pages."""
+
+    lengths: list[tuple[int, int]]
+    heads: int = 6
+    kv_heads: int = 2
+    head_dim: int = 32
+    bfloat: bool = False
+    alibi: bool = False
+    seed: int = 0
+    window: int = 0
+    softcap: float = 0
+
+    def inputs(self) -> dict[str, np.ndarray | None]:
+        rng = np.random.default_rng(self.seed)
+        used = [-(-keys // 16) for keys, _ in self.lengths]
+        numbers = rng.permutation(sum(used) + 3)
+        pages = np.full((len(used), max([1, *used])), -1, np.int32)
+        for b, count in enumerate(used):
+            pages[b, :count] = numbers[sum(used[:b]) :][:count]
+        rows = sum(queries for _, queries in self.lengths)
+        kv = rng.standard_normal((2, numbers.size, self.kv_heads, self.head_dim * 16)).astype(np.float32)
+        keys, values = (bfloat16(x) if self.bfloat else x.astype(np.float16) for x in kv)
+        return {
+            "q": rng.standard_normal((rows, self.heads * self.head_dim)).astype(np.float32),
+            "keys": keys.reshape(-1, self.kv_heads, self.head_dim, 16),
+            "values": values.reshape(-1, self.kv_heads, 16, self.head_dim),
+            "pages": pages,
+            "lengths": np.array([keys for keys, _ in self.lengths], np.int32),
+            "starts": np.cumsum([0, *(queries for _, queries in self.lengths)]).astype(np.int32),
+            "slopes": rng.random(self.heads).astype(np.float32) if self.alibi else None,
+        }
+
+    def attend(self, backend, inputs, places: str = "step") -> np.ndarray:
+        return run(
+            backend,
+            "attention",
+            inputs,
+            {"y": inputs["q"].shape},
+            places,
+            heads=self.heads,
+            kvHeads=self.kv_heads,
+            headDim=self.head_dim,
+            scale=self.head_dim**-0.5,
+            window=self.window,
+            softcap=self.softcap,
+        )["y"]
+
+
+CASES = {
+    "one key": Sequences([(1, 1)]),
+    "decode, long": Sequences([(700, 1)]),
+    "decode, batch": Sequences([(300, 1), (1, 1), (256, 1), (257, 1)]),
+    "prefill": Sequences([(290, 290)], heads=3, kv_heads=1, head_dim=16),
+    "chunked prefill": Sequences([(530, 20)]),
+    "mixed": Sequences([(5, 5), (40, 3), (300, 1), (0, 0), (17, 17)]),
+    "every head its own keys": Sequences([(270, 9)], heads=4, kv_heads=4),
+    "bfloat16 pages": Sequences([(300, 9)], heads=8, kv_heads=1, head_dim=80, bfloat=True),
+    "odd head": Sequences([(33, 33)], heads=2, kv_heads=1, head_dim=50),
+    "window": Sequences([(700, 50), (90, 7)], window=100),
+    "narrow window": Sequences([(700, 1), (90, 7)], window=5),
+    "alibi": Sequences([(300, 30)], alibi=True),
+    "wide head": Sequences([(20, 3)], heads=2, kv_heads=1, head_dim=272),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_the_definition_on_every_instruction_set_and_team(name):
+    case = CASES[name]
+    inputs = case.inputs()
+    expected = case.attend(reference(), inputs)
+    for backend in every_cpu():
+        assert same_bits({"y": case.attend(backend, inputs)}, {"y": expected}), (backend.isa, backend.threads)
+
+
+def test_rows_may_be_columns_of_a_wider_value():
+    case = CASES["mixed"]
+    inputs = case.inputs()
+    assert np.array_equal(case.attend(cpu(2), inputs, "columns"), case.attend(cpu(2), inputs))
+
+
+def test_softcap_is_near_the_definition_and_equal_on_every_instruction_set():
+    case = Sequences([(300, 5)], softcap=3.0)
+    inputs = case.inputs()
+    expected = case.attend(reference(), inputs)
+    results = [case.attend(backend, inputs) for backend in every_cpu()]
+    # The definition's tanh is rounded once, ours is within 2 ulp: scores of at most 3 differ by 2 * 2^-22, weights by
+    # that share, and so do outputs, which are means of values below 5.
+    assert np.abs(results[0] - expected).max() <= 5 * 2 * 2**-22 * 2
+    assert all(same_bits({"y": result}, {"y": results[0]}) for result in results)
+
+
+def test_a_sequence_alone_and_in_a_batch_is_the_same():
+    batch = Sequences([(300, 1), (520, 1), (64, 64), (3, 2)], head_dim=16)
+    inputs = batch.inputs()
+    together = batch.attend(cpu(2), inputs)
+    starts = inputs["starts"]
+    for b in range(len(batch.lengths)):
+        own = {
+            **inputs,
+            "q": inputs["q"][starts[b] : starts[b + 1]],
+            "pages": inputs["pages"][b : b + 1],
+            "lengths": inputs["lengths"][b : b + 1],
+            "starts": np.array([0, starts[b + 1] - starts[b]], np.int32),
+        }
+        assert np.array_equal(batch.attend(cpu(2), own), together[starts[b] : starts[b + 1]])
+
+
+@pytest.mark.parametrize("cut", [1, 7, 100, 256])
+@pytest.mark.parametrize("window", [0, 60])
+def test_a_prompt_in_pieces_is_the_same(cut, window):
+    whole = Sequences([(330, 330)], heads=3, kv_heads=1, head_dim=16, window=window)
+    inputs = whole.inputs()
+    expected = whole.attend(cpu(2), inputs)
+    for first in range(0, 330, cut) if cut > 1 else (0, 1, 255, 256, 329):
+        end = min(first + cut, 330)
+        piece = {
+            **inputs,
+            "q": inputs["q"][first:end],
+            "lengths": np.array([end], np.int32),
+            "starts": np.array([0, end - first], np.int32),
+        }
+        assert np.array_equal(whole.attend(cpu(2), piece), expected[first:end])
+
+
+def test_pages_may_lie_anywhere():
+    case = Sequences([(300, 20), (40, 1)])
+    inputs = case.inputs()
+    expected = case.attend(cpu(2), inputs)
+    order = np.random.default_rng(5).permutation(inputs["keys"].shape[0])
+    moved = {**inputs, "keys": np.empty_like(inputs["keys"]), "values": np.empty_like(inputs["values"])}
+    moved["keys"][order], moved["values"][order] = inputs["keys"], inputs["values"]
+    moved["pages"] = np.where(inputs["pages"] < 0, -1, order[inputs["pages"]]).astype(np.int32)
+    assert np.array_equal(case.attend(cpu(2), moved), expected)
+
+
+@pytest.mark.parametrize("queries", [1, 40])
+def test_what_lies_behind_a_sequence_and_later_keys_do_not_matter(queries):
+    case = Sequences([(300, queries)])
+    inputs = case.inputs()
+    expected = case.attend(cpu(2), inputs)
+    last = inputs["pages"][0, 299 // 16]
+    inputs["keys"][last, :, :, 300 % 16 :] = np.nan
+    inputs["values"][last, :, 300 % 16 :] = np.inf
+    assert np.array_equal(case.attend(cpu(2), inputs), expected)
+    # The last key becomes unusable: only the last query, which sees it, loses its answer.
+    inputs["values"][last, :, 299 % 16] = np.nan
+    spoilt = case.attend(cpu(2), inputs)
+    assert np.isnan(spoilt[-1]).all()
+    assert np.array_equal(spoilt[:-1], expected[:-1])
+
+
+def test_keys_that_no_float_can_weigh_give_nan_for_their_row_only():
+    case = Sequences([(20, 2), (20, 2)])
+    inputs = case.inputs()
+    expected = case.attend(reference(), inputs)
+    inputs["q"][0] = np.inf
+    for backend in every_cpu():
+        y = case.attend(backend, inputs)
+        assert np.isnan(y[0]).all()
+        assert np.array_equal(y[1:], expected[1:])
+
+
+def test_no_queries():
+    case = Sequences([(0, 0), (40, 0)])
+    assert case.attend(cpu(2), case.inputs()).shape == (0, case.heads * case.head_dim)
+    assert case.attend(cpu(2), Sequences([]).inputs()).shape == (0, case.heads * case.head_dim)
