@@ -70,7 +70,8 @@ def sample(
         if wanted >= 0:
             logs = log_softmax(logits[s])
             logprob[s] = logs[ids[s]]
-            best = torch.sort(logs, descending=True, stable=True).indices[:wanted]
+            ranked = torch.where(logits[s].isnan(), f32(-torch.inf), logits[s])
+            best = torch.sort(ranked, descending=True, stable=True).indices[:wanted]
             top_ids[s, : len(best)] = best.int()
             top_logprobs[s, : len(best)] = logs[best]
     sampled[:rows] = ids  # after all rows: history may refer to what was drawn before
@@ -98,6 +99,8 @@ def _draw(
     order = torch.sort(row, descending=True, stable=True).indices  # likeliest first, the lowest id on ties
     if top_k > 0:
         order = order[:top_k]
+    if not row[order[0]].isfinite():  # nothing is allowed, or an infinite logit leaves no choice
+        return int(order[0])
     scaled = row[order] / temperature
     p = exp(scaled - scaled[0])
     p = p / p.sum()
