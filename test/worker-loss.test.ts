@@ -50,6 +50,18 @@ test("a killed worker rejects everything pending, loudly; Node and the other dev
   expect(await sum.read()).toEqual(Float32Array.of(6, 8));
 });
 
+test("what is asked of a worker at the moment it dies is told how it died", async () => {
+  await using pool = await Pool.start({ devices: DEVICE, threads: 1 });
+  const device = pool.devices[0]!;
+  process.kill(device.pid, "SIGKILL");
+  const asked = Array.from({ length: 50 }, () => device.stats());
+  for (const result of await within(LOSS_MS, Promise.allSettled(asked))) {
+    expect(result).toMatchObject({
+      reason: { code: "OCTAVO_WORKER_LOST", message: expect.stringContaining("SIGKILL") },
+    });
+  }
+});
+
 test("a lost device is started anew, empty, and old handles stay dead", async () => {
   await using pool = await Pool.start({ devices: DEVICE, threads: 1 });
   const lost = pool.devices[0]!;

@@ -22,6 +22,7 @@ beforeEach(() => {
   connection = new Connection(peer, "cpu:0", EPOCH, {
     onBusy: (state) => busy.push(state),
     onFailure: (error) => failures.push(error),
+    onUnreachable: (error) => expect.unreachable(error.message),
   });
 });
 afterEach(() => {

@@ -41,8 +41,10 @@ const DEFAULT_DEADLINE_MS = 120_000;
 export interface ConnectionEvents {
   /** From no pending requests to some, and back. */
   onBusy(busy: boolean): void;
-  /** The oldest request is over its deadline, the peer is unreachable, or it broke the protocol. */
+  /** The oldest request is over its deadline, or the peer broke the protocol. */
   onFailure(error: OctavoError): void;
+  /** A message could not be delivered: the process has just ended, or is cut off. */
+  onUnreachable(error: Error): void;
 }
 
 export class Connection {
@@ -114,10 +116,7 @@ export class Connection {
       this.#events.onBusy(true);
       this.#watch(deadlineOf(pending));
     }
-    this.#peer.send(pending.frames, (error) => {
-      const text = `${this.#device}: the worker cannot be reached (${error.message})`;
-      this.#events.onFailure(new OctavoError("OCTAVO_WORKER_LOST", text, { cause: error }));
-    });
+    this.#peer.send(pending.frames, (error) => this.#events.onUnreachable(error));
     pending.frames.length = 0; // The socket holds them as long as needed.
   }
 

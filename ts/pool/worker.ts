@@ -47,6 +47,8 @@ export class Worker {
     this.#connection = new Connection(peer, this.name, options.epoch, {
       onBusy: (busy) => this.#enter(busy ? "work" : "idle"),
       onFailure: (error) => this.#lose(error),
+      // How the process ended says more than that it cannot be reached, and will be known in a moment.
+      onUnreachable: () => process.kill("SIGKILL"),
     });
     void process.exited.then((exit) => this.#exited(exit));
   }
