@@ -19,7 +19,7 @@ struct RowFunctions {
 };
 
 // The factor of `quantize_weight`: 127 / absmax, capped at 2^126 so that rows of subnormals do not overflow it.
-inline float code_factor(float absmax) {
+static inline float code_factor(float absmax) {
   const float factor = 127.0f / absmax;
   return factor < 0x1p126f ? factor : 0x1p126f;
 }

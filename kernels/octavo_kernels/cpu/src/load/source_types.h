@@ -15,8 +15,9 @@ struct SourceFormat {
   int64_t block_bytes;
 };
 
+// `static`: every translation unit its own, for each is compiled for another instruction set.
 // Block layouts: ggml-common.h of ggml; `dequantize_*.h` spell them out.
-inline const SourceFormat& source_format(SourceType type) {
+static inline const SourceFormat& source_format(SourceType type) {
   static const SourceFormat formats[kSourceTypes] = {
       {"F32", 1, 4},    {"F16", 1, 2},    {"BF16", 1, 2},   {"F64", 1, 8},      {"I8", 1, 1},
       {"Q8_0", 32, 34}, {"Q4_0", 32, 18}, {"Q4_1", 32, 20}, {"Q5_0", 32, 22},   {"Q5_1", 32, 24},

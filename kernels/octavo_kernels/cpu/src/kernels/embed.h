@@ -1,0 +1,55 @@
+// embed: rows of a table by token id.
+#pragma once
+
+#include "float_rows.h"
+
+namespace octavo::OCTAVO_ISA {
+
+// A packed table is cut into panels of 16 rows, in which the 16 elements of a column lie together.
+constexpr int64_t panel_rows = 16;
+
+// Row `id` of a packed table, 16 columns at a time.
+template <class From>
+inline void unpack_row(const typename From::Type* table, int64_t id, int64_t columns, F32x16 scale, float* y) {
+  using Type = typename From::Type;
+  const Type* panel = table + id / panel_rows * columns * panel_rows + id % panel_rows;
+  for (int64_t k = 0; k < columns; k += 16) {
+    const int count = columns - k < 16 ? static_cast<int>(columns - k) : 16;
+    Type elements[16] = {};
+    for (int i = 0; i < count; i++) elements[i] = panel[(k + i) * panel_rows];
+    const F32x16 v = mul(From::read(elements), scale);
+    if (count == 16) {
+      store(y + k, v);
+    } else {
+      store_first(y + k, v, count);
+    }
+  }
+}
+
+inline void run_embed(const OpCall& call, const Worker& worker) {
+  namespace op = op_embed;
+  const Operand& tokens = call.in[op::tokens];
+  const Operand& table = call.in[op::table];
+  const Operand& sampled = call.in[op::sampled];
+  const Operand& y = call.out[op::out_y];
+  const int64_t columns = table.shape[1];
+  const F32x16 scale = set1(call.number(op::attr_scale));
+  int64_t begin, end;
+  worker.share(tokens.shape[0], 1, &begin, &end);
+  with_float_dtype(table.dtype, [&](auto elements) {
+    using From = decltype(elements);
+    using Type = typename From::Type;
+    for (int64_t t = begin; t < end; t++) {
+      const int32_t token = *tokens.row<int32_t>(t);
+      const int64_t id = token >= 0 ? token : *sampled.row<int32_t>(-1 - static_cast<int64_t>(token));
+      if (table.layout == Layout::packed) {
+        unpack_row<From>(table.as<Type>(), id, columns, scale, y.row<float>(t));
+      } else {
+        map_elements<From, F32Elements>(table.row<Type>(id), y.row<float>(t), columns,
+                                        [&](F32x16 v) { return mul(v, scale); });
+      }
+    }
+  });
+}
+
+}  // namespace octavo::OCTAVO_ISA
