@@ -15,4 +15,7 @@ export type { Tokenizer } from "./model/tokenizer.ts";
 export { Pool, type PoolOptions } from "./pool/pool.ts";
 export { parseThreshold, type Threshold } from "./program/threshold.ts";
 export type { Device } from "./tensor/device.ts";
+export { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from "./tensor/float16.ts";
 export type { TensorHandle } from "./tensor/handle.ts";
+export type { LinearOptions } from "./tensor/linear.ts";
+export type { QuantizedWeight } from "./tensor/quantized.ts";
