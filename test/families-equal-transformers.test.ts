@@ -1,0 +1,87 @@
+/**
+ * Each family computes what its authors' code computes. If this fails, models load, run fast, and say other things than
+ * they were trained to say.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ResidentModel } from "../ts/engine/resident.ts";
+import { openModel } from "../ts/model/source/index.ts";
+import { Pool } from "../ts/pool/pool.ts";
+import { findPython } from "../ts/pool/python.ts";
+import { packInputs, unpackOutputs } from "../ts/program/payload.ts";
+import type { Device } from "../ts/tensor/device.ts";
+import { DEVICES } from "./support/devices.ts";
+import { tokenIds } from "./support/random.ts";
+import { type TinyModel, type TinyOptions, writeTinyModel } from "./support/tiny-model.ts";
+
+/** Longer than the window, and several pages. */
+const LENGTH = 70;
+
+async function logitsOf(device: Device, folder: string, ids: readonly number[]): Promise<Float32Array> {
+  const resident = new ResidentModel(device, await openModel(folder), "test");
+  const pages = Math.ceil(LENGTH / 16);
+  const sizes = { T: LENGTH, S: LENGTH, B: 1, J: pages, H: 0, D: 0, Q: 0 };
+  const { program } = await resident.define(
+    {
+      weights: "16bit",
+      head: "16bit",
+      threshold: 0,
+      context: 128,
+      pages,
+      rows: 1,
+      kv: "float16",
+      output: { type: "logits" },
+    },
+    sizes,
+  );
+  const counting = Int32Array.from({ length: LENGTH }, (_, i) => i);
+  const payload = packInputs(program, sizes, {
+    tokens: Int32Array.from(ids),
+    positions: counting,
+    slots: counting,
+    pages: counting.slice(0, pages),
+    lengths: Int32Array.of(LENGTH),
+    starts: Int32Array.of(0, LENGTH),
+    rows: counting,
+  });
+  const result = await program.step(sizes, payload);
+  return unpackOutputs(program, sizes, result.payload).logits as Float32Array;
+}
+
+const CASES: readonly (readonly [string, TinyOptions])[] = [
+  ["llama", {}],
+  ["llama with tied embeddings in bfloat16", { tied: true, type: "BF16", seed: 2 }],
+  ["qwen2 (biases)", { family: "qwen2", seed: 3 }],
+  ["mistral (a window of 24)", { family: "mistral", window: 24, seed: 4 }],
+];
+
+const IDS = tokenIds(5, LENGTH, 300);
+let pool: Pool;
+let models: TinyModel[];
+beforeAll(async () => {
+  [pool, models] = await Promise.all([
+    Pool.start({ devices: DEVICES, threads: 2 }),
+    Promise.all(CASES.map(([, options]) => writeTinyModel(options))),
+  ]);
+  const script = join(import.meta.dirname, "support/transformers_logits.py");
+  await execa(findPython(), [script, IDS.join(), ...models.map(({ path }) => path)]);
+});
+afterAll(async () => {
+  await Promise.all([pool.dispose(), ...models.map((model) => model[Symbol.asyncDispose]())]);
+});
+
+describe.each(CASES.map(([name], index) => [name, index] as const))("%s", (_name, index) => {
+  it.each(DEVICES)("has the logits of transformers on %s", async (device) => {
+    const { path } = models[index]!;
+    const expected = new Float32Array(new Uint8Array(await readFile(join(path, "logits.bin"))).buffer);
+    const logits = await logitsOf(pool.device(device), path, IDS);
+    expect(logits.length).toBe(expected.length);
+    const largest = expected.reduce((size, value) => Math.max(size, Math.abs(value)), 0);
+    const worst = expected.reduce((size, value, i) => Math.max(size, Math.abs(value - logits[i]!)), 0);
+    // Float32 sums in another order are 1e-6 apart; now and then that moves a K or V to the next float16, 2^-10 of it away,
+    // and attention averages it away: less than half of that on any logit. A wrong family is wrong by the size of the logits.
+    expect(worst).toBeLessThan(2 ** -11 * largest);
+  });
+});
