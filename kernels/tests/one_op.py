@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 import numpy as np
-
 from octavo_kernels import Backend, open_backend
 from octavo_kernels.conformance.case import Case, run_case
 from octavo_kernels.generated.ops import OPS

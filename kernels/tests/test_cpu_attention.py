@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-
 from one_op import bfloat16, cpu, every_cpu, reference, run, same_bits
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .numbers import f32, row_sum_of_squares
+from .numbers import f32, row_sum_of_squares, sqrt, sqrt
 
 
 def score(
@@ -40,6 +40,6 @@ def pool(*, x: torch.Tensor, starts: torch.Tensor, kind: str, normalize: bool) -
             y[b] = y[b] + row
         y[b] = y[b] / f32(rows.shape[0])
     if normalize:
-        length = torch.sqrt(row_sum_of_squares(y))[:, None]
+        length = sqrt(row_sum_of_squares(y))[:, None]
         y = torch.where(length > 0, y / length, f32(0))
     return {"y": y}

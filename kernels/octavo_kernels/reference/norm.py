@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .numbers import f32, fma, row_sum, row_sum_of_squares
+from .numbers import f32, fma, row_sum, row_sum_of_squares, sqrt, sqrt
 
 
 def norm(
@@ -17,7 +17,7 @@ def norm(
     if kind == "layer":
         centred = x - (row_sum(x) / columns)[:, None]
     mean_square = row_sum_of_squares(centred) / columns
-    inverse = f32(1) / torch.sqrt(mean_square + f32(eps))
+    inverse = f32(1) / sqrt(mean_square + f32(eps))
     normalised = centred * inverse[:, None]
     if kind == "layer" or bias is not None:
         b = torch.zeros_like(w) if bias is None else bias.float()

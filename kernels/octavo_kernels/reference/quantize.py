@@ -10,7 +10,7 @@ import torch
 
 from ..errors import KernelError
 from ..shapes import carry_words, pad64
-from .numbers import f32, row_sum, row_sum_of_squares
+from .numbers import f32, row_sum, row_sum_of_squares, sqrt, sqrt
 
 BASE = 255
 # Largest magnitude of two digits, 127 * 255 + 127, and the sum of magnitudes that keeps 254 * sum below 2^31.
@@ -58,7 +58,7 @@ def _threshold(x: torch.Tensor, decompose: str, absolute: float, relative: float
         return torch.zeros(rows)
     if decompose == "threshold":
         return torch.full((rows,), absolute)
-    rms = torch.sqrt(row_sum_of_squares(x) / f32(x.shape[1]))
+    rms = sqrt(row_sum_of_squares(x) / f32(x.shape[1]))
     return torch.minimum(f32(absolute), f32(relative) * rms)
 
 
