@@ -1,0 +1,110 @@
+/** Options that several commands share, and how their values are read. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { LoadOptions } from "../engine/load-options.ts";
+import { OctavoError } from "../errors.ts";
+import { parseBytes } from "../memory/bytes.ts";
+import { parseThreshold, type Threshold } from "../program/threshold.ts";
+
+export interface ModelFlags {
+  readonly model: string;
+}
+
+export interface LoadFlags extends ModelFlags {
+  readonly devices: string;
+  readonly tp?: number;
+  readonly threads?: number;
+  readonly weights?: "int8" | "16bit";
+  readonly head?: "int8" | "16bit";
+  readonly threshold?: Threshold;
+  readonly context?: number;
+  readonly memoryLimit?: number;
+  readonly python?: string;
+}
+
+export interface SamplingFlags {
+  readonly maxTokens?: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly seed?: number;
+  readonly repetitionPenalty?: number;
+  readonly stop?: string[];
+}
+
+export function modelOption(): Option {
+  return new Option("-m, --model <model>", "folder, .gguf file, hub id in the local cache, or smollm2")
+    .env("OCTAVO_MODEL")
+    .default("smollm2");
+}
+
+/** What `Engine.load` takes. */
+export function addLoadOptions(command: Command): Command {
+  return command
+    .addOption(modelOption())
+    .option("--devices <list>", "auto, cpu:0, reference:0", "auto")
+    .option("--tp <n>", "tensor parallel ranks", wholeNumber(1))
+    .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
+    .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
+    .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
+    .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
+    .option("--context <n>", "tokens of prompt and answer together", wholeNumber(1))
+    .option("--memory-limit <bytes>", "what the worker may use, such as 2GiB", parseBytes)
+    .option("--python <path>", "Python of the worker");
+}
+
+/** `Engine.load`'s options from the flags. Throws `OCTAVO_BAD_ARGUMENT` for what this version does not do. */
+export function loadOptionsOf(flags: LoadFlags): LoadOptions {
+  if ((flags.tp ?? 1) > 1) {
+    throw new OctavoError(
+      "OCTAVO_BAD_ARGUMENT",
+      `--tp ${flags.tp}: this version runs a model on one device; leave --tp out`,
+    );
+  }
+  const { devices, threads, weights, head, threshold, context, memoryLimit, python } = flags;
+  return { devices, threads, weights, head, threshold, context, memoryLimit, python };
+}
+
+/** What `engine.generate` takes. */
+export function addSamplingOptions(command: Command): Command {
+  return command
+    .option("-n, --max-tokens <n>", "most tokens to draw (default: 512)", wholeNumber(1))
+    .option("--temperature <x>", "0 (default): always the likeliest token", decimal(0, 1000))
+    .option("--top-k <n>", "draw from the n likeliest tokens; 0: all", wholeNumber(0))
+    .option("--top-p <x>", "draw from the likeliest tokens that reach this probability", decimal(0, 1))
+    .option("--min-p <x>", "draw from tokens at least x times as probable as the likeliest", decimal(0, 1))
+    .option("--seed <n>", "the same seed draws the same tokens", wholeNumber(0))
+    .option("--repetition-penalty <x>", "1: off", decimal(0.01, 100))
+    .option("--stop <text>", "end before this text; may be given several times", collect);
+}
+
+/** The flags that `engine.generate` takes, without the others. */
+export function generateOptionsOf(flags: SamplingFlags): SamplingFlags {
+  const { maxTokens, temperature, topK, topP, minP, seed, repetitionPenalty, stop } = flags;
+  const all = { maxTokens, temperature, topK, topP, minP, seed, repetitionPenalty, stop };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+export function jsonOption(what = "print one JSON document and nothing else"): Option {
+  return new Option("--json", what);
+}
+
+export function wholeNumber(from: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= from) return value;
+    throw new InvalidArgumentError(`It takes a whole number from ${from} on.`);
+  };
+}
+
+function decimal(from: number, to: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && value >= from && value <= to) return value;
+    throw new InvalidArgumentError(`It takes a number from ${from} to ${to}.`);
+  };
+}
+
+function collect(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}

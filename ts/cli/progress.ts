@@ -1,0 +1,33 @@
+/** One line on stderr that says what a long task is at; nothing where nobody watches. */
+import type { LoadProgress } from "../engine/load-options.ts";
+import { formatBytes } from "../memory/bytes.ts";
+
+const STAGES: Readonly<Record<LoadProgress["stage"], string>> = {
+  model: "reading the model's headers",
+  worker: "starting the worker",
+  weights: "loading weights",
+  program: "preparing the program",
+};
+
+export class ProgressLine {
+  readonly #shown = process.stderr.isTTY === true;
+  #last = "";
+
+  show(text: string): void {
+    if (!this.#shown || text === this.#last) return;
+    this.#last = text;
+    process.stderr.write(`\r\x1b[2K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+  }
+
+  clear(): void {
+    if (!this.#shown || this.#last === "") return;
+    this.#last = "";
+    process.stderr.write("\r\x1b[2K");
+  }
+
+  /** As `LoadOptions.onProgress`. */
+  readonly load = ({ stage, done, total }: LoadProgress): void => {
+    const bytes = stage === "weights" ? `: ${formatBytes(done)} of ${formatBytes(total)}` : "";
+    this.show(`${STAGES[stage]}${bytes}`);
+  };
+}

@@ -1,0 +1,120 @@
+/** `octavo run`: one prompt, one answer. */
+import { Command } from "commander";
+import type { Engine } from "../engine/engine.ts";
+import type { Completion } from "../engine/generation.ts";
+import type { LedgerReport } from "../memory/ledger.ts";
+import type { ChatMessage } from "../model/chat.ts";
+import { interruptible } from "./interrupt.ts";
+import {
+  addLoadOptions,
+  addSamplingOptions,
+  generateOptionsOf,
+  jsonOption,
+  type LoadFlags,
+  loadOptionsOf,
+  type SamplingFlags,
+} from "./options.ts";
+import { ProgressLine } from "./progress.ts";
+import { readPrompt } from "./prompt.ts";
+
+interface RunFlags extends LoadFlags, SamplingFlags {
+  readonly raw?: boolean;
+  readonly system?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+export function runCommand(): Command {
+  const command = new Command("run")
+    .description("Answer one prompt. Without PROMPT, or with -, it is read from stdin.")
+    .argument("[prompt]", "what to answer, in quotes");
+  return addSamplingOptions(addLoadOptions(command))
+    .option("--raw", "continue the prompt as text, without the model's chat template")
+    .option("--system <text>", "system message")
+    .option("-q, --quiet", "print the answer only")
+    .addOption(jsonOption())
+    .action((prompt: string | undefined, flags: RunFlags) => interruptible((signal) => run(prompt, flags, signal)));
+}
+
+async function run(argument: string | undefined, flags: RunFlags, signal: AbortSignal): Promise<void> {
+  const options = loadOptionsOf(flags);
+  const prompt = await readPrompt(argument);
+  const { Engine } = await import("../engine/engine.ts");
+  const progress = new ProgressLine();
+  const start = performance.now();
+  let engine: Engine;
+  try {
+    engine = await Engine.load(flags.model, { ...options, sequences: 1, signal, onProgress: progress.load });
+  } finally {
+    progress.clear();
+  }
+  const loadMs = performance.now() - start;
+  try {
+    const request = { ...generateOptionsOf(flags), signal };
+    const generation = flags.raw
+      ? engine.generate(prompt, request)
+      : engine.chat(messages(prompt, flags.system), request);
+    const firstTokenAt = flags.json ? 0 : await stream(generation);
+    const completion = await generation.complete();
+    const memory = await engine.memory();
+    if (flags.json) process.stdout.write(`${JSON.stringify(document(flags.model, completion, loadMs, memory))}\n`);
+    else if (!flags.quiet) await printSummary(completion, memory, loadMs, firstTokenAt);
+  } finally {
+    await engine.dispose();
+  }
+}
+
+function messages(prompt: string, system: string | undefined): ChatMessage[] {
+  const user: ChatMessage = { role: "user", content: prompt };
+  return system === undefined ? [user] : [{ role: "system", content: system }, user];
+}
+
+/** Prints pieces as they come. Returns the milliseconds from the start of the process to the first one. */
+async function stream(generation: AsyncIterable<{ text: string }>): Promise<number> {
+  let first = 0;
+  try {
+    for await (const { text } of generation) {
+      first ||= performance.now();
+      process.stdout.write(text);
+    }
+  } finally {
+    if (first > 0) process.stdout.write("\n");
+  }
+  return first;
+}
+
+/** The document of `--json` (design, section 6). */
+function document(model: string, completion: Completion, loadMs: number, memory: readonly LedgerReport[]) {
+  const { text, ids, usage, finishReason, timings } = completion;
+  return {
+    model,
+    text,
+    ids,
+    promptTokens: usage.promptTokens,
+    completionTokens: usage.completionTokens,
+    finishReason,
+    timings: {
+      loadMs,
+      firstTokenMs: timings.firstTokenMs,
+      prefillTokensPerSecond: timings.prefillTokensPerSecond,
+      decodeTokensPerSecond: timings.decodeTokensPerSecond,
+    },
+    memory: memory.map(({ device, planned, measured, unattributed }) => ({ device, planned, measured, unattributed })),
+  };
+}
+
+async function printSummary(
+  completion: Completion,
+  memory: readonly LedgerReport[],
+  loadMs: number,
+  firstTokenAt: number,
+): Promise<void> {
+  const { memoryLines, seconds, speedLine } = await import("./summary.ts");
+  const lines = [
+    "",
+    speedLine(completion),
+    `loaded in ${seconds(loadMs)}; from the start of the process to the first token ${seconds(firstTokenAt)}`,
+    ...memory.flatMap(memoryLines),
+  ];
+  process.stderr.write(`${lines.join("\n")}\n`);
+}

@@ -1,0 +1,33 @@
+/** Speed and memory of a run, for people. */
+import type { Completion } from "../engine/generation.ts";
+import { formatBytes } from "../memory/bytes.ts";
+import { HANDLE_KINDS, type LedgerReport } from "../memory/ledger.ts";
+
+export function speedLine({ usage, timings }: Pick<Completion, "usage" | "timings">): string {
+  const { promptTokens, completionTokens } = usage;
+  const decode = timings.decodeTokensPerSecond > 0 ? ` at ${rate(timings.decodeTokensPerSecond)}` : "";
+  return (
+    `prompt ${promptTokens} tokens at ${rate(timings.prefillTokensPerSecond)}, first token after ` +
+    `${seconds(timings.firstTokenMs)}, ${completionTokens} tokens in ${seconds(timings.totalMs)}${decode}`
+  );
+}
+
+/** One device: what was planned, what the worker measures, and where it is. */
+export function memoryLines(report: LedgerReport): string[] {
+  const kinds = HANDLE_KINDS.filter((kind) => report.byKind[kind] > 0).map(
+    (kind) => `${kind} ${formatBytes(report.byKind[kind])}`,
+  );
+  return [
+    `${report.device}: planned ${formatBytes(report.planned)}, measured ${formatBytes(report.measured)}, ` +
+      `not in any handle ${formatBytes(report.unattributed)}`,
+    `  ${kinds.join(", ")}`,
+  ];
+}
+
+export function seconds(ms: number): string {
+  return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;
+}
+
+function rate(tokensPerSecond: number): string {
+  return `${tokensPerSecond.toFixed(1)} tokens/s`;
+}

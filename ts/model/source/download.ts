@@ -1,0 +1,72 @@
+/** Fetching a model from the Hugging Face hub into the cache. The only place that uses the network, and only when asked. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { OctavoError } from "../../errors.ts";
+import { parseHubId } from "./hub.ts";
+
+export interface DownloadOptions {
+  /** Called before each file. */
+  readonly onFile?: (file: string, index: number, files: number) => void;
+  /** For private and gated models. Default: the environment's HF_TOKEN. */
+  readonly token?: string | undefined;
+  /** Default: the environment's HF_ENDPOINT, else the public hub. */
+  readonly hubUrl?: string | undefined;
+}
+
+/**
+ * Fetches what Octavo reads: config, tokenizer and safetensors, or the GGUF file of a repository that has only that. Files that
+ * are in the cache are not fetched again. Returns their folder. Throws `OCTAVO_BAD_ARGUMENT` or `OCTAVO_MODEL_NOT_FOUND`.
+ */
+export async function downloadModel(model: string, options: DownloadOptions = {}): Promise<string> {
+  const id = parseHubId(model);
+  if (!id) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${model}" is not a hub id; they look like org/name@revision`);
+  const hub = await import("@huggingface/hub");
+  const token = options.token ?? process.env.HF_TOKEN;
+  const hubUrl = options.hubUrl ?? process.env.HF_ENDPOINT;
+  const access = {
+    repo: { type: "model" as const, name: id.name },
+    ...(token ? { accessToken: token } : {}),
+    ...(hubUrl ? { hubUrl } : {}),
+  };
+  try {
+    const { sha } = await hub.modelInfo({ ...access, name: id.name, revision: id.revision, additionalFields: ["sha"] });
+    const listed: string[] = [];
+    for await (const { type, path } of hub.listFiles({ ...access, revision: sha })) {
+      if (type === "file") listed.push(path);
+    }
+    const files = neededFiles(listed);
+    const folder = join(hub.getHFHubCachePath(), hub.getRepoFolderName({ type: "model", name: id.name }));
+    for (const [index, path] of files.entries()) {
+      options.onFile?.(path, index, files.length);
+      await hub.downloadFileToCacheDir({ ...access, path, revision: sha });
+    }
+    // Last, so that a download that stopped half way is not taken for a model.
+    const reference = join(folder, "refs", id.revision);
+    await mkdir(dirname(reference), { recursive: true });
+    await writeFile(reference, sha);
+    return join(folder, "snapshots", sha);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${model} could not be fetched from the hub: ${reason}`, { cause });
+  }
+}
+
+/** Of a repository's own files; those in folders are other forms of the same model. */
+export function neededFiles(listed: readonly string[]): string[] {
+  const own = listed.filter((path) => !path.includes("/"));
+  const described = own.filter((path) =>
+    /^(config|generation_config|tokenizer|tokenizer_config)\.json$|^chat_template\.jinja$/.test(path),
+  );
+  const indexed = own.includes("model.safetensors.index.json");
+  const weights = own.filter((path) =>
+    indexed ? /^model.*\.safetensors(\.index\.json)?$/.test(path) : path === "model.safetensors",
+  );
+  if (weights.length > 0) return [...described, ...weights];
+  const gguf = own.filter((path) => path.endsWith(".gguf"));
+  if (gguf.length === 1) return gguf;
+  throw new Error(
+    gguf.length > 1
+      ? `it has ${gguf.length} GGUF files; fetch the one you want and give its path`
+      : "it has neither model.safetensors nor a GGUF file",
+  );
+}
