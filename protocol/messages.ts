@@ -176,8 +176,15 @@ export const requests = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("load"), ...request, items: z.array(loadItem).min(1).max(65536) }),
   /** Payload (frame or shared memory) into a plain handle, from byte `offset` on. */
   z.strictObject({ kind: z.literal("write"), ...request, handle, offset: count, shared: sharedMemory.optional() }),
-  /** The whole handle, row-major whatever its layout, as a frame or into shared memory. */
-  z.strictObject({ kind: z.literal("read"), ...request, handle, shared: sharedMemory.optional() }),
+  /** The whole handle, row-major whatever its layout, or `bytes` from `offset` on of a plain one; as a frame or into shared memory. */
+  z.strictObject({
+    kind: z.literal("read"),
+    ...request,
+    handle,
+    offset: count.optional(),
+    bytes: count.optional(),
+    shared: sharedMemory.optional(),
+  }),
   /** Tensors and programs. Unknown handles are errors. */
   z.strictObject({ kind: z.literal("free"), ...request, handles: z.array(handle).min(1).max(65536) }),
   /** A program: `program` is a handle too. `arena` is a handle of at least the bytes its offsets need, absent when none is used. */

@@ -97,7 +97,9 @@ class StructWriter {
 
 function unionOf(name: string, members: readonly string[]): string {
   const oneLine = `${name} = ${members.join(" | ")}`;
-  return oneLine.length <= 120 ? oneLine : `${name} = (\n    ${members.join("\n    | ")}\n)`;
+  if (oneLine.length <= 120) return oneLine;
+  const inside = `    ${members.join(" | ")}`;
+  return `${name} = (\n${inside.length <= 120 ? inside : `    ${members.join("\n    | ")}`}\n)`;
 }
 
 function constrained(type: string, minimum: number | null, maximum: number | null): string {

@@ -286,8 +286,8 @@ export class Device {
   }
 
   /** @internal */
-  readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer> {
-    return readBytes(this.#worker, this.#shared, this.own(handle).id, bytes);
+  async readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer> {
+    return readBytes(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
   }
 
   async #settle<T>(ids: readonly number[], answer: Promise<T>): Promise<T> {

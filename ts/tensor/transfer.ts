@@ -1,9 +1,10 @@
 /** Bytes between this process and a worker's handles: small ones as frames, big ones through shared memory where there is some. */
 import { readSync, writeSync } from "node:fs";
-import { setImmediate } from "node:timers/promises";
 import { SHARED_MEMORY_THRESHOLD } from "../../protocol/messages.ts";
+import type { Layout } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { MAX_FRAME_BYTES } from "../pool/channel.ts";
+import type { RequestBody } from "../pool/connection.ts";
 import type { Segment, SharedMemory } from "../pool/shared-memory.ts";
 import type { Worker } from "../pool/worker.ts";
 
@@ -68,47 +69,65 @@ function fill(segment: Segment, piece: Uint8Array): boolean {
   }
 }
 
-/** The whole content of a handle, `bytes` long, in memory of its own. */
+/** The whole content of a handle, `bytes` long, in memory of its own. A packed one comes in one message. */
 export async function readBytes(
   worker: Worker,
   shared: SharedMemory | undefined,
   handle: number,
   bytes: number,
+  layout: Layout,
 ): Promise<ArrayBuffer> {
+  const target = new Uint8Array(bytes);
+  if (layout === "packed" || bytes < SHARED_MEMORY_THRESHOLD) {
+    await readPiece(worker, shared, { kind: "read", handle }, target);
+    return target.buffer;
+  }
+  // The worker fills one piece while this process takes out another.
+  const inFlight: Promise<void>[] = [];
+  for (let offset = 0; offset < bytes; offset += PIECE_BYTES) {
+    const piece = target.subarray(offset, offset + PIECE_BYTES);
+    if (inFlight.length >= PIECES_IN_FLIGHT) await inFlight.shift();
+    const taken = readPiece(worker, shared, { kind: "read", handle, offset, bytes: piece.byteLength }, piece);
+    taken.catch(() => {}); // Whoever awaits it sees the error.
+    inFlight.push(taken);
+  }
+  await Promise.all(inFlight);
+  return target.buffer;
+}
+
+type ReadRequest = Extract<RequestBody, { kind: "read" }>;
+
+async function readPiece(
+  worker: Worker,
+  shared: SharedMemory | undefined,
+  request: ReadRequest,
+  target: Uint8Array,
+): Promise<void> {
+  const bytes = target.byteLength;
   const segment = bytes < SHARED_MEMORY_THRESHOLD ? undefined : shared?.take(bytes);
-  if (segment === undefined) return readFrame(worker, handle, bytes);
+  if (segment === undefined) return readFrame(worker, request, target);
   try {
-    await worker.request({ kind: "read", handle, shared: { path: segment.path, offset: 0, bytes } });
-    return await takeOut(segment, bytes);
+    await worker.request({ ...request, shared: { path: segment.path, offset: 0, bytes } });
+    for (let done = 0; done < bytes; ) done += readSync(segment.fd, target, done, bytes - done, done);
   } catch (error) {
     // The worker could not write it: shared memory is full by now.
-    if (error instanceof OctavoError && error.code === "OCTAVO_FILE_NOT_READABLE") {
-      return await readFrame(worker, handle, bytes);
-    }
-    throw error;
+    if (!(error instanceof OctavoError) || error.code !== "OCTAVO_FILE_NOT_READABLE") throw error;
+    await readFrame(worker, request, target);
   } finally {
     shared?.give(segment);
   }
 }
 
-async function readFrame(worker: Worker, handle: number, bytes: number): Promise<ArrayBuffer> {
+async function readFrame(worker: Worker, request: ReadRequest, target: Uint8Array): Promise<void> {
+  const bytes = target.byteLength;
   if (bytes > MAX_FRAME_BYTES) {
-    const text = `${worker.name}: ${bytes} bytes cannot be read as one message (at most ${MAX_FRAME_BYTES}), and /dev/shm has no room for them; make it larger (docker run --shm-size)`;
+    const text = `${worker.name}: a packed weight of ${bytes} bytes is read as one message of at most ${MAX_FRAME_BYTES}, and /dev/shm has no room for it; make that larger (docker run --shm-size)`;
     throw new OctavoError("OCTAVO_OUT_OF_MEMORY", text);
   }
-  const { payload } = await worker.request({ kind: "read", handle });
+  const { payload } = await worker.request(request);
   if (payload?.byteLength !== bytes) {
-    const text = `${worker.name}: read of handle ${handle} brought ${payload?.byteLength ?? 0} bytes, not ${bytes}`;
+    const text = `${worker.name}: read of handle ${request.handle} brought ${payload?.byteLength ?? 0} bytes, not ${bytes}`;
     throw new OctavoError("OCTAVO_PROTOCOL", text);
   }
-  return new Uint8Array(payload).buffer; // A copy: a received frame is external memory.
-}
-
-async function takeOut(segment: Segment, bytes: number): Promise<ArrayBuffer> {
-  const target = new Uint8Array(bytes);
-  for (let done = 0; done < bytes; ) {
-    done += readSync(segment.fd, target, done, Math.min(PIECE_BYTES, bytes - done), done);
-    if (done < bytes) await setImmediate(); // Gigabytes must not hold up everything else.
-  }
-  return target.buffer;
+  target.set(payload);
 }

@@ -171,9 +171,12 @@ class Session:
 
     def _read(self, request: wire.Read, payloads: Sequence[bytes], send: Send):
         tensor = self._handles.tensor(request.handle)
-        # A plain one as it lies there: no copy of its own.
-        plain = tensor.layout == "plain"
-        content = tensor.memory[: _content_bytes(tensor)] if plain else self._backend.read(tensor)
+        if tensor.layout == "plain":
+            content = _range(request, tensor)  # As it lies there: no copy of its own.
+        elif request.offset is wire.UNSET and request.bytes is wire.UNSET:
+            content = self._backend.read(tensor)
+        else:
+            raise KernelError("OCTAVO_DTYPE_MISMATCH", f"handle {request.handle} is packed; it is read as a whole")
         reply = wire.Ok(id=request.id, epoch=self._epoch, bytes=content.nbytes)
         if request.shared is wire.UNSET:
             return reply, content
@@ -272,6 +275,16 @@ def _one(payloads: Sequence[bytes]) -> bytes:
     if len(payloads) != 1:
         raise KernelError("OCTAVO_PROTOCOL", f"{len(payloads)} payload frames where one is needed")
     return payloads[0]
+
+
+def _range(request: wire.Read, tensor: Tensor) -> np.ndarray:
+    content = _content_bytes(tensor)
+    offset = 0 if request.offset is wire.UNSET else request.offset
+    size = max(0, content - offset) if request.bytes is wire.UNSET else request.bytes
+    if offset + size > content:
+        text = f"{size} bytes from offset {offset} are not in handle {request.handle} of {content} bytes"
+        raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+    return tensor.memory[offset : offset + size]
 
 
 def _content_bytes(tensor: Tensor) -> int:

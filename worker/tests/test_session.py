@@ -27,6 +27,17 @@ def test_what_is_written_is_read(orchestrator: Orchestrator) -> None:
     assert orchestrator.payload() == bytes(20) + b"abcd"
 
 
+def test_part_of_a_plain_tensor_is_read(orchestrator: Orchestrator) -> None:
+    orchestrator.allocate(1, "int8", 6)
+    orchestrator.ask("write", b"abcdef", handle=1, offset=0)
+    assert orchestrator.ask("read", handle=1, offset=2, bytes=3).bytes == 3
+    assert orchestrator.payload() == b"cde"
+    orchestrator.ask("read", handle=1, offset=4)
+    assert orchestrator.payload() == b"ef"
+    assert orchestrator.refusal("read", handle=1, offset=4, bytes=3) == "OCTAVO_SHAPE_MISMATCH"
+    assert orchestrator.refusal("read", handle=1, offset=7) == "OCTAVO_SHAPE_MISMATCH"
+
+
 def test_writes_outside_a_tensor_are_refused(orchestrator: Orchestrator) -> None:
     orchestrator.allocate(1, "int8", 10)
     assert orchestrator.refusal("write", b"abc", handle=1, offset=8) == "OCTAVO_SHAPE_MISMATCH"

@@ -142,6 +142,8 @@ class Read(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
     id: Count
     epoch: Count
     handle: Handle
+    offset: Count | UnsetType = UNSET
+    bytes: Count | UnsetType = UNSET
     shared: SharedMemory | UnsetType = UNSET
 
 
