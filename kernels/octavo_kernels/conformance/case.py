@@ -154,7 +154,7 @@ class ProgramWriter:
         self._places = places
         self._values: list[Value] = []
         self._ops: list[Operation] = []
-        self._sizes = dict.fromkeys(SIZES, 0)
+        self._sizes: dict[str, int] = dict.fromkeys(SIZES, 0)
         self._contents: dict[int, np.ndarray] = {}
         self._brought: dict[int, np.ndarray] = {}
         self._arena = 0

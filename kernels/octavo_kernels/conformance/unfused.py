@@ -21,11 +21,12 @@ def unfused(case: Case) -> Prepared:
         operands = {name: values[name] for name in names if name in values}
         if x is not None:
             operands[names[0]] = x
+        activations = operands[names[0]]
         if op == "quantize":
             made = {name: outputs[name] for name in OPS[op].outputs}
         else:
             # add_norm_quantize shows its sum as `y`; other intermediates are nobody's.
-            shape = writer.shape_of(next(iter(operands.values())))
+            shape = writer.shape_of(activations)
             shown = op == "add" and "y" in outputs
             made = {"y": outputs["y"] if shown else writer.output("float32", "plain", shape)}
         writer.operation(op, operands, made, _own(case, op))

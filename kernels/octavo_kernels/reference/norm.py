@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .numbers import f32, fma, row_sum, row_sum_of_squares, sqrt, sqrt
+from .numbers import f32, fma, row_sum, row_sum_of_squares, sqrt
 
 
 def norm(

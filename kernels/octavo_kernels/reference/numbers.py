@@ -32,14 +32,6 @@ def fma(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
     return odd.view(torch.float64).float()
 
 
-def sqrt(x: torch.Tensor) -> torch.Tensor:
-    """Correctly rounded, which torch.sqrt is not where MKL's vector functions do it.
-
-    Through float64: the root of a float32 is never so near the middle of two float32 that its error there would count.
-    """
-    return torch.sqrt(x.double()).float()
-
-
 def fma_chain(x: torch.Tensor, w: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
     """start, then acc = fma(x[..., k], w[..., k], acc) for ascending k; x and w broadcast, their last axis is k."""
     accumulator = start

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import KernelError
 from ..shapes import carry_words, pad64
-from .numbers import f32, row_sum, row_sum_of_squares, sqrt, sqrt
+from .numbers import f32, row_sum, row_sum_of_squares, sqrt
 
 BASE = 255
 # Largest magnitude of two digits, 127 * 255 + 127, and the sum of magnitudes that keeps 254 * sum below 2^31.
