@@ -1,6 +1,5 @@
 /** What every peer is asked to do, and what it answers: the same ids, the same number of tokens, the same threads. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { SAMPLE_TEXT } from "../ts/bench/sample-text.ts";
 import { openModel } from "../ts/model/source/index.ts";
 import { Tokenizer } from "../ts/model/tokenizer.ts";
 
@@ -24,18 +23,18 @@ export const BATCHES = [1, 8, 32] as const;
 const PROMPT_TOKENS = 32;
 const DECODE_TOKENS: Record<number, number> = { 1: 128, 8: 96, 32: 64 };
 
-/** English text, cut into pieces: the outliers of LLM.int8() are a property of real text, random ids would flatter us. */
+/** Tokens from one row's prompt to the next: overlapping windows of one text. */
+const PROMPT_DISTANCE = 16;
+
 export async function makeJob(model: string, threads: number, repeats: number): Promise<Job> {
-  const text = readFileSync(join(import.meta.dirname, "..", "test", "fixtures", "english.txt"), "utf8");
-  const tokenizer = Tokenizer.from(await openModel(model));
-  const ids = tokenizer.encode(text.slice(0, 40_000));
+  const ids = Tokenizer.from(await openModel(model)).encode(SAMPLE_TEXT);
   const piece = (start: number, length: number) => ids.slice(start, start + length);
   return {
     threads,
     repeats,
     prefill: piece(0, PREFILL),
     decode: BATCHES.map((batch) => ({
-      prompts: Array.from({ length: batch }, (_, row) => piece(PREFILL + row * PROMPT_TOKENS, PROMPT_TOKENS)),
+      prompts: Array.from({ length: batch }, (_, row) => piece(row * PROMPT_DISTANCE, PROMPT_TOKENS)),
       tokens: DECODE_TOKENS[batch]!,
     })),
   };

@@ -155,7 +155,7 @@ function plannedBytes({ totals, devices }: Plan): PlannedBytes[] {
   ]);
 }
 
-function modelOptions(options: LoadOptions, { details }: Plan): ModelOptions {
+export function modelOptions(options: LoadOptions, { details }: Plan): ModelOptions {
   return {
     weights: options.weights ?? "int8",
     head: options.head ?? "16bit",
