@@ -18,10 +18,15 @@ export function memoryLines(report: LedgerReport): string[] {
     (kind) => `${kind} ${formatBytes(report.byKind[kind])}`,
   );
   return [
-    `${report.device}: planned ${formatBytes(report.planned)}, measured ${formatBytes(report.measured)}, ` +
-      `not in any handle ${formatBytes(report.unattributed)}`,
+    `${report.device}: planned ${formatBytes(report.planned)}, measured ${formatBytes(report.measured)}, ${rest(report)}`,
     `  ${kinds.join(", ")}`,
   ];
+}
+
+/** The system counts a page when it is first touched: KV that nothing was written to yet is not in `measured`. */
+function rest({ unattributed }: LedgerReport): string {
+  if (unattributed < 0) return `at least ${formatBytes(-unattributed)} of it not touched yet`;
+  return `of this the worker itself ${formatBytes(unattributed)}`;
 }
 
 export function seconds(ms: number): string {
