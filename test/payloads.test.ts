@@ -24,6 +24,18 @@ async function expectRoundTrips(pool: Pool): Promise<void> {
   }
 }
 
+test("a tensor that is disposed of while it is read is read whole", async () => {
+  await using pool = await Pool.start({ devices: DEVICE, threads: 1 });
+  const data = pattern(60 * 2 ** 20);
+  const x = await pool.devices[0]!.tensor(data, { shape: [data.length] });
+  const content = x.read();
+  const gone = x.dispose();
+  expect(Buffer.compare(Buffer.from((await content).buffer), Buffer.from(data.buffer))).toBe(0);
+  await gone;
+  await expect(x.read()).rejects.toMatchObject({ code: "OCTAVO_DISPOSED" });
+  expect((await pool.devices[0]!.stats()).handleBytes).toBe(0);
+});
+
 describe("every size comes back as it was sent", () => {
   test("through shared memory", async () => {
     await using pool = await Pool.start({ devices: DEVICE, threads: 1 });

@@ -36,6 +36,8 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   readonly shape: readonly number[];
   readonly kind: HandleKind;
   readonly owner: string;
+  /** Not finished yet. */
+  readonly #reads = new Set<Promise<unknown>>();
   #disposed: Promise<void> | undefined;
 
   /** Made by `Device`, never by users. */
@@ -63,10 +65,18 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     return `tensor ${this.id} (${this.dtype} [${this.shape.join(", ")}], ${this.device.name})`;
   }
 
-  /** The elements, row-major whatever the layout; 16-bit floats as their bits (`readFloats` converts). */
+  /**
+   * The elements, row-major whatever the layout; 16-bit floats as their bits (`readFloats` converts). A large tensor comes
+   * in pieces: await it before anything changes the tensor.
+   */
   async read(): Promise<HostArray<D>> {
-    const content = await this.device.readBytes(this, contentBytes(this.dtype, this.shape));
-    return viewAs(this.dtype, content);
+    const reading = this.device.readBytes(this, contentBytes(this.dtype, this.shape));
+    this.#reads.add(reading);
+    try {
+      return viewAs(this.dtype, await reading);
+    } finally {
+      this.#reads.delete(reading);
+    }
   }
 
   /** The elements of a float tensor as float32. Throws `OCTAVO_DTYPE_MISMATCH` for integers. */
@@ -167,11 +177,18 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
 
   /** Frees the memory. What was asked for before still happens; later uses throw `OCTAVO_DISPOSED`. Twice is once. */
   dispose(): Promise<void> {
-    this.#disposed ??= this.device.free([this]).catch((error) => {
+    this.#disposed ??= this.#free();
+    return this.#disposed;
+  }
+
+  async #free(): Promise<void> {
+    try {
+      if (this.#reads.size > 0) await Promise.allSettled(this.#reads);
+      await this.device.free([this]);
+    } catch (error) {
       this.#disposed = undefined; // Refused, for example because a program works on it.
       throw error;
-    });
-    return this.#disposed;
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
