@@ -6,8 +6,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { BATCHES, type Speed, speedJob } from "../ts/bench/speed.ts";
 import { openModel } from "../ts/model/source/index.ts";
-import { type Answer, BATCHES, makeJob } from "./job.ts";
+import { Tokenizer } from "../ts/model/tokenizer.ts";
 import { PEERS, preparePeers } from "./peers.ts";
 import { run } from "./processes.ts";
 import { median, type PeerResult, type Results, table } from "./table.ts";
@@ -27,6 +28,7 @@ const results = join(import.meta.dirname, "results");
 
 const manifest = await openModel("smollm2");
 const model = manifest.path;
+const tokenizer = Tokenizer.from(manifest);
 await preparePeers(model, say);
 const [threads, rounds, repeats] = [options.threads, options.rounds, options.repeats].map(Number) as [
   number,
@@ -35,17 +37,17 @@ const [threads, rounds, repeats] = [options.threads, options.rounds, options.rep
 ];
 mkdirSync(join(results, "raw"), { recursive: true });
 const jobFile = join(results, "raw", "job.json");
-writeFileSync(jobFile, JSON.stringify(await makeJob("smollm2", threads, repeats)));
+writeFileSync(jobFile, JSON.stringify(speedJob((text) => tokenizer.encode(text), threads, repeats)));
 
 const wanted = options.peers.split(",").filter(Boolean);
 const peers = PEERS.filter(({ name }) => name === "octavo" || !wanted.length || wanted.some((w) => name.startsWith(w)));
-const answers = new Map<string, { answer: Answer; peakBytes: number }[]>(peers.map(({ name }) => [name, []]));
+const answers = new Map<string, { answer: Speed; peakBytes: number }[]>(peers.map(({ name }) => [name, []]));
 for (let round = 1; round <= rounds; round++) {
   for (const peer of peers) {
     say(`round ${round} of ${rounds}: ${peer.name}`);
     const { output, peakBytes } = await run(peer.command, peer.args(jobFile, model), { cwd: root });
     // Libraries may print to stdout before the answer, which is the last line.
-    const answer = JSON.parse(output.trim().split("\n").at(-1)!) as Answer;
+    const answer = JSON.parse(output.trim().split("\n").at(-1)!) as Speed;
     answers.get(peer.name)!.push({ answer, peakBytes });
   }
 }

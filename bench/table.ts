@@ -1,5 +1,5 @@
 /** Medians and the table, as text that is also Markdown. */
-import { BATCHES } from "./job.ts";
+import { BATCHES } from "../ts/bench/speed.ts";
 
 export interface PeerResult {
   name: string;

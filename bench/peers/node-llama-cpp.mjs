@@ -1,5 +1,5 @@
 // node-llama-cpp: one GGUF file, one context with as many sequences as the job's largest batch.
-// Usage: node node-llama-cpp.mjs JOB.json MODEL.gguf; prints one JSON document (see ../job.ts).
+// Usage: node node-llama-cpp.mjs JOB.json MODEL.gguf; prints one JSON document (SpeedJob and Speed of ts/bench/speed.ts).
 import { readFileSync } from "node:fs";
 import { getLlama } from "node-llama-cpp";
 

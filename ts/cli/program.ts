@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
 import { packageRoot } from "../pool/python.ts";
+import { benchCommand } from "./bench.ts";
 import { chatCommand } from "./chat.ts";
 import { doctorCommand } from "./doctor.ts";
 import { planCommand } from "./plan.ts";
@@ -15,7 +16,7 @@ export function createProgram(): Command {
     .version(version(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print what there is")
     .helpCommand("help [command]", "print the help of a command");
-  for (const command of [runCommand(), chatCommand(), planCommand(), pullCommand(), doctorCommand()]) {
+  for (const command of [runCommand(), chatCommand(), planCommand(), benchCommand(), pullCommand(), doctorCommand()]) {
     program.addCommand(command);
   }
   for (const command of [program, ...program.commands]) {

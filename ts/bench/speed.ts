@@ -1,0 +1,97 @@
+/** Tokens per second of a loaded model, as a user meets them: requests to the engine, all of them greedy. */
+import type { Engine } from "../engine/engine.ts";
+import { SAMPLE_TEXT } from "./sample-text.ts";
+
+/** What is measured; `make bench` gives the same job to every peer. */
+export interface SpeedJob {
+  readonly threads: number;
+  readonly repeats: number;
+  /** Ids of one prompt; measured until its first token is there. */
+  readonly prefill: readonly number[];
+  /** One entry per batch size: a prompt for each row, and how many tokens each row makes without stopping. */
+  readonly decode: readonly { readonly prompts: readonly (readonly number[])[]; readonly tokens: number }[];
+}
+
+/** Tokens per second, one number per repeat; `decode` by batch size. */
+export interface Speed {
+  readonly prefill: readonly number[];
+  readonly decode: Readonly<Record<string, readonly number[]>>;
+}
+
+export const PREFILL = 512;
+export const BATCHES = [1, 8, 32] as const;
+/** Longest prompt and answer of a job. */
+export const JOB_CONTEXT = PREFILL + 128;
+
+const PROMPT_TOKENS = 32;
+/** Tokens from one row's prompt to the next: overlapping windows of one text. */
+const PROMPT_DISTANCE = 16;
+const DECODE_TOKENS: Readonly<Record<number, number>> = { 1: 128, 8: 96, 32: 64 };
+
+export function speedJob(encode: (text: string) => number[], threads: number, repeats: number): SpeedJob {
+  const ids = encode(SAMPLE_TEXT);
+  const piece = (start: number, length: number) => ids.slice(start, start + length);
+  return {
+    threads,
+    repeats,
+    prefill: piece(0, PREFILL),
+    decode: BATCHES.map((batch) => ({
+      prompts: Array.from({ length: batch }, (_, row) => piece(row * PROMPT_DISTANCE, PROMPT_TOKENS)),
+      tokens: DECODE_TOKENS[batch]!,
+    })),
+  };
+}
+
+/** `onProgress(done, total)` after each measurement. */
+export async function measureSpeed(
+  engine: Engine,
+  job: SpeedJob,
+  options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
+): Promise<Speed> {
+  const { signal, onProgress } = options;
+  const total = job.repeats * (1 + job.decode.length);
+  let done = 0;
+  const repeat = async (measure: () => Promise<number>): Promise<number[]> => {
+    const values: number[] = [];
+    for (let i = 0; i < job.repeats; i++) {
+      values.push(await measure());
+      onProgress?.(++done, total);
+    }
+    return values;
+  };
+  const prefill = await repeat(() => measurePrefill(engine, job.prefill, signal));
+  const decode: Record<string, number[]> = {};
+  for (const { prompts, tokens } of job.decode) {
+    decode[prompts.length] = await repeat(() => measureDecode(engine, prompts, tokens, signal));
+  }
+  return { prefill, decode };
+}
+
+const GREEDY = { temperature: 0, ignoreEos: true } as const;
+
+async function measurePrefill(engine: Engine, prompt: readonly number[], signal?: AbortSignal): Promise<number> {
+  const start = performance.now();
+  await engine.generate(prompt, { ...GREEDY, maxTokens: 1, ...(signal && { signal }) }).complete();
+  return (prompt.length / (performance.now() - start)) * 1000;
+}
+
+/** From the moment that every row has its first token to the last token of all: the prompts are not in it. */
+async function measureDecode(
+  engine: Engine,
+  prompts: readonly (readonly number[])[],
+  maxTokens: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  let started = 0;
+  let start = 0;
+  await Promise.all(
+    prompts.map(async (prompt) => {
+      let first = true;
+      for await (const _ of engine.generate(prompt, { ...GREEDY, maxTokens, ...(signal && { signal }) })) {
+        if (first && ++started === prompts.length) start = performance.now();
+        first = false;
+      }
+    }),
+  );
+  return ((prompts.length * (maxTokens - 1)) / (performance.now() - start)) * 1000;
+}

@@ -1,0 +1,110 @@
+/** `octavo bench`: how fast a model is here; with `--ops`, where the time goes. Peers: `make bench`. */
+import { Command } from "commander";
+import type { OpReport, StepProfile } from "../bench/ops.ts";
+import type { Speed } from "../bench/speed.ts";
+import { interruptible } from "./interrupt.ts";
+import { addLoadOptions, jsonOption, type LoadFlags, loadOptionsOf, wholeNumber } from "./options.ts";
+import { ProgressLine } from "./progress.ts";
+
+interface BenchFlags extends LoadFlags {
+  readonly ops?: boolean;
+  readonly repeats?: number;
+  readonly json?: boolean;
+}
+
+export function benchCommand(): Command {
+  return addLoadOptions(
+    new Command("bench").description(
+      "Measure prefill of 512 tokens and decode of 1, 8 and 32 sequences. `make bench` in the repository measures peers too.",
+    ),
+  )
+    .option("--ops", "time every op, against what the machine can do at best")
+    .option("--repeats <n>", "measurements of each kind (default: 5; with --ops 15)", wholeNumber(1))
+    .addOption(jsonOption())
+    .action((flags: BenchFlags) => interruptible((signal) => (flags.ops ? ops(flags, signal) : speed(flags, signal))));
+}
+
+async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
+  const [{ Engine }, { BATCHES, JOB_CONTEXT, measureSpeed, speedJob }] = await Promise.all([
+    import("../engine/engine.ts"),
+    import("../bench/speed.ts"),
+  ]);
+  const progress = new ProgressLine();
+  const own = loadOptionsOf(flags);
+  const options = { context: JOB_CONTEXT, ...defined(own), sequences: Math.max(...BATCHES), signal };
+  const engine = await Engine.load(flags.model, { ...options, onProgress: progress.load });
+  try {
+    const { tokenizer, device } = engine;
+    const job = speedJob((text) => tokenizer.encode(text), device.description.threads, flags.repeats ?? 5);
+    const onProgress = (done: number, total: number) => progress.show(`measuring ${done} of ${total}`);
+    const result = await measureSpeed(engine, job, { signal, onProgress });
+    progress.clear();
+    const { model: machine, isa, threads } = device.description;
+    if (flags.json) print({ model: flags.model, machine, isa, threads, ...result });
+    else process.stdout.write(`${machine}, ${isa}, ${threads} threads\n${speedLines(result).join("\n")}\n`);
+  } finally {
+    progress.clear();
+    await engine.dispose();
+  }
+}
+
+async function ops(flags: BenchFlags, signal: AbortSignal): Promise<void> {
+  const { profileOps } = await import("../bench/ops.ts");
+  const progress = new ProgressLine();
+  const repeats = flags.repeats === undefined ? {} : { repeats: flags.repeats };
+  try {
+    const options = { ...loadOptionsOf(flags), ...repeats, signal, onProgress: progress.load };
+    const report = await profileOps(flags.model, options);
+    progress.clear();
+    if (flags.json) print(report);
+    else process.stdout.write(`${opLines(report).join("\n")}\n`);
+  } finally {
+    progress.clear();
+  }
+}
+
+const print = (document: object) => process.stdout.write(`${JSON.stringify(document)}\n`);
+
+function defined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+function speedLines({ prefill, decode }: Speed): string[] {
+  const line = (name: string, values: readonly number[]) => {
+    const sorted = [...values].sort((a, b) => a - b);
+    const spread = `${sorted[0]!.toFixed(0)} to ${sorted.at(-1)!.toFixed(0)}`;
+    return `${name.padEnd(18)} ${sorted[sorted.length >> 1]!.toFixed(0).padStart(6)} tokens/s   (${spread})`;
+  };
+  return [line("prefill 512", prefill), ...Object.entries(decode).map(([b, v]) => line(`decode, batch ${b}`, v))];
+}
+
+function opLines({ machine, isa, threads, ceiling, steps }: OpReport): string[] {
+  const giga = (perSecond: number) => (perSecond / 1e9).toFixed(0);
+  return [
+    `${machine}, ${isa}, ${threads} threads; at best ${giga(ceiling.readBytes)} GB/s from memory, ` +
+      `${giga(ceiling.int8Operations)} GOPS int8, ${giga(ceiling.float32Operations)} GOPS float32`,
+    ...steps.flatMap(stepLines),
+  ];
+}
+
+function stepLines({ name, tokens, microseconds, carries, ops }: StepProfile): string[] {
+  const rate = (tokens / microseconds) * 1e6;
+  const header = `${name}: ${(microseconds / 1000).toFixed(2)} ms, ${rate.toFixed(0)} tokens/s, carries ${percent(carries, 2)}`;
+  const columns = ["op", "calls", "us", "share", "GB/s", "GOPS", "of ceiling"];
+  const rows = ops.map((op) => [
+    op.op,
+    String(op.calls),
+    op.microseconds.toFixed(0),
+    percent(op.share, 1),
+    op.gigabytesPerSecond.toFixed(1),
+    op.gigaoperationsPerSecond.toFixed(0),
+    percent(op.ofCeiling, 0),
+  ]);
+  const widths = [20, 6, 9, 8, 8, 8, 11];
+  const text = [columns, ...rows].map((row) =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(""),
+  );
+  return ["", header, ...text.map((line) => `  ${line}`)];
+}
+
+const percent = (share: number, digits: number): string => `${(share * 100).toFixed(digits)} %`;
