@@ -133,11 +133,12 @@ inline int32_t draw(const float* row, int64_t count, const DrawSettings& setting
   if (largest - largest != 0) return argmax(row, count);
   const Weights weights(settings.temperature, largest);
   if (settings.top_k > 0 && settings.top_k < count) {
-    int64_t found;
+    int64_t found = 0;
     if (settings.top_k <= small_top_k) {
       found = first_candidates(row, count, settings.top_k, candidates);
     } else {
-      found = gather(row, count, weights, weight_levels[level_count - 1], candidates);
+      for (int level = 0; level < level_count && found < settings.top_k; level++)
+        found = gather(row, count, weights, weight_levels[level], candidates);
       sort_candidates(candidates, found, spare);
       if (found > settings.top_k) found = settings.top_k;
     }
