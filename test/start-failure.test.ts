@@ -48,6 +48,17 @@ test("torch is missing for the reference backend: the message says so", async ()
   });
 });
 
+test("torch is missing for device.call: only the call fails, with the command that installs it", async () => {
+  shadow("torch", "raise ImportError('No module named torch')");
+  await using pool = await start({ devices: "cpu:0", ops: ["math"] });
+  const x = await pool.devices[0]!.tensor([1], { shape: [1] });
+  await expect(pool.devices[0]!.call("math:sqrt", [x])).rejects.toMatchObject({
+    code: "OCTAVO_MISSING_DEPENDENCY",
+    message: expect.stringMatching(/torch.*pip install/s),
+  });
+  expect(await x.read()).toEqual(Float32Array.of(1));
+});
+
 test("an instruction set the machine does not have", async () => {
   vi.stubEnv("OCTAVO_ISA", "quantum");
   await expect(start()).rejects.toMatchObject({

@@ -35,7 +35,7 @@ export interface LaunchedProcess {
 }
 
 /** Lines of a worker's output that are kept for error messages. */
-const KEPT_LINES = 30;
+const KEPT_LINES = 50;
 /** How long to wait for the output of a process that has ended. */
 const LAST_LINES_MS = 100;
 

@@ -19,7 +19,7 @@ TOKEN_VARIABLE = "OCTAVO_WORKER_TOKEN"
 def main() -> int:
     options = _arguments()
     token = os.environ.pop(TOKEN_VARIABLE, "")
-    faulthandler.enable()  # A crash in native code then says in the log where it was.
+    faulthandler.enable(all_threads=False)  # A crash in native code then says in the log where it was.
     lifeline.ignore_interrupts()
     lifeline.hold_to_parent()
     if sys.version_info < (3, 10):
