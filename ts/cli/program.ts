@@ -6,6 +6,7 @@ import { packageRoot } from "../pool/python.ts";
 import { benchCommand } from "./bench.ts";
 import { chatCommand } from "./chat.ts";
 import { doctorCommand } from "./doctor.ts";
+import { evalCommand } from "./eval.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { runCommand } from "./run.ts";
@@ -16,7 +17,15 @@ export function createProgram(): Command {
     .version(version(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print what there is")
     .helpCommand("help [command]", "print the help of a command");
-  for (const command of [runCommand(), chatCommand(), planCommand(), benchCommand(), pullCommand(), doctorCommand()]) {
+  for (const command of [
+    runCommand(),
+    chatCommand(),
+    planCommand(),
+    evalCommand(),
+    benchCommand(),
+    pullCommand(),
+    doctorCommand(),
+  ]) {
     program.addCommand(command);
   }
   for (const command of [program, ...program.commands]) {

@@ -1,0 +1,79 @@
+/** `octavo eval`: how far int8 is from 16-bit on a text. */
+import { Command } from "commander";
+import type { Evaluation } from "../eval/evaluate.ts";
+import { parseThreshold, type Threshold } from "../program/threshold.ts";
+import { interruptible } from "./interrupt.ts";
+import { jsonOption, modelOption, wholeNumber } from "./options.ts";
+import { ProgressLine } from "./progress.ts";
+
+interface EvalFlags {
+  readonly model: string;
+  readonly text?: string;
+  readonly window: number;
+  readonly thresholds?: Threshold[];
+  readonly tokens?: number;
+  readonly devices: string;
+  readonly threads?: number;
+  readonly head?: "16bit" | "int8";
+  readonly python?: string;
+  readonly json?: boolean;
+}
+
+export function evalCommand(): Command {
+  return new Command("eval")
+    .description("Perplexity, KL divergence from 16-bit weights and agreement of the first choice, per threshold.")
+    .argument("[model]", "as --model")
+    .addOption(modelOption())
+    .option("--text <file>", "English or other text (default: four chapters of a novel, 8,400 tokens)")
+    .option("--window <n>", "tokens per window; windows do not overlap", wholeNumber(2), 512)
+    .option("--thresholds <list>", "int8 runs, such as 0,6,adaptive,all (the default)", thresholdList)
+    .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
+    .option("--devices <list>", "auto, cpu:0, reference:0", "auto")
+    .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
+    .option("--python <path>", "Python of the worker")
+    .addOption(jsonOption())
+    .action((model: string | undefined, flags: EvalFlags) =>
+      interruptible((signal) => evaluateModel(model ?? flags.model, flags, signal)),
+    );
+}
+
+async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSignal): Promise<void> {
+  const [{ evaluate }, { readText }] = await Promise.all([import("../eval/evaluate.ts"), import("../eval/text.ts")]);
+  const { window, thresholds, tokens, devices, threads, python } = flags;
+  const text = await readText(flags.text);
+  const progress = new ProgressLine();
+  let result: Evaluation;
+  try {
+    result = await evaluate(model, text, {
+      ...{ window, thresholds, tokens, devices, threads, python, signal },
+      onProgress: ({ stage, done, total }) =>
+        progress.show(`${stage === "weights" ? "loading weights" : "reading the text"}: ${percent(done / total, 0)}`),
+    });
+  } finally {
+    progress.clear();
+  }
+  process.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : table(result));
+}
+
+function thresholdList(text: string): Threshold[] {
+  return text.split(",").map(parseThreshold);
+}
+
+function table({ model, tokens, scored, window, runs }: Evaluation): string {
+  const rows = runs.map(({ weights, threshold, perplexity, kl, top1, carries }) => [
+    weights,
+    threshold ?? "",
+    perplexity.toFixed(3),
+    kl.toFixed(5),
+    percent(top1, 2),
+    percent(carries, 3),
+  ]);
+  const all = [["weights", "threshold", "perplexity", "KL", "same first", "carries"], ...rows];
+  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
+  const lines = all.map((row) => row.map((cell, column) => cell.padStart(widths[column]!)).join("  "));
+  return `${model}: ${tokens} tokens in windows of ${window}, ${scored} scored\n${lines.join("\n")}\n`;
+}
+
+function percent(share: number, digits: number): string {
+  return `${(100 * share).toFixed(digits)} %`;
+}

@@ -1,0 +1,172 @@
+/**
+ * How far int8 is from 16-bit: perplexity, mean KL divergence and agreement of the first choice, over windows of a text.
+ *
+ * The model is on the device twice, with 16-bit and with int8 weights. Each chunk of a window runs through the 16-bit program
+ * first, which leaves its logits on the device ("reference"), and then through one int8 program per threshold, which reads them.
+ */
+import type { Sizes } from "../../protocol/messages.ts";
+import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
+import { ResidentModel } from "../engine/resident.ts";
+import { OctavoError } from "../errors.ts";
+import { describeModel, type ModelOptions } from "../model/families/index.ts";
+import { openModel } from "../model/source/index.ts";
+import { Tokenizer } from "../model/tokenizer.ts";
+import { Pool } from "../pool/pool.ts";
+import { packInputs, unpackOutputs } from "../program/payload.ts";
+import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { Tally } from "./tally.ts";
+import { type Chunk, cutWindows } from "./windows.ts";
+
+export interface EvaluateOptions extends Pick<LoadOptions, "devices" | "threads" | "head" | "python" | "signal"> {
+  /** Tokens per window. Default 512. */
+  readonly window?: number | undefined;
+  /** One int8 run each. Default 0, 6, "adaptive", "all". */
+  readonly thresholds?: readonly Threshold[] | undefined;
+  /** Only the first so many tokens of the text. */
+  readonly tokens?: number | undefined;
+  readonly onProgress?:
+    | ((progress: { readonly stage: "weights" | "windows"; readonly done: number; readonly total: number }) => void)
+    | undefined;
+}
+
+export interface EvaluationRun {
+  readonly weights: "16bit" | "int8";
+  /** "0", "6", "adaptive", "all", "6:4"; null for the 16-bit run. */
+  readonly threshold: string | null;
+  readonly perplexity: number;
+  /** Mean KL divergence from the 16-bit run per token, in nats. */
+  readonly kl: number;
+  /** Share of tokens for which the likeliest next token is the 16-bit run's. */
+  readonly top1: number;
+  /** Share of quantised activations that are outliers. */
+  readonly carries: number;
+}
+
+export interface Evaluation {
+  readonly model: string;
+  readonly tokens: number;
+  readonly scored: number;
+  readonly window: number;
+  /** The 16-bit run first, then the thresholds in their order. */
+  readonly runs: readonly EvaluationRun[];
+}
+
+/** Tokens of a step: their logits, float32 over the whole vocabulary, are twice in memory. */
+const CHUNK = 128;
+export const DEFAULT_WINDOW = 512;
+export const DEFAULT_THRESHOLDS: readonly Threshold[] = [0, 6, "adaptive", "all"];
+
+interface Run {
+  readonly threshold: Threshold | null;
+  readonly program: ProgramHandle;
+  /** Its own KV pages begin here. */
+  readonly firstPage: number;
+  readonly tally: Tally;
+}
+
+/** Throws what `Engine.load` throws, and `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens. */
+export async function evaluate(model: string, text: string, options: EvaluateOptions = {}): Promise<Evaluation> {
+  const { devices, threads, head, python, signal } = options;
+  const { window = DEFAULT_WINDOW, thresholds = DEFAULT_THRESHOLDS } = options;
+  checkLoadOptions(model, { devices, threads, head, python, signal });
+  for (const threshold of thresholds) thresholdAttributes(threshold);
+  const manifest = await openModel(model, python === undefined ? {} : { python });
+  const { context } = describeModel(manifest);
+  if (!Number.isSafeInteger(window) || window < 2 || window > context)
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `window is ${window}; this model takes 2 to ${context} tokens`);
+  const all = Tokenizer.from(manifest).encode(text, { addSpecialTokens: false });
+  const tokens = all.slice(0, options.tokens ?? all.length);
+  if (tokens.length < 2)
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${tokens.length} tokens of text; at least 2 are needed`);
+
+  await using pool = await Pool.start({
+    devices: devices ?? "auto",
+    ...(threads === undefined ? {} : { threads }),
+    ...(python === undefined ? {} : { python }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const resident = new ResidentModel(pool.devices[0]!, manifest, model);
+  const runs = await defineRuns(resident, window, thresholds, options);
+  const chunks = cutWindows(tokens.length, window, CHUNK);
+  for (const [index, chunk] of chunks.entries()) {
+    signal?.throwIfAborted();
+    options.onProgress?.({ stage: "windows", done: index, total: chunks.length });
+    // All at once: the worker runs them in the order in which they were sent.
+    await Promise.all(runs.map((run) => runChunk(run, chunk, tokens)));
+  }
+  options.onProgress?.({ stage: "windows", done: chunks.length, total: chunks.length });
+  return {
+    model,
+    tokens: tokens.length,
+    scored: chunks.reduce((sum, { scored }) => sum + scored, 0),
+    window,
+    runs: runs.map(({ threshold, tally }): EvaluationRun => {
+      const { perplexity, kl, top1, carries } = tally;
+      // Without a reference, `score` compares with the text; the 16-bit run agrees with itself.
+      if (threshold === null) return { weights: "16bit", threshold, perplexity, kl: 0, top1: 1, carries: 0 };
+      return { weights: "int8", threshold: formatThreshold(threshold), perplexity, kl, top1, carries };
+    }),
+  };
+}
+
+async function defineRuns(
+  resident: ResidentModel,
+  window: number,
+  thresholds: readonly Threshold[],
+  options: EvaluateOptions,
+): Promise<Run[]> {
+  const perRun = Math.ceil(window / PAGE_SIZE);
+  const chunk = Math.min(CHUNK, window);
+  const limits: Sizes = { T: chunk, S: chunk, B: 1, J: perRun, H: 0, D: 0, Q: 0 };
+  const shared = {
+    context: window,
+    pages: perRun * (1 + thresholds.length),
+    rows: chunk,
+    kv: "float16",
+  } as const;
+  const head = options.head ?? "16bit";
+  const reference: ModelOptions = {
+    ...shared,
+    weights: "16bit",
+    head: "16bit",
+    threshold: 0,
+    output: { type: "score", reference: "write" },
+  };
+  const judged = thresholds.map((threshold): ModelOptions => {
+    return { ...shared, weights: "int8", head, threshold, output: { type: "score", reference: "read" } };
+  });
+  const runs: Run[] = [];
+  for (const [index, model] of [reference, ...judged].entries()) {
+    const { program } = await resident.define(model, limits, {
+      signal: options.signal,
+      onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
+    });
+    const threshold = index === 0 ? null : model.threshold;
+    runs.push({ threshold, program, firstPage: index * perRun, tally: new Tally() });
+  }
+  return runs;
+}
+
+async function runChunk({ program, firstPage, tally }: Run, chunk: Chunk, tokens: readonly number[]): Promise<void> {
+  const { from, to, start, scored } = chunk;
+  const T = to - from;
+  const length = to - start;
+  const sizes: Sizes = { T, S: 0, B: 1, J: Math.ceil(length / PAGE_SIZE), H: 0, D: 0, Q: 0 };
+  const rows = Number(program.inputs.find(({ name }) => name === "rows")!.shape[0]);
+  const each = (count: number, value: (i: number) => number) => Int32Array.from({ length: count }, (_, i) => value(i));
+  const payload = packInputs(program, sizes, {
+    tokens: Int32Array.from(tokens.slice(from, to)),
+    positions: each(T, (i) => from - start + i),
+    slots: each(T, (i) => firstPage * PAGE_SIZE + from - start + i),
+    pages: each(sizes.J, (j) => firstPage + j),
+    lengths: Int32Array.of(length),
+    starts: Int32Array.of(0, T),
+    // The number of rows is fixed; those beyond the chunk repeat its last one and are not counted.
+    rows: each(rows, (i) => Math.min(i, T - 1)),
+    targets: each(rows, (i) => (i < scored ? tokens[from + i + 1]! : 0)),
+  });
+  const result = await program.step(sizes, payload);
+  tally.add(unpackOutputs(program, sizes, result.payload), scored, result.counters);
+}

@@ -1,0 +1,43 @@
+/** What the scored tokens of one run add up to. */
+import type { Counters } from "../../protocol/messages.ts";
+import type { PayloadData } from "../program/payload.ts";
+
+export class Tally {
+  #rows = 0;
+  #surprise = 0;
+  #divergence = 0;
+  #agreements = 0;
+  #quantized = 0;
+  #carries = 0;
+
+  /** The first `rows` of a step's outputs; the others only fill its fixed number of rows. */
+  add({ nll, kl, top1 }: Readonly<Record<string, PayloadData>>, rows: number, counters: Counters): void {
+    for (let i = 0; i < rows; i++) {
+      this.#surprise += Number(nll![i]);
+      this.#divergence += Number(kl![i]);
+      this.#agreements += Number(top1![i]);
+    }
+    this.#rows += rows;
+    this.#quantized += counters.quantized;
+    this.#carries += counters.carries;
+  }
+
+  get perplexity(): number {
+    return Math.exp(this.#surprise / this.#rows);
+  }
+
+  /** Mean per token, in nats. */
+  get kl(): number {
+    return this.#divergence / this.#rows;
+  }
+
+  /** Share of tokens. */
+  get top1(): number {
+    return this.#agreements / this.#rows;
+  }
+
+  /** Share of quantised activations that have a second digit. */
+  get carries(): number {
+    return this.#quantized === 0 ? 0 : this.#carries / this.#quantized;
+  }
+}
