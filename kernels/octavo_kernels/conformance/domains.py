@@ -36,7 +36,11 @@ _ROWS = {"T": _T, "K": _K, "rows": ("ordinary", "edges")}
 _NORM = {**_ROWS, "eps": (1e-5, 0.0, 1e-2)}
 _QUANTIZE = {"absolute": (6.0, 0.0, 0.5, 1e30), "relative": (6.0, 0.0, 2.5)}
 # Tiles of linears differ in rows and outputs, so more of them are looked at.
-_LINEAR = {"T": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9, 12, 16, 17, 33, 65), "N": (17, 1, 15, 16, 31, 32, 48, 65), "K": _K}
+_LINEAR = {
+    "T": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9, 12, 16, 17, 33, 65, 130),
+    "N": (17, 1, 15, 16, 31, 32, 48, 65, 200),
+    "K": (*_K, 576, 1100),
+}
 
 
 def _x(o: Choice, rng: np.random.Generator) -> np.ndarray:
