@@ -1,6 +1,8 @@
 // append: each token's K and V into its slot of the KV pages.
 #pragma once
 
+#include "partial.h"
+
 namespace octavo::OCTAVO_ISA {
 
 // The pages of one layer: keys [G, kv_heads, head_dim, 16], values [G, kv_heads, 16, head_dim], both float16 or bfloat16.
@@ -28,7 +30,7 @@ struct KvPages {
 
  private:
   static void round_to(DType dtype, uint16_t* target, const float* x, int n) {
-    const F32x16 lanes = n == 16 ? load(x) : load_first(x, n, 0);
+    const F32x16 lanes = load_part(x, n, 0);
     if (dtype == DType::float16) {
       n == 16 ? store_f16(target, lanes) : store_f16_first(target, lanes, n);
     } else {

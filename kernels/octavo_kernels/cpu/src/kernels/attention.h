@@ -62,7 +62,7 @@ inline void join_chunks(const AttentionShape& shape, const AttentionBlock& block
     const float* total = parts.total + row * parts.stride;
     F32x16 most = low;
     for (int64_t c = 0; c < chunks; c += 16)
-      most = max(most, load_first(largest + c, chunks - c < 16 ? static_cast<int>(chunks - c) : 16, -__builtin_inff()));
+      most = max(most, load_part(largest + c, chunks - c, -__builtin_inff()));
     const F32x16 maximum = set1(reduce_max(most));
     for (int64_t c = 0; c < chunks; c += 16) store(largest + c, exp(sub(load(largest + c), maximum)));
     float sum = 0;
@@ -77,12 +77,7 @@ inline void join_chunks(const AttentionShape& shape, const AttentionBlock& block
         if (total[c] == 0) continue;
         o = fma(set1(largest[c]), load(parts.output + (c * parts.rows + row) * parts.padded + d), o);
       }
-      o = div(o, divisor);
-      if (d + 16 <= shape.head_dim) {
-        store(out + d, o);
-      } else {
-        store_first(out + d, o, shape.head_dim - d);
-      }
+      store_part(out + d, div(o, divisor), shape.head_dim - d);
     }
   }
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "attention_tile.h"
+#include "partial.h"
 
 namespace octavo::OCTAVO_ISA {
 

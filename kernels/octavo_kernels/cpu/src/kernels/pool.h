@@ -1,6 +1,10 @@
 // pool: one embedding per sequence.
 #pragma once
 
+#include <cstring>
+
+#include "partial.h"
+
 namespace octavo::OCTAVO_ISA {
 
 // One embedding: rows [begin, end) of x added in order and divided by their number, or the last one.
@@ -8,14 +12,14 @@ inline void pool_rows(const Operand& x, int64_t begin, int64_t end, bool last, f
   const int64_t columns = x.shape[1];
   const F32x16 number = set1(static_cast<float>(end - begin));
   for (int64_t k = 0; k < columns; k += 16) {
-    const int n = columns - k < 16 ? static_cast<int>(columns - k) : 16;
+    const int64_t left = columns - k;
     F32x16 sum = zero();
-    if (last && begin < end) sum = load_first(x.row<float>(end - 1) + k, n, 0);
+    if (last && begin < end) sum = load_part(x.row<float>(end - 1) + k, left, 0);
     if (!last && begin < end) {
-      for (int64_t t = begin; t < end; t++) sum = add(sum, load_first(x.row<float>(t) + k, n, 0));
+      for (int64_t t = begin; t < end; t++) sum = add(sum, load_part(x.row<float>(t) + k, left, 0));
       sum = div(sum, number);
     }
-    store_first(y + k, sum, n);
+    store_part(y + k, sum, left);
   }
 }
 
@@ -36,10 +40,8 @@ inline void run_pool(const OpCall& call, const Worker& worker) {
       std::memset(row, 0, sizeof(float) * columns);
       continue;
     }
-    for (int64_t k = 0; k < columns; k += 16) {
-      const int n = columns - k < 16 ? static_cast<int>(columns - k) : 16;
-      store_first(row + k, div(load_first(row + k, n, 0), set1(length)), n);
-    }
+    for (int64_t k = 0; k < columns; k += 16)
+      store_part(row + k, div(load_part(row + k, columns - k, 0), set1(length)), columns - k);
   }
 }
 

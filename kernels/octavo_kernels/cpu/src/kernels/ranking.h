@@ -3,16 +3,14 @@
 
 #include <cstring>
 
+#include "partial.h"
+
 namespace octavo::OCTAVO_ISA {
 
 struct Candidate {
   float logit;
   int32_t id;
 };
-
-inline F32x16 load_part(const float* p, int64_t left, float fill) {
-  return left >= 16 ? load(p) : load_first(p, static_cast<int>(left), fill);
-}
 
 // The largest of a row but NaN; minus infinity when there is nothing else.
 inline float largest_of(const float* row, int64_t count) {

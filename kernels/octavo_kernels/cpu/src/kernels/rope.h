@@ -3,16 +3,18 @@
 
 #include <cstring>
 
+#include "partial.h"
+
 namespace octavo::OCTAVO_ISA {
 
 // The first 2 * `turned` elements of a head: pairs (i, i + turned). y may be x.
 inline void turn_half(float* y, const float* x, const float* cos, const float* sin, int64_t turned) {
   for (int64_t i = 0; i < turned; i += 16) {
-    const int n = turned - i < 16 ? static_cast<int>(turned - i) : 16;
-    const F32x16 c = load_first(cos + i, n, 0), s = load_first(sin + i, n, 0);
-    const F32x16 a = load_first(x + i, n, 0), b = load_first(x + turned + i, n, 0);
-    store_first(y + i, sub(mul(a, c), mul(b, s)), n);
-    store_first(y + turned + i, add(mul(b, c), mul(a, s)), n);
+    const int64_t left = turned - i;
+    const F32x16 c = load_part(cos + i, left, 0), s = load_part(sin + i, left, 0);
+    const F32x16 a = load_part(x + i, left, 0), b = load_part(x + turned + i, left, 0);
+    store_part(y + i, sub(mul(a, c), mul(b, s)), left);
+    store_part(y + turned + i, add(mul(b, c), mul(a, s)), left);
   }
 }
 
