@@ -1,5 +1,6 @@
 /** Processes die. If these fail, a user's calls hang for ever, or memory stays taken by workers nobody owns. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -103,8 +104,10 @@ test("killing Node leaves no worker behind", async () => {
     .then(({ value }) => [String(value)]);
   const { pids } = JSON.parse(line!) as { pids: number[] };
   expect(pids).toHaveLength(2);
+  const ended = once(child, "exit");
   child.kill("SIGKILL");
   await waitForEnd(pids, ORPHAN_MS);
+  await ended;
   if (!existsSync("/dev/shm")) return;
   // What it left in shared memory goes when the next pool starts.
   const left = () => readdirSync("/dev/shm").filter((name) => name.includes(`-${child!.pid}-`));
