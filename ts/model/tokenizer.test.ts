@@ -6,7 +6,7 @@ import { openModel } from "./source/index.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
-/** Written by test/fixtures/tokenizer.py through transformers. */
+/** Written by test/fixtures/tokenizer_ids.py through transformers. */
 const golden: {
   texts: { text: string; ids: number[] }[];
   chats: { messages: ChatMessage[]; prompt: string; closed: string }[];

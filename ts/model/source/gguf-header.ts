@@ -2,7 +2,7 @@
  * A bounded reader of GGUF headers (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md).
  *
  * `@huggingface/gguf` 0.4.6 is not used on the runtime path: it pads what it has read with zeros, so that a truncated
- * file is accepted with empty tensors, and cuts a string short that crosses one of its chunks. It is the oracle of the test.
+ * file is accepted with empty tensors, and cuts a string short that crosses one of its chunks.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { OctavoError } from "../../errors.ts";
