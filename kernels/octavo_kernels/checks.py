@@ -6,6 +6,7 @@ model look at the same arrays, so equal checks are made once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -43,7 +44,7 @@ class DataChecks:
                     self._checks.append((check, f"op {index} ({operation.op})", operation))
 
     def run(self, sizes: Mapping[str, int], read: Read) -> None:
-        """`read(value)`: the array of an int32 value of the program, rows of any stride. Raises KernelError."""
+        """`read(value)`: the array of a value of the program, rows of any stride. Raises KernelError."""
         for check, where, operation in self._checks:
             check(_Operands(self._spec, operation, where, sizes, read))
 
@@ -72,30 +73,30 @@ class _Operands:
         value = self._operation.inputs.get(name)
         return None if value is None else self._read(value)
 
-    def ints(self, name: str) -> np.ndarray:
+    def given(self, name: str) -> np.ndarray:
         array = self.array(name)
         assert array is not None, name
         return array
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return resolve(self._spec.values[self._operation.inputs[name]].shape, dict(self._sizes))
+        return resolve(self._spec.values[self._operation.inputs[name]].shape, self._sizes)
 
     def refuse(self, text: str, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
         raise KernelError(code, f"{self.where}: {text}")
 
     def within(self, name: str, low: int, high: int, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
         """Every element in [low, high)."""
-        array = self.ints(name)
+        array = self.given(name)
         if array.size == 0:
             return
-        smallest, largest = int(array.min()), int(array.max())
+        smallest, largest = _bounds(array)
         if smallest < low or largest >= high:
             wrong = smallest if smallest < low else largest
             self.refuse(f"{name} has {wrong}; accepted: {low}..{high - 1}", code)
 
     def starts(self, name: str, total: int) -> np.ndarray:
         """An ascending array from 0 to `total`."""
-        array = self.ints(name)
+        array = self.given(name)
         if array.size == 0 or array[0] != 0 or array[-1] != total or np.any(np.diff(array) < 0):
             self.refuse(f"{name} must ascend from 0 to {total}, got {_head(array)}")
         return array
@@ -106,7 +107,7 @@ def _token_ids(o: _Operands, ids: str, vocabulary: int) -> None:
     sampled = o.array("sampled")
     rows = 0 if sampled is None else sampled.size
     o.within(ids, -rows, vocabulary, "OCTAVO_TOKEN_OUT_OF_RANGE")
-    array = o.ints(ids)
+    array = o.given(ids)
     negative = array[array < 0]
     if negative.size and sampled is not None:
         meant = sampled[-1 - negative]
@@ -132,7 +133,7 @@ def _slots(o: _Operands) -> None:
 
 def _attention(o: _Operands) -> None:
     starts = o.starts("starts", o.shape("q")[0])
-    lengths, pages = o.ints("lengths"), o.ints("pages")
+    lengths, pages = o.given("lengths"), o.given("pages")
     queries = np.diff(starts)
     room = o.shape("pages")[1] * PAGE_SIZE
     wrong = np.flatnonzero((lengths < queries) | (lengths > room))
@@ -171,31 +172,33 @@ def _sample_counters(o: _Operands) -> None:
     counters = o.ints("counters")
     if counters.shape[0] > o.shape("sampled")[0]:
         o.refuse(f"{counters.shape[0]} rows are sampled, but `sampled` has {o.shape('sampled')[0]}")
-    masks = o.shape("masks")[0]
-    for column, name, low, high in (
-        (0, "top-k", 0, 2**31),
-        (4, "logprobs", -1, MAX_LOGPROBS + 1),
-        (5, "mask", -1, masks),
+    top_k, _, _, _, logprobs, mask = zip(*counters.tolist(), strict=True) if len(counters) else ((),) * 6
+    for values, name, low, high in (
+        (top_k, "top-k", 0, 2**31),
+        (logprobs, "logprobs", -1, MAX_LOGPROBS + 1),
+        (mask, "mask", -1, o.shape("masks")[0]),
     ):
-        wrong = counters[(counters[:, column] < low) | (counters[:, column] >= high), column]
-        if wrong.size:
-            o.refuse(f"{name} is {wrong[0]}; accepted: {low}..{high - 1}")
+        for value in values:
+            if not low <= value < high:
+                o.refuse(f"{name} is {value}; accepted: {low}..{high - 1}")
+
+
+# The first settings of a row with what they may be; the penalties after them only have to be finite.
+_SETTINGS = (
+    ("temperature", 0, math.inf),
+    ("top-p", 0, 1),
+    ("min-p", 0, 1),
+    ("repetition penalty", 1e-6, math.inf),
+)
 
 
 def _sample_settings(o: _Operands) -> None:
-    settings = o.ints("settings")
-    limits = (
-        ("temperature", 0, np.inf),
-        ("top-p", 0, 1),
-        ("min-p", 0, 1),
-        ("repetition penalty", 1e-6, np.inf),
-    )
-    for column, (name, low, high) in enumerate(limits):
-        wrong = settings[~((settings[:, column] >= low) & (settings[:, column] <= high)), column]
-        if wrong.size:
-            o.refuse(f"{name} is {wrong[0]}; accepted: {low}..{high}")
-    if not np.isfinite(settings).all():
-        o.refuse("a setting is not finite")
+    for row in o.ints("settings").tolist():
+        for (name, low, high), value in zip(_SETTINGS, row, strict=False):
+            if not low <= value <= high:
+                o.refuse(f"{name} is {value}; accepted: {low}..{high}")
+        if not all(map(math.isfinite, row)):
+            o.refuse("a setting is not finite")
 
 
 # By op: each check and the operands whose data it reads.
@@ -205,6 +208,7 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "append": ((_slots, ("slots",)),),
     "rope_append": ((_positions, ("positions",)), (_slots, ("slots",))),
     "attention": ((_attention, ("pages", "lengths", "starts")),),
+    "quantize_weight": ((_weight, ("weight",)),),
     "rows": ((_rows, ("index",)),),
     "score": ((_targets, ("targets",)),),
     "pool": ((_pool, ("starts",)),),
@@ -215,6 +219,18 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
         (_sample_bias, ("biasStarts", "biasIds")),
     ),
 }
+
+
+# Up to here a list is faster than numpy, whose calls cost a microsecond each.
+_SMALL = 64
+
+
+def _bounds(array: np.ndarray) -> tuple[int, int]:
+    """Smallest and largest of at least one element."""
+    if array.size > _SMALL:
+        return int(array.min()), int(array.max())
+    values = array.ravel().tolist()
+    return min(values), max(values)
 
 
 def _head(array: np.ndarray) -> str:

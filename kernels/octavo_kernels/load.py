@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .backend import SourcePart
 from .errors import KernelError
+from .source_types import check_bytes
 from .tensor import Tensor
 
 _FLOATS = ("float32", "float16", "bfloat16")
@@ -14,6 +15,8 @@ _FLOATS = ("float32", "float16", "bfloat16")
 
 def check_load(form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
     """Raise KernelError unless `parts`, stacked by rows, fill `target` (and `scale`, when `form` is "int8")."""
+    if not parts:
+        raise KernelError("OCTAVO_BAD_ARGUMENT", "load: no parts; name the file ranges that hold the tensor")
     count = sum(part.rows * part.columns for part in parts)
     if count != math.prod(target.shape):
         rows = " + ".join(f"{part.rows}x{part.columns}" for part in parts)
@@ -21,6 +24,8 @@ def check_load(form: str, parts: Sequence[SourcePart], target: Tensor, scale: Te
     if len(target.shape) == 2 and any(part.columns != target.shape[1] for part in parts):
         text = f"load: rows of {parts[0].columns} into a tensor of {list(target.shape)}"
         raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+    for part in parts:
+        check_bytes(part.type, part.rows * part.columns, part.bytes)
     if form == "int8":
         _check_int8(target, scale)
     elif form != "float":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
@@ -13,14 +14,11 @@ from ..backend import SourcePart
 from ..errors import KernelError
 from ..generated.ops import BYTES_PER_ELEMENT
 from ..load import check_load
+from ..source_types import SOURCE_TYPES
 from ..tensor import Tensor
 from .library import DTYPE_CODES, load_library
 
-# SOURCE_TYPES of protocol/messages.ts, in order.
-_SOURCE_TYPES = (
-    *("F32", "F16", "BF16", "F64", "I8"),
-    *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"),
-)
+_TYPE_CODES = {name: code for code, name in enumerate(SOURCE_TYPES)}
 _CODES = (
     None,
     "OCTAVO_BAD_ARGUMENT",
@@ -65,10 +63,13 @@ def load(
 ) -> None:
     """See backend.Backend.load."""
     check_load(form, parts, target, scale)
+    # A vector may come as one row or as one column per row, and each of its parts otherwise: any equal cut will do.
+    counts = [part.rows * part.columns for part in parts]
+    columns = target.shape[1] if len(target.shape) == 2 else max(1, math.gcd(*counts))
     array = (_Part * len(parts))(
         *(
-            _Part(os.fsencode(part.file), part.offset, part.bytes, part.rows, part.columns, _type_code(part.type))
-            for part in parts
+            _Part(os.fsencode(part.file), part.offset, part.bytes, count // columns, columns, _TYPE_CODES[part.type])
+            for part, count in zip(parts, counts, strict=True)
         )
     )
     request = _Request(
@@ -96,12 +97,6 @@ def read(tensor: Tensor) -> np.ndarray:
     arguments = (tensor.memory.ctypes.data, DTYPE_CODES[tensor.dtype], rows, columns, content.ctypes.data)
     _raise(unpack(*arguments, error, _ERROR_BYTES), error)
     return content
-
-
-def _type_code(name: str) -> int:
-    if name not in _SOURCE_TYPES:
-        raise KernelError("OCTAVO_BAD_ARGUMENT", f"load: no source type {name!r}; there are {', '.join(_SOURCE_TYPES)}")
-    return _SOURCE_TYPES.index(name)
 
 
 def _raise(code: int, error: ctypes.Array) -> None:

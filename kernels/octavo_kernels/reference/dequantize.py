@@ -6,22 +6,16 @@ Every function takes the raw blocks uint8 [count, bytes per block] and returns f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import KernelError
+from ..source_types import SOURCE_TYPES, check_bytes
 
 
 def dequantize(kind: str, data: np.ndarray, count: int) -> np.ndarray:
-    """`count` float32 elements from the uint8 `data`. `kind` is one of SOURCE_TYPES (protocol/messages.ts)."""
-    if kind not in FORMATS:
-        raise KernelError("OCTAVO_UNSUPPORTED_MODEL", f"element type {kind}; there are {', '.join(FORMATS)}")
-    elements, size, convert = FORMATS[kind]
-    if count % elements or data.size != count // elements * size:
-        text = f"{count} elements of {kind} take {count // elements * size} bytes, the range has {data.size}"
-        raise KernelError("OCTAVO_MODEL_FILE_INVALID", text)
-    return convert(data.reshape(-1, size)).reshape(-1)
+    """`count` float32 elements from the uint8 `data`. `kind` is one of SOURCE_TYPES."""
+    check_bytes(kind, count, data.size)
+    return _CONVERSIONS[kind](data.reshape(-1, SOURCE_TYPES[kind].bytes)).reshape(-1)
 
 
 def _plain(dtype: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -104,26 +98,18 @@ def _q6_k(b: np.ndarray) -> np.ndarray:
     return scale[:, :, None] * quants
 
 
-class Format(NamedTuple):
-    """Elements and bytes of a block, and its conversion."""
-
-    elements: int
-    bytes: int
-    convert: Callable[[np.ndarray], np.ndarray]
-
-
-FORMATS = {
-    "F32": Format(1, 4, _plain("<f4")),
-    "F16": Format(1, 2, _plain("<f2")),
-    "BF16": Format(1, 2, _bf16),
-    "F64": Format(1, 8, _plain("<f8")),
-    "I8": Format(1, 1, _plain("i1")),
-    "Q8_0": Format(32, 34, _q8_0),
-    "Q4_0": Format(32, 18, _q4_0),
-    "Q4_1": Format(32, 20, _q4_1),
-    "Q5_0": Format(32, 22, _q5_0),
-    "Q5_1": Format(32, 24, _q5_1),
-    "Q4_K": Format(256, 144, _q4_k),
-    "Q5_K": Format(256, 176, _q5_k),
-    "Q6_K": Format(256, 210, _q6_k),
+_CONVERSIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "F32": _plain("<f4"),
+    "F16": _plain("<f2"),
+    "BF16": _bf16,
+    "F64": _plain("<f8"),
+    "I8": _plain("i1"),
+    "Q8_0": _q8_0,
+    "Q4_0": _q4_0,
+    "Q4_1": _q4_1,
+    "Q5_0": _q5_0,
+    "Q5_1": _q5_1,
+    "Q4_K": _q4_k,
+    "Q5_K": _q5_k,
+    "Q6_K": _q6_k,
 }

@@ -39,7 +39,7 @@ class ReferenceExecutable:
         sizes = payloads.check_sizes(spec, sizes)
         arrays = payloads.split(spec, spec.inputs, sizes, payload)
         views = self._views(spec, sizes, arrays)
-        self._checks.run(sizes, lambda value: views[value].numpy())
+        self._checks.run(sizes, lambda value: _array(views[value]))
         quantized = carries = nonfinite = 0
         for index, operation in enumerate(spec.ops):
             started = time.perf_counter_ns()
@@ -86,6 +86,11 @@ def _run(operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Ten
     for name, value in operation.outputs.items():
         views[value].copy_(outputs[name])
     return outputs
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    """numpy has no bfloat16: its bits."""
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def row_major_bytes(x: torch.Tensor) -> np.ndarray:

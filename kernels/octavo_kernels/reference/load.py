@@ -22,6 +22,10 @@ def load(form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor |
     values = torch.from_numpy(np.concatenate([_read(part) for part in parts])).reshape(target.shape)
     if form == "int8":
         assert scale is not None
+        finite = torch.isfinite(values).all(1)
+        if not finite.all():
+            row = int((~finite).nonzero()[0, 0])
+            raise KernelError("OCTAVO_MODEL_FILE_INVALID", f"load: row {row} of the weight holds NaN or infinity")
         quantized = quantize_weight(weight=values)
         tensor_view(target).copy_(quantized["codes"])
         tensor_view(scale).copy_(quantized["scale"])

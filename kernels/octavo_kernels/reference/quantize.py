@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 
-from ..errors import KernelError
 from ..shapes import carry_words, pad64
 from .numbers import f32, row_sum, row_sum_of_squares, sqrt
 
@@ -78,15 +77,17 @@ def _carries(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
 
 
 def quantize_weight(*, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    """weight [N, K] -> codes int8 [N, K] in -127..127 and scale float32 [N], the largest magnitude of each row."""
+    """weight [N, K] -> codes int8 [N, K] in -127..127 and scale float32 [N], the largest magnitude of each row.
+
+    A row with NaN or Inf has the scale NaN and the codes 0; what is there before a step is refused by its checks.
+    """
     w = weight.float()
-    if not torch.isfinite(w).all():
-        row = int((~torch.isfinite(w)).any(1).nonzero()[0, 0])
-        raise KernelError("OCTAVO_MODEL_FILE_INVALID", f"row {row} of a weight has NaN or Inf")
-    scale = w.abs().amax(1) if w.shape[1] else torch.zeros(w.shape[0])
-    factor = torch.minimum(f32(127) / scale, f32(1 / SMALLEST_STEP))
+    finite = torch.isfinite(w).all(1)
+    largest = w.abs().amax(1) if w.shape[1] else torch.zeros(w.shape[0])
+    factor = torch.minimum(f32(127) / largest, f32(1 / SMALLEST_STEP))
     codes = torch.round(w * factor[:, None]).clamp(-127, 127)
-    return {"codes": torch.where(scale[:, None] > 0, codes, f32(0)).to(torch.int8), "scale": scale}
+    codes = torch.where((finite & (largest > 0))[:, None], codes, f32(0))
+    return {"codes": codes.to(torch.int8), "scale": torch.where(finite, largest, f32(float("nan")))}
 
 
 def _largest(*bounds: torch.Tensor) -> torch.Tensor:

