@@ -169,7 +169,7 @@ def _sample_bias(o: _Operands) -> None:
 
 
 def _sample_counters(o: _Operands) -> None:
-    counters = o.ints("counters")
+    counters = o.given("counters")
     if counters.shape[0] > o.shape("sampled")[0]:
         o.refuse(f"{counters.shape[0]} rows are sampled, but `sampled` has {o.shape('sampled')[0]}")
     top_k, _, _, _, logprobs, mask = zip(*counters.tolist(), strict=True) if len(counters) else ((),) * 6
@@ -193,12 +193,21 @@ _SETTINGS = (
 
 
 def _sample_settings(o: _Operands) -> None:
-    for row in o.ints("settings").tolist():
+    for row in o.given("settings").tolist():
         for (name, low, high), value in zip(_SETTINGS, row, strict=False):
             if not low <= value <= high:
                 o.refuse(f"{name} is {value}; accepted: {low}..{high}")
         if not all(map(math.isfinite, row)):
             o.refuse("a setting is not finite")
+
+
+def _weight(o: _Operands) -> None:
+    weight = o.given("weight")
+    # bfloat16 comes as its bits.
+    finite = weight & 0x7F80 != 0x7F80 if weight.dtype == np.uint16 else np.isfinite(weight)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite.all(axis=1))[0])
+        o.refuse(f"row {row} of the weight holds NaN or infinity", "OCTAVO_MODEL_FILE_INVALID")
 
 
 # By op: each check and the operands whose data it reads.

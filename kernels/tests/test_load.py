@@ -105,11 +105,12 @@ def _demo() -> Path | None:
 def test_tensors_of_the_demo_model_are_the_reference_s(name: str, cpu: Backend, reference: Backend):
     import gguf
 
-    tensor = next(tensor for tensor in gguf.GGUFReader(_demo()).tensors if tensor.name == name)
+    path = str(_demo())
+    tensor = next(tensor for tensor in gguf.GGUFReader(path).tensors if tensor.name == name)
     shape = tuple(int(size) for size in reversed(tensor.shape))
     rows, columns = shape if len(shape) == 2 else (1, *shape)
     source = (int(tensor.data_offset), int(tensor.n_bytes), tensor.tensor_type.name, rows, columns)
-    parts = [SourcePart(str(_demo()), *source)]
+    parts = [SourcePart(path, *source)]
     found, expected = (floats(backend, parts, "float32", "plain", shape) for backend in (cpu, reference))
     assert np.array_equal(found, expected)
     if len(shape) == 2:
