@@ -9,9 +9,11 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "../runtime/float_mode.h"
 #include "../runtime/isa.h"
 #include "abi.h"
 
@@ -104,7 +106,10 @@ class Loader {
     const int64_t pieces = (total_rows_ + piece_ - 1) / piece_;
     const int threads = static_cast<int>(request_.threads < pieces ? request_.threads : pieces);
     std::vector<std::thread> others;
-    for (int i = 1; i < threads; i++) others.emplace_back([this, pieces] { work(pieces); });
+    try {
+      for (int i = 1; i < threads; i++) others.emplace_back([this, pieces] { work(pieces); });
+    } catch (const std::system_error&) {  // no more threads: those that are there do it all
+    }
     work(pieces);
     for (std::thread& thread : others) thread.join();
     if (failed_) throw failure_;
@@ -113,6 +118,7 @@ class Loader {
  private:
   // Takes pieces until none is left, or one has failed.
   void work(int64_t pieces) {
+    const DefaultFloatMode mode;
     try {
       int64_t widest = 0;
       for (const Part& part : parts_) widest = part.row_bytes > widest ? part.row_bytes : widest;
