@@ -1,13 +1,14 @@
 // linear_int8: digits times int8 weights in int32, exactly, then one dequantisation (design section 4.1).
 //
 // Weights are packed [panel of 16 columns][group of 4 k][16][4]. A tile is a few rows times a few panels, its sums stay in
-// registers. High digits are sparse: their groups are listed per row, go into the sums first, times 255, and the dense
-// low digits follow into the same sums. Integers do not depend on order, so neither tiles nor threads show in the result.
+// registers. High digits are sparse: their groups are listed per row and enter the same sums times 255. Integers wrap
+// around and the whole sum fits 32 bits, so neither order nor tiles nor threads show in the result.
 #pragma once
 
 #include <cstdint>
 
 #include "../runtime/op.h"
+#include "dot_tile.h"
 
 namespace octavo::OCTAVO_ISA {
 
@@ -25,101 +26,127 @@ struct Int8Product {
   const int8_t* low(int64_t row) const { return call.in[op_linear_int8::low].row<const int8_t>(row); }
   const int8_t* high(int64_t row) const { return call.in[op_linear_int8::high].row<const int8_t>(row); }
   const int32_t* carries(int64_t row) const { return call.in[op_linear_int8::carries].row<const int32_t>(row); }
+  int64_t low_stride() const { return call.in[op_linear_int8::low].stride; }
+  int64_t high_stride() const { return call.in[op_linear_int8::high].stride; }
+  int lanes(int64_t column) const { return columns - column < 16 ? static_cast<int>(columns - column) : 16; }
   float step(int64_t row) const { return call.in[op_linear_int8::step].as<const float>()[row]; }
   const int8_t* panel(int64_t index) const {
     return call.in[op_linear_int8::weight].as<const int8_t>() + index * groups * 64;
   }
 };
 
-// What a row's high digits add, and what the offset of unsigned weights takes away again.
-template <int panels>
-inline void carry_sums(const Int8Product& product, int64_t row, const int8_t* weights, I32x16 (&sums)[panels]) {
-  const int32_t* carries = product.carries(row);
+// Adds 255 times what the high digits of `rows` rows contribute.
+template <int rows, int panels>
+inline void add_carries(const Int8Product& product, int64_t row, const int8_t* weights, int32_t* sums) {
   const int64_t panel_bytes = product.groups * 64;
-  const int32_t count = carries[0];
-  if (count > 0) {
-    const int8_t* high = product.high(row);
-    for (int p = 0; p < panels; p++) sums[p] = set1_i32(0);
-    for (int32_t i = 0; i < count; i++) {
-      const int64_t group = carries[4 + i];
-      const auto digits = load_digits(high + 4 * group);
-      for (int p = 0; p < panels; p++) sums[p] = dot(sums[p], load_group(weights + p * panel_bytes + 64 * group), digits);
+  int64_t listed = 0;
+  for (int r = 0; r < rows; r++) listed += product.carries(row + r)[0];
+  // With many carries the dense loop is faster than the list; unlisted groups are zero.
+  if (listed * 4 > rows * product.groups) {
+    alignas(64) int32_t high[rows * panels * 16];
+    for (int r = 0; r < rows; r++) {
+      for (int p = 0; p < panels; p++)
+        store_i32(high + (r * panels + p) * 16, set1_i32(-dot_offset * product.carries(row + r)[2]));
     }
-    for (int p = 0; p < panels; p++) sums[p] = sub(shift_left<8>(sums[p]), sums[p]);
+    dot_tile<rows, panels>(high, product.high(row), product.high_stride(), weights, panel_bytes, product.groups, weights);
+    for (int i = 0; i < rows * panels * 16; i += 16) {
+      const I32x16 sum = load_i32(high + i);
+      store_i32(sums + i, add(load_i32(sums + i), sub(shift_left<8>(sum), sum)));
+    }
+    return;
   }
-  const int32_t offset = -dot_offset * (255 * carries[2] + carries[1]);
-  for (int p = 0; p < panels; p++) sums[p] = count > 0 ? add(sums[p], set1_i32(offset)) : set1_i32(offset);
+  for (int r = 0; r < rows; r++) {
+    const int32_t* carries = product.carries(row + r);
+    if (carries[0] == 0) continue;
+    const int8_t* high = product.high(row + r);
+    for (int p = 0; p < panels; p++) {
+      I32x16 sum = set1_i32(-dot_offset * carries[2]);
+      for (int32_t i = 0; i < carries[0]; i++) {
+        const int64_t group = carries[4 + i];
+        sum = dot(sum, load_group(weights + p * panel_bytes + 64 * group), load_digits(high + 4 * group));
+      }
+      int32_t* const target = sums + (r * panels + p) * 16;
+      store_i32(target, add(load_i32(target), sub(shift_left<8>(sum), sum)));
+    }
+  }
 }
 
+// scale / 127 of the panels of a work item: divided once for all its rows.
+struct PanelUnits {
+  float unit[dot_tile_panels * 16];
+
+  PanelUnits(const Int8Product& product, int64_t first_panel, int64_t panels) {
+    const float* scale = product.call.in[op_linear_int8::scale].as<const float>();
+    for (int64_t p = 0; p < panels; p++) {
+      const int64_t column = (first_panel + p) * 16;
+      store(unit + 16 * p, div(load_first(scale + column, product.lanes(column), 0.0f), set1(127.0f)));
+    }
+  }
+};
+
 template <int panels>
-inline void dequantize_row(const Int8Product& product, int64_t row, int64_t first_panel, const I32x16 (&sums)[panels]) {
+inline void dequantize_row(const Int8Product& product, int64_t row, int64_t first_panel, const PanelUnits& units,
+                           const int32_t* sums) {
   const Operand& bias = product.call.in[op_linear_int8::bias];
-  const float* scale = product.call.in[op_linear_int8::scale].as<const float>();
   float* y = product.call.out[op_linear_int8::out_y].row<float>(row);
-  const F32x16 step = set1(product.step(row)), levels = set1(127.0f);
+  const F32x16 step = set1(product.step(row));
   for (int p = 0; p < panels; p++) {
-    const int64_t column = (first_panel + p) * 16, left = product.columns - column;
-    const F32x16 value = mul(to_f32(sums[p]), step);
-    if (left >= 16) {
-      const F32x16 unit = div(load(scale + column), levels);
+    const int64_t column = (first_panel + p) * 16;
+    const F32x16 value = mul(to_f32(load_i32(sums + 16 * p)), step), unit = load(units.unit + 16 * p);
+    const int lanes = product.lanes(column);
+    if (lanes == 16) {
       store(y + column, bias ? fma(value, unit, load(bias.as<const float>() + column)) : mul(value, unit));
     } else {
-      const int lanes = static_cast<int>(left);
-      const F32x16 unit = div(load_first(scale + column, lanes, 0.0f), levels);
-      const F32x16 result =
-          bias ? fma(value, unit, load_first(bias.as<const float>() + column, lanes, 0.0f)) : mul(value, unit);
-      store_first(y + column, result, lanes);
+      const F32x16 added = bias ? load_first(bias.as<const float>() + column, lanes, 0.0f) : zero();
+      store_first(y + column, bias ? fma(value, unit, added) : mul(value, unit), lanes);
     }
   }
 }
 
 template <int rows, int panels>
-inline void int8_tile(const Int8Product& product, int64_t row, int64_t first_panel, const int8_t* weights) {
-  // Few sums would wait for each other: then every other group has sums of its own.
-  constexpr int split = rows * panels >= 8 ? 1 : rows * panels >= 4 ? 2 : 4;
-  const int64_t panel_bytes = product.groups * 64;
-  const int8_t* low[rows];
-  I32x16 sums[split][rows][panels];
+inline void int8_tile(const Int8Product& product, int64_t row, int64_t first_panel, const int8_t* weights,
+                      const PanelUnits& units, const int8_t* ahead) {
+  alignas(64) int32_t sums[rows * panels * 16];
+  // Less what the offset of unsigned weights will add too much.
   for (int r = 0; r < rows; r++) {
-    low[r] = product.low(row + r);
-    carry_sums<panels>(product, row + r, weights, sums[0][r]);
-    for (int s = 1; s < split; s++) {
-      for (int p = 0; p < panels; p++) sums[s][r][p] = set1_i32(0);
-    }
+    for (int p = 0; p < panels; p++)
+      store_i32(sums + (r * panels + p) * 16, set1_i32(-dot_offset * product.carries(row + r)[1]));
   }
-  for (int64_t group = 0; group < product.groups; group += split) {
-    for (int s = 0; s < split; s++) {
-      Int8x64 w[panels];
-      for (int p = 0; p < panels; p++) w[p] = load_group(weights + p * panel_bytes + 64 * (group + s));
-      for (int r = 0; r < rows; r++) {
-        const auto digits = load_digits(low[r] + 4 * (group + s));
-        for (int p = 0; p < panels; p++) sums[s][r][p] = dot(sums[s][r][p], w[p], digits);
-      }
-    }
+  dot_tile<rows, panels>(sums, product.low(row), product.low_stride(), weights, product.groups * 64, product.groups, ahead);
+  // After the dense part, when the weights are in the cache.
+  add_carries<rows, panels>(product, row, weights, sums);
+  for (int r = 0; r < rows; r++)
+    dequantize_row<panels>(product, row + r, first_panel, units, sums + r * panels * 16);
+}
+
+template <int panels, int most = dot_tile_rows>
+inline void int8_tile_of(int64_t rows, const Int8Product& product, int64_t row, int64_t first_panel,
+                         const int8_t* weights, const PanelUnits& units, const int8_t* ahead) {
+  if constexpr (most > 1) {
+    if (rows < most) return int8_tile_of<panels, most - 1>(rows, product, row, first_panel, weights, units, ahead);
   }
-  for (int r = 0; r < rows; r++) {
-    for (int s = 1; s < split; s++) {
-      for (int p = 0; p < panels; p++) sums[0][r][p] = add(sums[0][r][p], sums[s][r][p]);
-    }
-    dequantize_row<panels>(product, row + r, first_panel, sums[0][r]);
+  int8_tile<most, panels>(product, row, first_panel, weights, units, ahead);
+}
+
+// Rows [row, end) in even pieces: 9 rows by tiles of 8 are 5 and 4, not 8 and 1.
+template <int panels>
+inline void int8_rows(const Int8Product& product, int64_t row, int64_t end, int64_t first_panel, const int8_t* weights,
+                      const PanelUnits& units, const int8_t* ahead) {
+  for (int64_t tiles = (end - row + dot_tile_rows - 1) / dot_tile_rows; tiles > 0; tiles--) {
+    const int64_t rows = (end - row + tiles - 1) / tiles;
+    int8_tile_of<panels>(rows, product, row, first_panel, weights, units, ahead);
+    row += rows;
+    ahead = weights;  // near already
   }
 }
 
-template <int panels>
-inline void int8_rows(const Int8Product& product, int64_t row, int64_t end, int64_t first_panel, const int8_t* weights) {
-  // Even pieces: 8 rows in tiles of at most 6 are 4 and 4, not 6 and 2.
-  for (int64_t tiles = (end - row + dot_tile_rows - 1) / dot_tile_rows; tiles > 0; tiles--) {
-    const int64_t rows = (end - row + tiles - 1) / tiles;
-    switch (rows) {
-      case 1: int8_tile<1, panels>(product, row, first_panel, weights); break;
-      case 2: int8_tile<2, panels>(product, row, first_panel, weights); break;
-      case 3: int8_tile<3, panels>(product, row, first_panel, weights); break;
-      case 4: int8_tile<4, panels>(product, row, first_panel, weights); break;
-      case 5: int8_tile<5, panels>(product, row, first_panel, weights); break;
-      default: int8_tile<6, panels>(product, row, first_panel, weights); break;
-    }
-    row += rows;
+template <int most = dot_tile_panels>
+inline void int8_panels(int64_t panels, const Int8Product& product, int64_t row, int64_t end, int64_t first_panel,
+                        const int8_t* weights, const PanelUnits& units, const int8_t* ahead) {
+  if constexpr (most > 1) {
+    if (panels < most) return int8_panels<most - 1>(panels, product, row, end, first_panel, weights, units, ahead);
   }
+  int8_rows<most>(product, row, end, first_panel, weights, units, ahead);
 }
 
 // A plain weight [N, K], as handles of users have it: one panel in the packed layout.
@@ -146,28 +173,28 @@ inline void run_linear_int8(const OpCall& call, const Worker& worker) {
   const Int8Product product(call);
   if (product.rows == 0) return;
   const bool plain = call.in[op_linear_int8::weight].layout == Layout::plain;
-  // Small pieces, so that a thread that lost its core to another process does not hold up the rest.
-  const int64_t fair = product.panels / (8 * worker.threads);
-  const int64_t width = plain || fair < 1 ? 1 : fair > dot_tile_panels ? dot_tile_panels : fair;
-  const int64_t strips = (product.panels + width - 1) / width;
+  const int64_t width = plain ? 1 : dot_tile_panels, strips = (product.panels + width - 1) / width;
   const int64_t item_rows = plain ? product.rows : int8_item_rows;
-  const int64_t blocks = (product.rows + item_rows - 1) / item_rows;
+  const int64_t items = strips * ((product.rows + item_rows - 1) / item_rows);
+  // Small pieces, so that a thread that lost its core to another process does not hold up the rest.
+  const int64_t fair = items / (4 * worker.threads), chunk = fair > 1 ? fair : 1;
   int64_t item, end;
-  while (worker.next(strips * blocks, 1, &item, &end)) {
-    const int64_t panel = item % strips * width, row = item / strips * item_rows;
-    const int64_t last_row = row + item_rows < product.rows ? row + item_rows : product.rows;
-    const int64_t panels = product.panels - panel < width ? product.panels - panel : width;
-    const int8_t* weights = product.panel(panel);
-    if (plain) {
-      int8_t* packed = reinterpret_cast<int8_t*>(worker.scratch);
-      pack_panel(product, panel, packed);
-      weights = packed;
-    }
-    switch (panels) {
-      case 1: int8_rows<1>(product, row, last_row, panel, weights); break;
-      case 2: int8_rows<2>(product, row, last_row, panel, weights); break;
-      case 3: int8_rows<3>(product, row, last_row, panel, weights); break;
-      default: int8_rows<4>(product, row, last_row, panel, weights); break;
+  while (worker.next(items, chunk, &item, &end)) {
+    for (; item < end; item++) {
+      const int64_t panel = item % strips * width, row = item / strips * item_rows;
+      const int64_t last_row = row + item_rows < product.rows ? row + item_rows : product.rows;
+      const int64_t panels = product.panels - panel < width ? product.panels - panel : width;
+      const int8_t* weights = product.panel(panel);
+      // The other threads are likely to take the pieces between this one and the next.
+      const int64_t next = item + 1 < end ? item + 1 : end + chunk * (worker.threads - 1);
+      const int8_t* ahead = next < items ? product.panel(next % strips * width) : weights;
+      if (plain) {
+        int8_t* packed = reinterpret_cast<int8_t*>(worker.scratch);
+        pack_panel(product, panel, packed);
+        ahead = weights = packed;
+      }
+      const PanelUnits units(product, panel, panels);
+      int8_panels(panels, product, row, last_row, panel, weights, units, ahead);
     }
   }
 }

@@ -199,7 +199,6 @@ inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), 
 // Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row. The sign moves from the
 // weight to the digit, for maddubs wants one side unsigned; 2 * 127 * 127 fits its 16 bits.
 constexpr int dot_offset = 0;
-constexpr int dot_tile_rows = 5, dot_tile_panels = 1;
 struct Int8x64 {
   __m256i low, high;
 };

@@ -133,8 +133,6 @@ inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), 
 // Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row.
 // vpdpbusd multiplies unsigned with signed bytes, so weights are offset by 128 and the caller adds -128 * sum(digits).
 constexpr int dot_offset = 128;
-// 16 sums: with 24, which fit the registers on paper, gcc 12 spills and the loop runs at 60 % of this.
-constexpr int dot_tile_rows = 4, dot_tile_panels = 4;
 struct Int8x64 {
   __m512i all;
 };

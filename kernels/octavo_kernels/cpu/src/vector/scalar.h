@@ -126,7 +126,6 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
 // Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row.
 constexpr int dot_offset = 0;
-constexpr int dot_tile_rows = 2, dot_tile_panels = 1;
 struct Int8x64 {
   const int8_t* byte;
 };
