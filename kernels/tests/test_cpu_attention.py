@@ -177,3 +177,9 @@ def test_no_queries():
     case = Sequences([(0, 0), (40, 0)])
     assert case.attend(cpu(2), case.inputs()).shape == (0, case.heads * case.head_dim)
     assert case.attend(cpu(2), Sequences([]).inputs()).shape == (0, case.heads * case.head_dim)
+
+
+def test_a_team_larger_than_the_machine_gives_the_same():
+    case = CASES["mixed"]
+    inputs = case.inputs()
+    assert np.array_equal(case.attend(cpu(12), inputs), case.attend(cpu(1), inputs))

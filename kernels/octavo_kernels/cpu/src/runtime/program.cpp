@@ -169,7 +169,7 @@ void Program::run(int thread) {
       worker.phase = phase;
       worker.cursor = &cursors_[i * kMaxPhases + static_cast<size_t>(phase)].next;
       kernel(calls_[i], worker);
-      team_.barrier();
+      team_.barrier(thread);
     }
     if (profile_ && thread == 0) {
       const int64_t time = now();

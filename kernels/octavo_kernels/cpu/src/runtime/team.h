@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -21,8 +22,8 @@ class Team {
   int size() const { return size_; }
   // Calls `body(context, thread)` on every thread and returns when all have returned. One caller at a time.
   void run(void (*body)(void* context, int thread), void* context);
-  // Waits, inside a body, until every thread is here.
-  void barrier();
+  // Waits, inside a body of `thread`, until every thread is here.
+  void barrier(int thread);
 
  private:
   void work(int thread);
@@ -31,7 +32,11 @@ class Team {
 
   const int size_;
   alignas(64) std::atomic<int64_t> generation_{0};
-  alignas(64) std::atomic<int> arrived_{0};
+  // How many barriers each thread has reached; and how many all have, for large teams.
+  struct alignas(64) Reached {
+    std::atomic<int64_t> count{0};
+  };
+  const std::unique_ptr<Reached[]> reached_;
   alignas(64) std::atomic<int64_t> passed_{0};
   alignas(64) std::atomic<int> asleep_{0};
   void (*body_)(void*, int) = nullptr;
