@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,7 +98,8 @@ class _Operands:
     def starts(self, name: str, total: int) -> np.ndarray:
         """An ascending array from 0 to `total`."""
         array = self.given(name)
-        if array.size == 0 or array[0] != 0 or array[-1] != total or np.any(np.diff(array) < 0):
+        given = array.tolist()
+        if not given or given[0] != 0 or given[-1] != total or any(a > b for a, b in pairwise(given)):
             self.refuse(f"{name} must ascend from 0 to {total}, got {_head(array)}")
         return array
 
@@ -108,8 +110,10 @@ def _token_ids(o: _Operands, ids: str, vocabulary: int) -> None:
     rows = 0 if sampled is None else sampled.size
     o.within(ids, -rows, vocabulary, "OCTAVO_TOKEN_OUT_OF_RANGE")
     array = o.given(ids)
+    if sampled is None or array.size == 0 or _bounds(array)[0] >= 0:
+        return
     negative = array[array < 0]
-    if negative.size and sampled is not None:
+    if negative.size:
         meant = sampled[-1 - negative]
         wrong = meant[(meant < 0) | (meant >= vocabulary)]
         if wrong.size:

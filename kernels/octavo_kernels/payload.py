@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -39,9 +40,10 @@ def check_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> dict[str, int]:
 def places(spec: ProgramSpec, ids: Sequence[int], sizes: Mapping[str, int]) -> tuple[list[tuple[int, int]], int]:
     """(first byte, bytes) of each value of `ids` in a payload, and the bytes of the whole payload."""
     found, end = [], 0
-    for value in (spec.values[index] for index in ids):
+    for index in ids:
+        value = spec.values[index]
         start = round_up(end, ALIGNMENT)
-        size = int(np.prod(resolve(value.shape, dict(sizes)), dtype=np.int64)) * BYTES_PER_ELEMENT[value.dtype]
+        size = math.prod(resolve(value.shape, sizes)) * BYTES_PER_ELEMENT[value.dtype]
         found.append((start, size))
         end = start + size
     return found, end
@@ -60,7 +62,7 @@ def split(spec: ProgramSpec, ids: Sequence[int], sizes: Mapping[str, int], paylo
     for index, (start, size) in zip(ids, found, strict=True):
         value = spec.values[index]
         flat = data[start : start + size].view(NUMPY_DTYPES[value.dtype])
-        arrays.append(flat.reshape(resolve(value.shape, dict(sizes))))
+        arrays.append(flat if len(value.shape) == 1 else flat.reshape(resolve(value.shape, sizes)))
     return arrays
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
@@ -72,8 +73,8 @@ class ProgramSpec:
     limits: dict[str, int]
 
 
-def resolve(shape: tuple[Dimension, ...], sizes: dict[str, int]) -> tuple[int, ...]:
+def resolve(shape: tuple[Dimension, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The numbers of a shape at these sizes; "S+1" and "B+1" are one more than "S" and "B"."""
     return tuple(
-        size if isinstance(size, int) else sizes[size[0]] + 1 if size.endswith("+1") else sizes[size] for size in shape
+        [size if isinstance(size, int) else sizes[size] if len(size) == 1 else sizes[size[0]] + 1 for size in shape]
     )
