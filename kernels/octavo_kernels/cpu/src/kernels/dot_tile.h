@@ -64,7 +64,7 @@ inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const 
   const __m512i offset = _mm512_set1_epi8(-128);
   OCTAVO_ROWS(OCTAVO_LOAD)
   for (const int8_t* const end = weights + 64 * groups; weights != end; weights += 64, ahead += 64) {
-    for (int p = 0; p < panels; p++) _mm_prefetch(reinterpret_cast<const char*>(ahead + p * panel_bytes), _MM_HINT_T1);
+    for (int p = 0; p < panels; p++) prefetch_far(ahead + p * panel_bytes);
     const __m512i u = _mm512_xor_si512(_mm512_loadu_si512(weights), offset);
     const __m512i v = panels > 1 ? _mm512_xor_si512(_mm512_loadu_si512(weights + panel_bytes), offset) : u;
     const __m512i w = panels > 2 ? _mm512_xor_si512(_mm512_loadu_si512(weights + 2 * panel_bytes), offset) : u;
@@ -122,7 +122,7 @@ inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const 
   const __m256i ones = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
   OCTAVO_ROWS(OCTAVO_LOAD)
   for (const int8_t* const end = weights + 64 * groups; weights != end; weights += 64, ahead += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
+    prefetch_far(ahead);
     {
       const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)), magnitude = _mm256_abs_epi8(w);
       OCTAVO_ROWS(OCTAVO_DOT_LOW)
@@ -154,7 +154,7 @@ inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const 
   I32x16 sum[rows];
   for (int r = 0; r < rows; r++) sum[r] = load_i32(sums + r * 16);
   for (int64_t group = 0; group < groups; group++) {
-    prefetch(ahead + 64 * group);
+    prefetch_far(ahead + 64 * group);
     const Int8x64 w = load_group(weights + 64 * group);
     for (int r = 0; r < rows; r++) sum[r] = dot(sum[r], w, load_digits(digits + r * stride + 4 * group));
   }

@@ -28,71 +28,129 @@ inline F32x16 load_element(const typename FloatElement<dtype>::type* p) {
   }
 }
 
+// Rows and panels of a tile: as many sums as the registers hold beside the weights. One row has one chain per vector of
+// sums, so it takes more panels, to have enough chains.
+#if defined(__AVX512F__)
+inline constexpr int float_tile_rows = 8, float_tile_panels = 3, float_row_panels = 8;
+#elif defined(__AVX2__)
+inline constexpr int float_tile_rows = 6, float_tile_panels = 1, float_row_panels = 4;
+#else
+inline constexpr int float_tile_rows = 6, float_tile_panels = 1, float_row_panels = 4;
+#endif
+
+struct FloatProduct {
+  const OpCall& call;
+  int64_t rows, depth, columns, panels;
+
+  explicit FloatProduct(const OpCall& c)
+      : call(c),
+        rows(c.in[op_linear_float::x].shape[0]),
+        depth(c.in[op_linear_float::x].shape[1]),
+        columns(c.out[op_linear_float::out_y].shape[1]),
+        panels((columns + 15) / 16) {}
+  template <class Element>
+  const Element* panel(int64_t index) const {
+    return call.in[op_linear_float::weight].as<const Element>() + index * depth * 16;
+  }
+  int lanes(int64_t panel) const {
+    return columns - panel * 16 < 16 ? static_cast<int>(columns - panel * 16) : 16;
+  }
+  F32x16 start(int64_t panel) const {
+    const Operand& bias = call.in[op_linear_float::bias];
+    return bias ? load_first(bias.as<const float>() + panel * 16, lanes(panel), 0.0f) : zero();
+  }
+};
+
+// `ahead`: where the weights of the next tile lie; they are fetched meanwhile.
 template <DType dtype, int rows, int panels>
-inline void float_tile(const OpCall& call, int64_t row, int64_t first_panel) {
+inline void float_tile(const FloatProduct& product, int64_t row, int64_t first_panel,
+                       const typename FloatElement<dtype>::type* ahead) {
   using Element = typename FloatElement<dtype>::type;
-  const Operand& x = call.in[op_linear_float::x];
-  const Operand& bias = call.in[op_linear_float::bias];
-  const Operand& y = call.out[op_linear_float::out_y];
-  const int64_t depth = x.shape[1], columns = y.shape[1];
-  const Element* weights = call.in[op_linear_float::weight].as<const Element>() + first_panel * depth * 16;
-  const float* input[rows];
+  const int64_t depth = product.depth, stride = product.call.in[op_linear_float::x].stride;
+  const Element* weights = product.panel<Element>(first_panel);
   F32x16 sums[rows][panels];
+#pragma GCC unroll 8
   for (int p = 0; p < panels; p++) {
-    const int64_t column = (first_panel + p) * 16, left = columns - column;
-    const F32x16 start = bias ? load_first(bias.as<const float>() + column, left < 16 ? static_cast<int>(left) : 16, 0.0f) : zero();
+    const F32x16 start = product.start(first_panel + p);
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++) sums[r][p] = start;
   }
-  for (int r = 0; r < rows; r++) input[r] = x.row<const float>(row + r);
+  // Rows are at most two strides from one of three pointers: addresses that an instruction can hold.
+  const float* x0 = product.call.in[op_linear_float::x].row<const float>(row);
+  const float *x3 = x0 + 3 * stride, *x6 = x0 + 6 * stride;
   for (int64_t k = 0; k < depth; k++) {
     F32x16 w[panels];
-    for (int p = 0; p < panels; p++) w[p] = load_element<dtype>(weights + (p * depth + k) * 16);
+#pragma GCC unroll 8
+    for (int p = 0; p < panels; p++) {
+      w[p] = load_element<dtype>(weights + p * depth * 16);
+      prefetch_far(ahead + p * depth * 16);
+    }
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
-      const F32x16 value = set1(input[r][k]);
+      const F32x16 value = set1((r < 3 ? x0 : r < 6 ? x3 : x6)[r % 3 * stride]);
+#pragma GCC unroll 8
       for (int p = 0; p < panels; p++) sums[r][p] = fma(value, w[p], sums[r][p]);
     }
+    weights += 16, ahead += 16, x0++, x3++, x6++;
   }
+#pragma GCC unroll 8
   for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 8
     for (int p = 0; p < panels; p++) {
-      const int64_t column = (first_panel + p) * 16, left = columns - column;
-      store_first(y.row<float>(row + r) + column, sums[r][p], left < 16 ? static_cast<int>(left) : 16);
+      float* const y = product.call.out[op_linear_float::out_y].row<float>(row + r) + (first_panel + p) * 16;
+      store_first(y, sums[r][p], product.lanes(first_panel + p));
     }
   }
 }
 
-// One row has few chains per panel, so it takes many panels at once; many rows share each weight.
-template <DType dtype, int panels>
-inline void float_rows(const OpCall& call, int64_t panel) {
-  const int64_t rows = call.in[op_linear_float::x].shape[0];
-  constexpr int64_t most = 24 / panels < 6 ? 24 / panels : 6;
-  int64_t row = 0;
-  for (int64_t tiles = (rows + most - 1) / most; tiles > 0; tiles--) {
-    const int64_t count = (rows - row + tiles - 1) / tiles;
-    switch (count) {
-      case 1: float_tile<dtype, 1, panels>(call, row, panel); break;
-      case 2: float_tile<dtype, 2, panels>(call, row, panel); break;
-      case 3: float_tile<dtype, 3, panels>(call, row, panel); break;
-      case 4: float_tile<dtype, 4, panels>(call, row, panel); break;
-      case 5: float_tile<dtype, 5, panels>(call, row, panel); break;
-      default: float_tile<dtype, 6, panels>(call, row, panel); break;
-    }
-    row += count;
+template <DType dtype, int panels, int most = float_tile_rows>
+inline void float_tile_of(int64_t rows, const FloatProduct& product, int64_t row, int64_t first_panel,
+                          const typename FloatElement<dtype>::type* ahead) {
+  if constexpr (most > 1) {
+    if (rows < most) return float_tile_of<dtype, panels, most - 1>(rows, product, row, first_panel, ahead);
   }
+  float_tile<dtype, most, panels>(product, row, first_panel, ahead);
+}
+
+// All rows with the panels [panel, panel + panels), in even pieces: 9 rows by tiles of 8 are 5 and 4.
+template <DType dtype, int panels>
+inline void float_rows(const FloatProduct& product, int64_t panel, const typename FloatElement<dtype>::type* ahead) {
+  if (product.rows == 1) return float_tile<dtype, 1, panels>(product, 0, panel, ahead);
+  if constexpr (panels <= float_tile_panels) {
+    int64_t row = 0;
+    for (int64_t tiles = (product.rows + float_tile_rows - 1) / float_tile_rows; tiles > 0; tiles--) {
+      const int64_t count = (product.rows - row + tiles - 1) / tiles;
+      float_tile_of<dtype, panels>(count, product, row, panel, ahead);
+      row += count;
+      ahead = product.panel<typename FloatElement<dtype>::type>(panel);  // near already
+    }
+  }
+}
+
+template <DType dtype, int most>
+inline void float_panels(int64_t panels, const FloatProduct& product, int64_t panel,
+                         const typename FloatElement<dtype>::type* ahead) {
+  if constexpr (most > 1) {
+    if (panels < most) return float_panels<dtype, most - 1>(panels, product, panel, ahead);
+  }
+  float_rows<dtype, most>(product, panel, ahead);
 }
 
 template <DType dtype>
 inline void packed_panels(const OpCall& call, const Worker& worker) {
-  const int64_t panels = (call.out[op_linear_float::out_y].shape[1] + 15) / 16;
-  const int64_t rows = call.in[op_linear_float::x].shape[0];
-  const int64_t width = rows <= 3 ? 8 : 4;
-  int64_t panel, end;
-  while (worker.next(panels, width, &panel, &end)) {
-    if (end - panel == 8) {
-      float_rows<dtype, 8>(call, panel);
-      continue;
+  const FloatProduct product(call);
+  const int64_t width = product.rows == 1 ? float_row_panels : float_tile_panels;
+  const int64_t strips = (product.panels + width - 1) / width;
+  const int64_t fair = strips / (8 * worker.threads), chunk = fair < 1 ? 1 : fair > 8 ? 8 : fair;
+  int64_t strip, end;
+  while (worker.next(strips, chunk, &strip, &end)) {
+    for (; strip < end; strip++) {
+      const int64_t panel = strip * width, left = product.panels - panel;
+      // The other threads are likely to take the pieces between this one and the next.
+      const int64_t next = strip + 1 < end ? strip + 1 : end + chunk * (worker.threads - 1);
+      const auto* ahead = product.panel<typename FloatElement<dtype>::type>((next < strips ? next : strip) * width);
+      float_panels<dtype, float_row_panels>(left < width ? left : width, product, panel, ahead);
     }
-    for (; panel + 4 <= end; panel += 4) float_rows<dtype, 4>(call, panel);
-    for (; panel < end; panel++) float_rows<dtype, 1>(call, panel);
   }
 }
 

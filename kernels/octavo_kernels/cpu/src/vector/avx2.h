@@ -195,6 +195,8 @@ inline float reduce_max(F32x16 a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+// Into the second-level cache.
+inline void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row. The sign moves from the
 // weight to the digit, for maddubs wants one side unsigned; 2 * 127 * 127 fits its 16 bits.

@@ -129,6 +129,8 @@ inline float reduce_add(F32x16 a) {
 }
 inline float reduce_max(F32x16 a) { return _mm512_reduce_max_ps(a); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+// Into the second-level cache.
+inline void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // Dot products of int8: one group of a packed weight, 16 columns x 4 k, with 4 digits of a row.
 // vpdpbusd multiplies unsigned with signed bytes, so weights are offset by 128 and the caller adds -128 * sum(digits).

@@ -153,6 +153,8 @@ inline float reduce_max(F32x16 a) {
   return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.part[0], a.part[1]), vmaxq_f32(a.part[2], a.part[3])));
 }
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
+// Into the second-level cache.
+inline void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 #undef OCTAVO_EACH
 

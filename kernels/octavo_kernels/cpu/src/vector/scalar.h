@@ -121,6 +121,8 @@ inline float reduce_max(F32x16 a) {
   return a.lane[0];
 }
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
+// Into the second-level cache.
+inline void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 #undef OCTAVO_LANES
 
