@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from .numbers import exp, f32
+from .functions import erfc_of_positive, tanh
+from .numbers import exp, f32, fma
+
+_SQRT_HALF = 0.70710678118654752
+_SQRT_2_OVER_PI = 0.79788456080286536
 
 
 def activation_of(x: torch.Tensor, activation: str) -> torch.Tensor:
-    """float32 in and out; silu by its definition, the others correctly rounded up to double rounding."""
+    """float32 in and out; each operation rounded once, so that every backend has these bits."""
     if activation == "silu":
         return x / (f32(1) + exp(-x))
-    wide = x.double()
     if activation == "gelu":
-        return (0.5 * wide * torch.special.erfc(-wide / math.sqrt(2))).float()
+        # x times the normal distribution up to x; the tail on the left keeps its relative accuracy.
+        tail = f32(0.5) * erfc_of_positive(x.abs() * f32(_SQRT_HALF))
+        return x * torch.where(x < 0, tail, f32(1) - tail)
     if activation == "gelu_tanh":
-        inner = math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)
-        return (0.5 * wide * (1 + torch.tanh(inner))).float()
-    return torch.relu(x)
+        inner = f32(_SQRT_2_OVER_PI) * fma(x * x * x, f32(0.044715), x)
+        return f32(0.5) * x * (f32(1) + tanh(inner))
+    return torch.where(x < 0, f32(0), x)
 
 
 def activate(*, x: torch.Tensor, activation: str) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from ..generated.ops import ATTENTION_CHUNK, PAGE_SIZE
+from .functions import tanh
 from .numbers import LANES, exp, f32, fma, fma_chain, lane_tree
 
 
@@ -64,7 +65,7 @@ def _scores(queries: torch.Tensor, keys: torch.Tensor, scale: float, softcap: fl
     """[queries, heads, headDim], [keys, heads, headDim] -> [queries, heads, keys]."""
     a, b = queries[:, :, None, :], keys.permute(1, 0, 2)[None]
     score = f32(scale) * fma_chain(a, b, torch.zeros(a.shape[0], a.shape[1], b.shape[2]))
-    return f32(softcap) * torch.tanh((score / f32(softcap)).double()).float() if softcap else score
+    return f32(softcap) * tanh(score / f32(softcap)) if softcap else score
 
 
 class _Softmax:
