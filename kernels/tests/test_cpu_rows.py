@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from octavo_kernels import KernelError
@@ -13,7 +15,7 @@ from one_op import cpu, every_cpu, reference, run
 COLUMNS = [1, 3, 15, 16, 17, 63, 64, 65, 576]
 ACTIVATIONS = ["silu", "gelu", "gelu_tanh", "relu"]
 DECOMPOSE = ["off", "threshold", "adaptive", "all"]
-ATTRIBUTES = {"absolute": 6.0, "relative": 6.0}
+ATTRIBUTES: dict[str, Any] = {"absolute": 6.0, "relative": 6.0}
 
 
 def rows_of(columns: int, seed: int = 0) -> np.ndarray:
