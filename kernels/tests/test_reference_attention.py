@@ -101,12 +101,8 @@ def test_a_prompt_in_chunks_is_the_prompt_at_once(window: int):
 
 def test_neither_neighbours_nor_scattered_pages_change_a_sequence():
     first, second = _sequence(20, 10), _sequence(37, 20)
-    keys, values = (
-        np.concatenate(pair)
-        for pair in zip(
-            paged(*(x.numpy() for x in first[1:]), "float16"), paged(*(x.numpy() for x in second[1:]), "float16")
-        )
-    )
+    (keys, values), (more_keys, more_values) = (paged(k.numpy(), v.numpy(), "float16") for _, k, v in (first, second))
+    keys, values = np.concatenate([keys, more_keys]), np.concatenate([values, more_values])
     order = np.array([3, 0, 4, 1, 2])  # where page i now lies
     keys, values = (x[np.argsort(order)] for x in (keys, values))
     y = attention(
@@ -138,9 +134,9 @@ def test_half_rope_is_that_of_transformers():
     )
     cos, sin = _tables(HEAD, HEAD // 2)
     got = rope(x=x, positions=positions, cos=cos, sin=sin, headDim=HEAD, pairing="half")["y"]
-    full = [torch.cat([table, table], 1)[positions.long()][None] for table in (cos, sin)]
+    full_cos, full_sin = (torch.cat([table, table], 1)[positions.long()][None] for table in (cos, sin))
     heads = x.reshape(1, 9, 3, HEAD).transpose(1, 2)
-    expected, _ = apply_rotary_pos_emb(heads, heads, *full)
+    expected, _ = apply_rotary_pos_emb(heads, heads, full_cos, full_sin)
     assert torch.equal(got, expected.transpose(1, 2).reshape(9, -1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,9 +131,10 @@ def test_temperature_zero_takes_the_lowest_of_the_best_and_never_nan():
 def test_penalties_count_each_id_of_the_history():
     row = np.array([[2.0, 2.0, -2.0, -2.0, 1.9]], np.float32)
     # id 0 divided by 2 = 1; then presence 0.25 and frequency 0.125 twice.
-    for chosen, settings in ((1, {"repetition": 2.0}), (1, {"presence": 0.25}), (1, {"frequency": 0.125})):
-        assert _sample(row, history=([0, 0, 2],), temperature=0.0, **settings)["ids"][0] == chosen
-    both = {"repetition": 2.0, "presence": 0.25, "frequency": 0.125}
+    for name, value in {"repetition": 2.0, "presence": 0.25, "frequency": 0.125}.items():
+        settings: dict[str, Any] = {name: value}
+        assert _sample(row, history=([0, 0, 2],), temperature=0.0, **settings)["ids"][0] == 1
+    both: dict[str, Any] = {"repetition": 2.0, "presence": 0.25, "frequency": 0.125}
     # 2 / 2 - 0.25 - 2 * 0.125 = 0.5 for id 0; a mask leaves it against -2 * 2 - 0.375 for id 2.
     assert _sample(row, history=([0, 0, 2],), mask=[0, 2], temperature=0.0, **both)["ids"][0] == 0
     assert _sample(row, history=([0, 0, 2],), mask=[2, 3], temperature=0.0, **both)["ids"][0] == 3

@@ -54,6 +54,8 @@ class CpuBackend:
 
     def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> CpuExecutable:
         """See backend.Backend."""
+        if self._context is None:
+            raise KernelError("OCTAVO_DISPOSED", "define: the backend was closed")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         return CpuExecutable(self._library, self._context, complete, tensors, arena)
 
