@@ -45,18 +45,24 @@ inline RowSums row_sums(const float* x, int64_t columns) {
   return {reduce_max(largest), magnitude.finish(), squares ? square.finish() : 0.0f};
 }
 
-// max |x| over |x| < threshold.
+// max |x| over |x| < threshold. Four maxima at a time, for each waits for the one before.
 inline float largest_inlier(const float* x, int64_t columns, float threshold) {
   const F32x16 limit = set1(threshold);
-  F32x16 largest = zero();
-  int64_t k = 0;
-  const auto include = [&](F32x16 v) {
+  const auto inlier = [&](F32x16 v) {
     v = abs(v);
-    largest = max(largest, select(lt(v, limit), v, zero()));
+    return select(lt(v, limit), v, zero());
   };
-  for (; k + 16 <= columns; k += 16) include(load(x + k));
-  if (k < columns) include(load_first(x + k, static_cast<int>(columns - k), 0.0f));
-  return reduce_max(largest);
+  F32x16 a = zero(), b = a, c = a, d = a;
+  int64_t k = 0;
+  for (; k + 64 <= columns; k += 64) {
+    a = max(a, inlier(load(x + k)));
+    b = max(b, inlier(load(x + k + 16)));
+    c = max(c, inlier(load(x + k + 32)));
+    d = max(d, inlier(load(x + k + 48)));
+  }
+  for (; k + 16 <= columns; k += 16) a = max(a, inlier(load(x + k)));
+  if (k < columns) b = max(b, inlier(load_first(x + k, static_cast<int>(columns - k), 0.0f)));
+  return reduce_max(max(max(a, b), max(c, d)));
 }
 
 inline int32_t sum_of_lanes(I32x16 v) {
@@ -75,11 +81,31 @@ struct DigitWriter {
   I32x16 low_sum = set1_i32(0), high_sum = set1_i32(0);
   int32_t group_count = 0, carry_count = 0;
 
+  // 64 columns from k on, all of them inside the row.
+  OCTAVO_ALWAYS_INLINE void block(const float* x, int64_t k) {
+    const F32x16 a = mul(load(x), inverse), b = mul(load(x + 16), inverse);
+    const F32x16 c = mul(load(x + 32), inverse), d = mul(load(x + 48), inverse);
+    if (__builtin_expect(any(carries(max(max(abs(a), abs(b)), max(abs(c), abs(d))))), 0)) {
+      digits(a, k), digits(b, k + 16), digits(c, k + 32), digits(d, k + 48);
+      return;
+    }
+    inliers(a, k), inliers(b, k + 16), inliers(c, k + 32), inliers(d, k + 48);
+  }
+
+  // 16 scaled columns.
+  inline void digits(F32x16 scaled, int64_t k) {
+    const uint32_t carried = mask_bits(carries(abs(scaled)));
+    if (carried != 0) {
+      carry(round(scaled), carried, k);
+    } else {
+      inliers(scaled, k);
+    }
+  }
+
   // A digit needs a carry from 128 on: rint(128 / 255) = 1. 127.5 rounds to 128.
-  OCTAVO_ALWAYS_INLINE void digits(F32x16 x, int64_t k) {
-    const F32x16 scaled = mul(x, inverse);
-    const uint32_t carried = mask_bits(ge(abs(scaled), set1(127.5f)));
-    if (__builtin_expect(carried != 0, 0)) return carry(round(scaled), carried, k);
+  static Mask16 carries(F32x16 magnitude) { return ge(magnitude, set1(127.5f)); }
+
+  OCTAVO_ALWAYS_INLINE void inliers(F32x16 scaled, int64_t k) {
     const I32x16 v = to_i32(scaled);
     low_sum = add(low_sum, v);
     store_i8(low + k, v);
@@ -146,10 +172,10 @@ inline void quantize_row(const float* x, int64_t columns, const QuantizeAttribut
 
   DigitWriter writer = {low, high, carries + carry_header, set1(inverse)};
   int64_t k = 0;
-  for (; k + 16 <= columns; k += 16) writer.digits(load(x + k), k);
-  if (k < columns) {
-    writer.digits(load_first(x + k, static_cast<int>(columns - k), 0.0f), k);
-    k += 16;
+  for (; k + 64 <= columns; k += 64) writer.block(x + k, k);
+  for (; k < columns; k += 16) {
+    const F32x16 v = k + 16 <= columns ? load(x + k) : load_first(x + k, static_cast<int>(columns - k), 0.0f);
+    writer.digits(mul(v, writer.inverse), k);
   }
   std::memset(low + k, 0, static_cast<size_t>(padded - k));
   std::memset(high + k, 0, static_cast<size_t>(padded - k));

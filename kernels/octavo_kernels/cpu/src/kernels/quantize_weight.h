@@ -25,7 +25,7 @@ inline size_t quantize_weight_scratch(const OpCall& call) {
 inline float quantize_weight_row(const float* x, int64_t columns, int8_t* codes) {
   const uint32_t bits = row_absmax_bits(x, columns);
   if (bits == 0 || bits >= 0x7f800000u) {
-    std::memset(codes, 0, static_cast<size_t>(columns));
+    for (int64_t k = 0; k < columns; k++) codes[k] = 0;
     return bits == 0 ? 0.0f : __builtin_nanf("");
   }
   const float scale = float_of_bits(bits);
