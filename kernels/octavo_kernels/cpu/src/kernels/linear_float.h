@@ -28,10 +28,10 @@ inline F32x16 load_element(const typename FloatElement<dtype>::type* p) {
   }
 }
 
-// Rows and panels of a tile: as many sums as the registers hold beside the weights. One row has one chain per vector of
-// sums, so it takes more panels, to have enough chains.
+// Rows and panels of a tile: as many sums as the registers hold beside the weights. One row is bound by memory, which is
+// read fastest in few streams; with one chain the latency of fma would be the bound.
 #if defined(__AVX512F__)
-inline constexpr int float_tile_rows = 8, float_tile_panels = 3, float_row_panels = 8;
+inline constexpr int float_tile_rows = 8, float_tile_panels = 3, float_row_panels = 2;
 #elif defined(__AVX2__)
 inline constexpr int float_tile_rows = 6, float_tile_panels = 1, float_row_panels = 4;
 #else
@@ -83,7 +83,11 @@ inline void float_tile(const FloatProduct& product, int64_t row, int64_t first_p
 #pragma GCC unroll 8
     for (int p = 0; p < panels; p++) {
       w[p] = load_element<dtype>(weights + p * depth * 16);
-      prefetch_far(ahead + p * depth * 16);
+      if constexpr (rows == 1) {
+        prefetch(ahead + p * depth * 16);
+      } else {
+        prefetch_far(ahead + p * depth * 16);
+      }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {

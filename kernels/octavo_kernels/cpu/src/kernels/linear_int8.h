@@ -173,7 +173,9 @@ inline void run_linear_int8(const OpCall& call, const Worker& worker) {
   const Int8Product product(call);
   if (product.rows == 0) return;
   const bool plain = call.in[op_linear_int8::weight].layout == Layout::plain;
-  const int64_t width = plain ? 1 : dot_tile_panels, strips = (product.panels + width - 1) / width;
+  // One tile of rows is bound by memory, and one panel at a time is read fastest: 43 against 34 GB/s a core (Zen 5).
+  const int64_t width = plain || product.rows <= dot_tile_rows ? 1 : dot_tile_panels;
+  const int64_t strips = (product.panels + width - 1) / width;
   const int64_t item_rows = plain ? product.rows : int8_item_rows;
   const int64_t items = strips * ((product.rows + item_rows - 1) / item_rows);
   // Small pieces, so that a thread that lost its core to another process does not hold up the rest.
