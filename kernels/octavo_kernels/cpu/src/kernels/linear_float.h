@@ -143,6 +143,7 @@ inline void float_panels(int64_t panels, const FloatProduct& product, int64_t pa
 template <DType dtype>
 inline void packed_panels(const OpCall& call, const Worker& worker) {
   const FloatProduct product(call);
+  constexpr int most = float_row_panels > float_tile_panels ? float_row_panels : float_tile_panels;
   const int64_t width = product.rows == 1 ? float_row_panels : float_tile_panels;
   const int64_t strips = (product.panels + width - 1) / width;
   const int64_t fair = strips / (8 * worker.threads), chunk = fair < 1 ? 1 : fair > 8 ? 8 : fair;
@@ -153,7 +154,7 @@ inline void packed_panels(const OpCall& call, const Worker& worker) {
       // The other threads are likely to take the pieces between this one and the next.
       const int64_t next = strip + 1 < end ? strip + 1 : end + chunk * (worker.threads - 1);
       const auto* ahead = product.panel<typename FloatElement<dtype>::type>((next < strips ? next : strip) * width);
-      float_panels<dtype, float_row_panels>(left < width ? left : width, product, panel, ahead);
+      float_panels<dtype, most>(left < width ? left : width, product, panel, ahead);
     }
   }
 }
