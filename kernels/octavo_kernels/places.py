@@ -15,7 +15,7 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
     """Raise KernelError for the first value, program input or output that is not where it could be."""
     for size in SIZES:
         limit = spec.limits.get(size)
-        if not isinstance(limit, int) or limit < 0:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
             raise _bad(f"limits: {size} is {limit!r}, must be a whole number")
     for index, value in enumerate(spec.values):
         where = f"value {index}"

@@ -8,6 +8,7 @@ from math import isfinite
 
 from .errors import KernelError
 from .generated.ops import OPS
+from .overlaps import check_overlaps
 from .places import check_places, written_root
 from .program import (
     Arena,
@@ -21,6 +22,8 @@ from .program import (
 from .rules import check_rules
 from .shapes import ShapeError, bind, evaluate
 from .tensor import Tensor
+
+_LARGEST = 3.4028234663852886e38
 
 
 def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int) -> ProgramSpec:
@@ -45,6 +48,7 @@ def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int)
         root = written_root(value, spec.values)
         if isinstance(spec.values[root].place, Arena) and root not in written:
             raise KernelError("OCTAVO_BAD_ARGUMENT", f"program output: no op writes value {value}")
+    check_overlaps(spec)
     return replace(spec, ops=tuple(ops))
 
 
@@ -78,6 +82,8 @@ def attributes_of(where: str, operation: Operation) -> dict[str, AttributeValue]
 def _number(what: str, kind: str, value: object) -> float | int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
         raise _bad(f"{what} is {value!r}, not a finite number")
+    if abs(value) > _LARGEST:
+        raise _bad(f"{what} is {value!r}, beyond a 32-bit float")
     if kind == "integer":
         if int(value) != value:
             raise _bad(f"{what} is {value!r}, not an integer")
