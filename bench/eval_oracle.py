@@ -3,7 +3,7 @@
 usage: eval_oracle.py [--model FOLDER_OR_GGUF] [--text FILE] [--window N] [--tokens N] [--octavo RESULT.json]
 
 Windows do not overlap, no token is prepended, every token but a window's first is scored. Prints one JSON document;
-with `--octavo` (what `octavo eval --json` printed) it also compares, and fails when perplexities are more than 0.5 % apart.
+with `--octavo` (what `octavo eval --json` printed) it also compares, and fails when they are more than 0.5 % apart.
 """
 
 from __future__ import annotations
