@@ -1,4 +1,4 @@
-// quantize_weight: weight rows to int8 codes and the largest magnitude of each row, with the functions that loading uses.
+// quantize_weight: weight rows to int8 codes and the largest magnitude of each row, by the functions of loading.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Loading: file ranges to tensors in one pass. Each thread takes a panel of 16 rows, reads it, dequantises and packs it.
+// Loading: file ranges to tensors in one pass. A thread takes a panel of 16 rows, reads, dequantises and packs it.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -86,15 +86,17 @@ class Loader {
     for (int64_t i = 0; i < request.part_count; i++) {
       const octavo_source_part& part = request.parts[i];
       if (part.type < 0 || part.type >= kSourceTypes || part.rows < 0 || part.columns != columns_ || part.columns < 1) {
-        throw Failure{OCTAVO_LOAD_BAD_ARGUMENT, text_of("part %lld: type %d, %lld x %lld", static_cast<long long>(i), part.type,
-                                                        static_cast<long long>(part.rows), static_cast<long long>(part.columns))};
+        throw Failure{OCTAVO_LOAD_BAD_ARGUMENT,
+                      text_of("part %lld: type %d, %lld x %lld", static_cast<long long>(i), part.type,
+                              static_cast<long long>(part.rows), static_cast<long long>(part.columns))};
       }
       const SourceFormat& format = source_format(static_cast<SourceType>(part.type));
       const int64_t row_bytes = part.columns / format.block_elements * format.block_bytes;
       if (part.columns % format.block_elements != 0 || part.bytes != row_bytes * part.rows) {
         throw Failure{OCTAVO_LOAD_INVALID,
-                      text_of("%s: %lld bytes for %lld x %lld elements of %s", part.file, static_cast<long long>(part.bytes),
-                              static_cast<long long>(part.rows), static_cast<long long>(part.columns), format.name)};
+                      text_of("%s: %lld bytes for %lld x %lld elements of %s", part.file,
+                              static_cast<long long>(part.bytes), static_cast<long long>(part.rows),
+                              static_cast<long long>(part.columns), format.name)};
       }
       parts_.push_back({part, File(part.file), total_rows_, row_bytes});
       total_rows_ += part.rows;
@@ -145,7 +147,8 @@ class Loader {
       const int64_t part_end = part.first_row + part.source.rows;
       const int64_t end = first + count < part_end ? first + count : part_end;
       if (begin >= end) continue;
-      part.file.read(part.source.offset + (begin - part.first_row) * part.row_bytes, (end - begin) * part.row_bytes, bytes);
+      const int64_t offset = part.source.offset + (begin - part.first_row) * part.row_bytes;
+      part.file.read(offset, (end - begin) * part.row_bytes, bytes);
       float* target = values + (begin - first) * columns_;
       const SourceType type = static_cast<SourceType>(part.source.type);
       if (columns_ == 1) {  // one column per row: the same as one row of as many columns
@@ -184,8 +187,9 @@ class Loader {
     const uint32_t bits = rows_.absmax_bits(x, columns_);
     if (bits >= 0x7f800000u) {
       const octavo_source_part& part = part_of(row);
-      throw Failure{OCTAVO_LOAD_INVALID, text_of("%s: row %lld of the weight at byte %lld holds NaN or infinity", part.file,
-                                                 static_cast<long long>(row), static_cast<long long>(part.offset))};
+      throw Failure{OCTAVO_LOAD_INVALID,
+                    text_of("%s: row %lld of the weight at byte %lld holds NaN or infinity", part.file,
+                            static_cast<long long>(row), static_cast<long long>(part.offset))};
     }
     float absmax;
     std::memcpy(&absmax, &bits, sizeof absmax);
