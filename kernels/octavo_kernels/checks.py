@@ -205,6 +205,17 @@ def _sample_settings(o: _Operands) -> None:
             o.refuse("a setting is not finite")
 
 
+def _carries(o: _Operands) -> None:
+    """Digits that a user brings: the listed groups must exist, for the kernel reads the weights of each."""
+    carries = o.given("carries")
+    groups = carries.shape[1] - 4
+    counts, listed = carries[:, 0], carries[:, 4:]
+    wrong = (np.arange(groups) < counts[:, None]) & ((listed < 0) | (listed >= groups))
+    bad = np.flatnonzero((counts < 0) | (counts > groups) | wrong.any(axis=1))
+    if bad.size:
+        o.refuse(f"row {bad[0]} of carries lists groups that a row of {groups} does not have")
+
+
 def _weight(o: _Operands) -> None:
     weight = o.given("weight")
     # bfloat16 comes as its bits.
@@ -221,6 +232,7 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "append": ((_slots, ("slots",)),),
     "rope_append": ((_positions, ("positions",)), (_slots, ("slots",))),
     "attention": ((_attention, ("pages", "lengths", "starts")),),
+    "linear_int8": ((_carries, ("carries",)),),
     "quantize_weight": ((_weight, ("weight",)),),
     "rows": ((_rows, ("index",)),),
     "score": ((_targets, ("targets",)),),

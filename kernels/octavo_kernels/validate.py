@@ -19,7 +19,7 @@ from .program import (
     ProgramSpec,
     Value,
 )
-from .rules import check_rules
+from .rules import check_rules, check_sources
 from .shapes import ShapeError, bind, evaluate
 from .tensor import Tensor
 
@@ -48,6 +48,7 @@ def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int)
         root = written_root(value, spec.values)
         if isinstance(spec.values[root].place, Arena) and root not in written:
             raise KernelError("OCTAVO_BAD_ARGUMENT", f"program output: no op writes value {value}")
+    check_sources(spec)
     check_overlaps(spec)
     return replace(spec, ops=tuple(ops))
 

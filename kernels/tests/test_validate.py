@@ -189,6 +189,23 @@ def test_the_arena_may_be_used_again_when_a_value_is_no_longer_needed():
     validate(_with_value(_program(), 14, place=Arena(2048)), _tensors(), ARENA)
 
 
+def test_an_index_that_the_step_computes_is_refused():
+    """No check before the step could see it, and the kernel would read wherever it points."""
+    program = _program()
+    made = (
+        _value("float32", "S", place=Arena(11264)),
+        _value("float32", "S", place=Arena(11328)),
+        _value("int32", "S", place=Arena(11392)),
+        _value("float32", "S", 12, place=Arena(11456)),
+    )
+    score = Operation("score", {"logits": 16, "targets": 15}, {"nll": 17, "kl": 18, "top1": 19})
+    pick = Operation("rows", {"x": 14, "index": 19}, {"y": 20})
+    program = replace(program, values=(*program.values, *made), ops=(*program.ops, score))
+    validate(program, _tensors(), ARENA)
+    with pytest.raises(KernelError, match="index .* cannot be computed by the step, as top1"):
+        validate(replace(program, ops=(*program.ops, pick)), _tensors(), ARENA)
+
+
 @pytest.mark.parametrize("name", ["an op that is none", "an output that no op writes", "a handle of another shape"])
 def test_a_refused_program_has_no_effect(name: str, backend: Backend):
     tensors, arena = _tensors(), allocate("int8", "plain", (ARENA,))

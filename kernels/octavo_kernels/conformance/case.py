@@ -81,15 +81,13 @@ class Prepared:
     arena_bytes: int
 
 
-def run_program(backend: Backend, prepared: Prepared) -> Result:
-    """Run once; the arena and result tensors hold 0xFF before (NaN, -1), so that what an op leaves out shows."""
+def run_program(backend: Backend, prepared: Prepared, tensors: dict[int, Tensor] | None = None) -> Result:
+    """Run once; the arena and result tensors hold 0xFF before (NaN, -1), so that what an op leaves out shows.
+
+    `tensors`: those of the program, by handle, if they are already there.
+    """
     spec = prepared.spec
-    tensors: dict[int, Tensor] = {}
-    for value in spec.values:
-        if isinstance(value.place, Handle) and value.place.handle not in tensors:
-            handle = value.place.handle
-            tensors[handle] = backend.allocate(value.dtype, value.layout, resolve(value.shape, spec.limits))
-            fill(backend, tensors[handle], prepared.contents.get(handle))
+    tensors = prepared_tensors(backend, prepared) if tensors is None else tensors
     arena = backend.allocate("int8", "plain", (prepared.arena_bytes,)) if prepared.arena_bytes else None
     if arena is not None:
         arena.memory[:] = 0xFF
@@ -112,6 +110,17 @@ def run_program(backend: Backend, prepared: Prepared) -> Result:
         else:
             arrays[name] = replies[index]
     return Result({name: array.copy() for name, array in arrays.items()}, counters)
+
+
+def prepared_tensors(backend: Backend, prepared: Prepared) -> dict[int, Tensor]:
+    """The program's tensors by handle, with their contents."""
+    tensors: dict[int, Tensor] = {}
+    for value in prepared.spec.values:
+        if isinstance(value.place, Handle):
+            handle = value.place.handle
+            tensors[handle] = backend.allocate(value.dtype, value.layout, resolve(value.shape, prepared.spec.limits))
+            fill(backend, tensors[handle], prepared.contents.get(handle))
+    return tensors
 
 
 def fill(backend: Backend, tensor: Tensor, array: np.ndarray | None) -> None:
