@@ -1,0 +1,189 @@
+/** The command line as scripts and people meet it: real processes, real workers. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { waitForEnd } from "./support/processes.ts";
+import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
+
+const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
+
+function octavo(args: readonly string[], options: { input?: string } = {}) {
+  return execa(process.execPath, ["--import", "tsx", main, ...args], {
+    reject: false,
+    input: options.input ?? "",
+    env: { NO_COLOR: "1" },
+    timeout: 50_000,
+  });
+}
+
+/** Direct children of a process. */
+function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean).map(Number),
+  );
+}
+
+let model: TinyModel;
+beforeAll(async () => {
+  model = await writeTinyModel();
+});
+afterAll(() => model[Symbol.asyncDispose]());
+
+describe("octavo run", () => {
+  it("prints one JSON document with the text, its ids, speed and memory", async () => {
+    const { stdout, exitCode, stderr } = await octavo(["run", "-m", model.path, "--raw", "hello", "-n", "5", "--json"]);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    const document = JSON.parse(stdout);
+    expect(document).toEqual({
+      model: model.path,
+      text: expect.any(String),
+      ids: expect.any(Array),
+      promptTokens: expect.any(Number),
+      completionTokens: document.ids.length,
+      finishReason: expect.stringMatching(/^(stop|length)$/),
+      timings: {
+        loadMs: expect.any(Number),
+        firstTokenMs: expect.any(Number),
+        prefillTokensPerSecond: expect.any(Number),
+        decodeTokensPerSecond: expect.any(Number),
+      },
+      memory: [
+        {
+          device: "cpu:0",
+          planned: expect.any(Number),
+          measured: expect.any(Number),
+          unattributed: expect.any(Number),
+        },
+      ],
+    });
+    expect(document.memory[0].planned).toBeGreaterThan(0);
+  });
+
+  it("prints the answer on stdout, and what it cost on stderr", async () => {
+    const { stdout, stderr, exitCode } = await octavo(["run", "-m", "smollm2", "What is 2 + 2?", "-n", "8"]);
+    expect(exitCode).toBe(0);
+    expect(stdout.length).toBeGreaterThan(3);
+    expect(stdout).not.toMatch(/tokens\/s/);
+    expect(stderr).toMatch(/prompt \d+ tokens at .*\ncpu:0: planned|cpu:0: planned/);
+    expect(stderr).not.toContain("\x1b");
+  });
+
+  it("takes the prompt from stdin, and draws the same tokens for the same seed", async () => {
+    const flags = ["run", "-m", model.path, "--raw", "--json", "-n", "12", "--temperature", "1", "--seed", "7"];
+    const [argument, stdin] = await Promise.all([octavo([...flags, "hello"]), octavo(flags, { input: "hello\n" })]);
+    expect(JSON.parse(stdin.stdout).ids).toEqual(JSON.parse(argument.stdout).ids);
+  });
+
+  it("refuses an empty prompt before it loads anything", async () => {
+    for (const [args, input] of [
+      [[""], ""],
+      [["  "], ""],
+      [[], "\n"],
+    ] as const) {
+      const { exitCode, stderr, stdout } = await octavo(["run", ...args], { input });
+      expect([exitCode, stdout]).toEqual([2, ""]);
+      expect(stderr).toMatch(/^error OCTAVO_EMPTY_PROMPT: /);
+    }
+  });
+
+  it("stopped by Ctrl-C in the middle of an answer exits with 130 and leaves no worker", async () => {
+    const run = octavo(["run", "-m", "smollm2", "Tell a long story.", "-n", "4000"]);
+    await new Promise((resolve) => run.stdout.once("data", resolve));
+    const workers = childrenOf(run.pid ?? 0);
+    expect(workers.length).toBeGreaterThan(0);
+    run.kill("SIGINT");
+    const { exitCode, stderr } = await run;
+    expect([exitCode, stderr]).toEqual([130, ""]);
+    await waitForEnd(workers, 2000);
+  });
+
+  it("stopped by Ctrl-C while it loads exits with 130 and leaves no worker", async () => {
+    const run = octavo(["run", "-m", "smollm2", "hi"]);
+    let workers: number[] = [];
+    while (workers.length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      workers = childrenOf(run.pid ?? 0);
+    }
+    run.kill("SIGINT");
+    expect((await run).exitCode).toBe(130);
+    await waitForEnd(workers, 2000);
+  });
+});
+
+describe("octavo chat", () => {
+  it("answers each line of a pipe, knowing what was said before", async () => {
+    const flags = ["chat", "-m", "smollm2", "-n", "8", "--json"];
+    const { stdout, exitCode, stderr } = await octavo(flags, { input: "My name is Ada.\nWhat is my name?\n" });
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    const answers = stdout.split("\n").map((line) => JSON.parse(line));
+    expect(answers.length).toBe(2);
+    expect(answers[1].usage.promptTokens).toBeGreaterThan(answers[0].usage.promptTokens + 8);
+  });
+});
+
+describe("octavo plan", () => {
+  it("prints the bytes of each device, from headers", async () => {
+    const { stdout, exitCode } = await octavo(["plan", "-m", "smollm2", "--devices", "24GiB", "--json"]);
+    expect(exitCode).toBe(0);
+    const { fits, kvTokens, totals, devices } = JSON.parse(stdout);
+    expect([fits, kvTokens > 0, totals.int8]).toEqual([true, true, 106_168_320]);
+    const [device] = devices;
+    const { weights, kv, activations, context, collectives, margin, free } = device;
+    expect(weights + kv + activations + context + collectives + margin + free).toBe(device.total);
+  });
+
+  it("says why a model does not fit", async () => {
+    const { stdout, exitCode } = await octavo(["plan", "-m", "smollm2", "--devices", "100MiB", "--json"]);
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ fits: false, refusal: expect.stringContaining("100.00 MiB") });
+  });
+});
+
+describe("octavo doctor", () => {
+  it("says that this machine is ready, and on what", async () => {
+    const { stdout, exitCode } = await octavo(["doctor", "--json"]);
+    const { ok, checks } = JSON.parse(stdout);
+    expect([exitCode, ok]).toEqual([0, true]);
+    expect(checks.find(({ name }: { name: string }) => name === "worker").detail).toMatch(/^cpu:0 on .* threads/);
+  });
+
+  it("says what is missing, and exits with 1", async () => {
+    const { stdout, exitCode } = await octavo(["doctor", "--json", "--python", "/nonexistent/python"]);
+    const { ok, checks } = JSON.parse(stdout);
+    expect([exitCode, ok]).toEqual([1, false]);
+    const python = checks.find(({ name }: { name: string }) => name === "Python");
+    expect(python).toMatchObject({ ok: false, fix: expect.stringContaining("OCTAVO_PYTHON") });
+  });
+});
+
+describe("a wrong command line", () => {
+  it.each([
+    [["frob"], /unknown command 'frob'/],
+    [["run", "--max-token", "3", "hi"], /--max-tokens\?/],
+    [["run", "--max-tokens", "0", "hi"], /whole number from 1/],
+    [["run", "--temperature", "hot", "hi"], /number from 0 to 1000/],
+    [["run", "--threshold", "big", "hi"], /adaptive/],
+    [["run", "--devices", "gpu:0", "hi"], /cpu:0/],
+    [["run", "--weights", "int4", "hi"], /int8, 16bit/],
+    [["run", "--tp", "2", "hi"], /one device/],
+    [["run", "--top-p", "0", "hi"], /above 0/],
+  ])("%j says what is wrong with it, before anything is loaded, and exits with 2", async (args, message) => {
+    const { exitCode, stderr, stdout } = await octavo(args);
+    expect([exitCode, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^error OCTAVO_BAD_ARGUMENT: /);
+    expect(stderr).toMatch(message);
+  });
+
+  it("of a model that is not there is another error, and exits with 1", async () => {
+    const { exitCode, stderr } = await octavo(["run", "-m", "no/such-model", "hi"]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/^error OCTAVO_MODEL_NOT_FOUND: .*octavo pull no\/such-model/);
+  });
+
+  it("is not needed to see what there is", async () => {
+    const { exitCode, stdout } = await octavo(["--help"]);
+    expect(exitCode).toBe(0);
+    for (const command of ["run", "chat", "plan", "pull", "doctor"]) expect(stdout).toContain(`  ${command} `);
+  });
+});
