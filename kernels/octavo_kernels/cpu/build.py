@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,7 @@ def compiler() -> list[str]:
             return [name]
     probe = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=False)
     if probe.returncode == 0:
-        return [sys.executable, "-m", "ziglang", "c++"]
+        return [sys.executable, "-m", "ziglang", "c++", "-mcpu=baseline"]  # else it compiles for this very processor
     text = "no C++ compiler: install g++ or clang++, or `pip install ziglang`, or set CXX"
     raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
 
@@ -80,6 +81,7 @@ def library() -> Path:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with _lock(FOLDER / "lock"):
         if not target.exists():  # else another process built it while we waited
+            print(f"octavo: building the CPU library with {' '.join(chosen)}: once, about half a minute", file=sys.stderr)
             _build(chosen, target, platform.machine())
     return target
 
@@ -94,7 +96,9 @@ def _digest(chosen: list[str]) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp")):
         digest.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
-    digest.update(repr((chosen, _FLAGS, _X86, _ARM, platform.machine())).encode())
+    program = shutil.which(chosen[0])
+    version = os.stat(program)[stat.ST_MTIME] if program else 0  # cheaper than asking it, which costs 0.1 s
+    digest.update(repr((chosen, version, _FLAGS, _X86, _ARM, platform.machine())).encode())
     return digest.hexdigest()[:16]
 
 
@@ -127,7 +131,7 @@ def build_objects(chosen: list[str], folder: Path, machine: str) -> list[Path]:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        text = f"building the CPU library failed: {' '.join(command)}\n{done.stderr[-4000:]}"
+        text = f"building the CPU library failed: {' '.join(command)}\n{done.stderr[:4000]}"
         raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
 
 

@@ -8,7 +8,7 @@ namespace octavo::OCTAVO_ISA {
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
 // Sums of 16 floats that the registers hold beside the operands.
-#if defined(__AVX512F__)
+#if defined(OCTAVO_AVX512)
 inline constexpr int attention_sums = 24;
 #else
 inline constexpr int attention_sums = 6;

@@ -9,7 +9,7 @@
 
 namespace octavo::OCTAVO_ISA {
 
-#if defined(__AVX512VNNI__)
+#if defined(OCTAVO_AVX512)
 
 // 24 sums, 3 weights, 1 broadcast and the offset of the 32 registers.
 inline constexpr int dot_tile_rows = 8, dot_tile_panels = 3;
@@ -80,7 +80,7 @@ inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const 
 #undef OCTAVO_STORE
 #undef OCTAVO_DOT
 
-#elif defined(__AVX2__)
+#elif defined(OCTAVO_AVX2)
 
 // 12 sums of 8 columns, a weight, its magnitude, ones, and the product: all 16 registers.
 inline constexpr int dot_tile_rows = 6, dot_tile_panels = 1;

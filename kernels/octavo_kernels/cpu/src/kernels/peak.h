@@ -20,9 +20,10 @@ inline int64_t float32_peak(int64_t rounds) {
   return rounds * peak_chains * 16 * 2;
 }
 
-#if defined(__AVX512VNNI__)
+#if defined(OCTAVO_AVX512)
 inline int64_t int8_peak(int64_t rounds) {
-  __m512i sums[peak_chains] = {};
+  __m512i sums[peak_chains];
+  for (int i = 0; i < peak_chains; i++) sums[i] = _mm512_set1_epi32(i);  // equal chains would be computed once
   const __m512i a = _mm512_set1_epi8(3);
   __m512i b = _mm512_set1_epi8(1);
   for (int64_t round = 0; round < rounds; round++) {
@@ -33,9 +34,10 @@ inline int64_t int8_peak(int64_t rounds) {
   for (int i = 0; i < peak_chains; i++) sink = sink + _mm512_reduce_max_epi32(sums[i]);
   return rounds * peak_chains * 64 * 2;
 }
-#elif defined(__AVX2__)
+#elif defined(OCTAVO_AVX2)
 inline int64_t int8_peak(int64_t rounds) {
-  __m256i sums[peak_chains] = {};
+  __m256i sums[peak_chains];
+  for (int i = 0; i < peak_chains; i++) sums[i] = _mm256_set1_epi32(i);  // equal chains would be computed once
   const __m256i a = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
   __m256i b = _mm256_set1_epi8(1);
   for (int64_t round = 0; round < rounds; round++) {

@@ -1,6 +1,9 @@
 // 16 lanes on AVX2 with FMA and F16C: two registers of eight.
 #pragma once
 
+// For kernels with code of their own for this set; the compiler's macros say what the whole unit may use.
+#define OCTAVO_AVX2 1
+
 #include <immintrin.h>
 
 #include <cstdint>

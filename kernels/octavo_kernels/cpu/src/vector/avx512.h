@@ -1,6 +1,9 @@
 // 16 lanes on AVX-512 (F, BW, VL, DQ): one register.
 #pragma once
 
+// For kernels with code of their own for this set; the compiler's macros say what the whole unit may use.
+#define OCTAVO_AVX512 1
+
 #include <immintrin.h>
 
 #include <cstdint>
