@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Completion, Engine, OctavoError } from "../ts/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
+import { answerAlone, answerTogether, randomJobs } from "./support/answers.ts";
 import { DEVICES } from "./support/devices.ts";
 
 interface Case {
@@ -65,6 +66,17 @@ describe.runIf(here)("the demo model", () => {
     const agreed = (await answers("int8")).map((answer, index) => agreement(answer, cases[index]!));
     expect(agreed.reduce((sum, { tokens }) => sum + tokens, 0)).toBeGreaterThan(total / 2);
     for (const { gap } of agreed) expect(gap).toBeLessThan(1);
+  });
+
+  it("gives the same bits alone, in a batch, in chunks, and with other threads", async () => {
+    const jobs = randomJobs(6, 49_152, 120);
+    const schedule = { devices: "cpu:0", context: 256 };
+    engine = await Engine.load("smollm2", { ...schedule, threads: 2 });
+    const alone = await answerAlone(engine, jobs);
+    expect(await answerTogether(engine, jobs)).toEqual(alone);
+    await engine.dispose();
+    engine = await Engine.load("smollm2", { ...schedule, threads: 1, sequences: 5, tokenBudget: 50 });
+    expect(await answerTogether(engine, jobs)).toEqual(alone);
   });
 
   it("answers a chat in words, and ends its turn", async () => {
