@@ -202,7 +202,7 @@ def test_an_index_that_the_step_computes_is_refused():
     pick = Operation("rows", {"x": 14, "index": 19}, {"y": 20})
     program = replace(program, values=(*program.values, *made), ops=(*program.ops, score))
     validate(program, _tensors(), ARENA)
-    with pytest.raises(KernelError, match="index .* cannot be computed by the step, as top1"):
+    with pytest.raises(KernelError, match=r"index .* cannot be computed by the step, as top1"):
         validate(replace(program, ops=(*program.ops, pick)), _tensors(), ARENA)
 
 
