@@ -38,6 +38,8 @@ export function chatCommand(): Command {
 
 async function chat(flags: ChatFlags): Promise<void> {
   const options = loadOptionsOf(flags);
+  const { checkGenerateOptions } = await import("../engine/generate-options.ts");
+  checkGenerateOptions(generateOptionsOf(flags));
   const { Engine } = await import("../engine/engine.ts");
   const progress = new ProgressLine();
   const engine = await interruptible((signal) =>

@@ -39,6 +39,8 @@ export function runCommand(): Command {
 async function run(argument: string | undefined, flags: RunFlags, signal: AbortSignal): Promise<void> {
   const options = loadOptionsOf(flags);
   const prompt = await readPrompt(argument);
+  const { checkGenerateOptions } = await import("../engine/generate-options.ts");
+  checkGenerateOptions(generateOptionsOf(flags)); // Before seconds are spent on loading.
   const { Engine } = await import("../engine/engine.ts");
   const progress = new ProgressLine();
   const start = performance.now();
