@@ -13,8 +13,8 @@
 namespace octavo::OCTAVO_ISA {
 
 inline constexpr int chunk_pages = attention_chunk / page_size;
-// A row of scores; a tile of pages may write beyond the chunk, and rows a power of two apart would share cache sets.
-inline constexpr int score_stride = attention_chunk + 4 * page_size;
+// A row of scores. Rows a power of two apart would share cache sets.
+inline constexpr int score_stride = attention_chunk + page_size;
 // Converted values kept in the first-level cache.
 inline constexpr int value_buffer_floats = 4096;
 
@@ -124,39 +124,34 @@ inline void score_chunk(const AttentionShape& shape, const AttentionBlock& block
                         const ChunkScratch& scratch) {
   const int elements = shape.head_dim;
   for (int page = first_page; page < end_page; page += 4) {
-    const T* near[4];
+    const int stop = page + 4 < end_page ? page + 4 : end_page;
     const float* converted[4];
-    for (int i = 0; i < 4; i++) {
-      // Beyond the last page the last one again: nobody reads those scores.
-      const int source = page + i < end_page ? page + i : end_page - 1;
-      near[i] = pages[source];
-      converted[i] = scratch.keys + (source - page) * page_size * elements;
-      if (convert && page + i < end_page) {
-        float* target = scratch.keys + i * page_size * elements;
-        for (int d = 0; d < elements; d++) store(target + 16 * d, load_lanes(near[i] + 16 * d));
+    for (int i = page; i < stop; i++) {
+      if (convert) {
+        float* target = scratch.keys + (i - page) * page_size * elements;
+        for (int d = 0; d < elements; d++) store(target + 16 * d, load_lanes(pages[i] + 16 * d));
+        converted[i - page] = target;
+        continue;
       }
-    }
-    // One query's keys and values come from memory once: ask for the next ones while these are multiplied (cold pages
-    // come 15 to 25 % faster, warm ones 8 % slower, and a step's pages are cold).
-    for (int i = page; !convert && i < page + 4 && i < end_page; i++) {
+      // One query's keys and values come from memory once: ask for the next ones while these are multiplied (cold
+      // pages come 15 to 25 % faster, warm ones 8 % slower, and a step's pages are cold).
       prefetch_page(values[i], elements);
       if (i + 4 < end_page) prefetch_page(pages[i + 4], elements);
     }
     each_tile(block.rows, [&](int first, int rows) {
-      const int tile_first = visible_keys(shape, block, chunk_key, first).first;
-      const int tile_end = visible_keys(shape, block, chunk_key, first + rows - 1).end;
+      // Pages that some row of the tile sees.
+      const int low = visible_keys(shape, block, chunk_key, first).first / page_size;
+      const int high = (visible_keys(shape, block, chunk_key, first + rows - 1).end + page_size - 1) / page_size;
+      const int begin = low > page ? low : page, end = high < stop ? high : stop;
+      if (begin >= end) return;
+      float* scores = scratch.scores + first * score_stride + begin * page_size;
+      const float* q = scratch.q + static_cast<int64_t>(first) * elements;
       with_rows(rows, [&](auto count) {
-        constexpr int R = decltype(count)::value, C = attention_tile_columns(R);
-        for (int i = 0; i < 4; i += C) {
-          const int key = (page + i) * page_size;
-          if (key >= tile_end || key + C * page_size <= tile_first) continue;
-          float* scores = scratch.scores + first * score_stride + key;
-          const float* q = scratch.q + static_cast<int64_t>(first) * elements;
-          if (convert) {
-            score_tile<R, C>(scores, score_stride, q, elements, converted + i, elements);
-          } else {
-            score_tile<R, C>(scores, score_stride, q, elements, near + i, elements);
-          }
+        constexpr int R = decltype(count)::value;
+        if (convert) {
+          score_rows<R>(scores, score_stride, q, elements, converted + (begin - page), end - begin, elements, shape.scale);
+        } else {
+          score_rows<R>(scores, score_stride, q, elements, pages + begin, end - begin, elements, shape.scale);
         }
       });
     });
@@ -178,38 +173,40 @@ inline F32x16 exp_of_nonpositive(F32x16 x) {
   return select(lt(x, set1(exp_underflow)), zero(), scaled);
 }
 
-// Scores of one row to exponentials in place; what is not visible in a touched vector becomes 0.
-inline void soften_row(const AttentionShape& shape, float* scores, KeyRange keys, float slope, int64_t key_minus_query,
-                       float* largest, float* total) {
-  const F32x16 lanes = lane_numbers(), scale = set1(shape.scale), low = set1(-__builtin_inff());
+// Softcap and ALiBi, in place, on the vectors that hold the keys [begin, end).
+inline void bend_scores(const AttentionShape& shape, float* scores, int begin, int end, float slope,
+                        int64_t key_minus_query) {
   const F32x16 cap = set1(shape.softcap);
-  const bool capped = shape.softcap != 0, sloped = shape.slopes != nullptr;
-  const int begin = keys.first / 16 * 16;
-  F32x16 most = low;
-  for (int k = begin; k < keys.end; k += 16) {
-    F32x16 x = mul(scale, load(scores + k));
-    if (capped) x = mul(cap, tanh(div(x, cap)));
-    if (sloped) {
-      // Positions are exact in float32 to 2^24.
-      const F32x16 distance = add(set1(static_cast<float>(key_minus_query + k)), lanes);
-      x = add(x, mul(set1(slope), distance));
-    }
-    if (k < keys.first) x = select(ge(lanes, set1(static_cast<float>(keys.first - k))), x, low);
-    if (k + 16 > keys.end) x = select(lt(lanes, set1(static_cast<float>(keys.end - k))), x, low);
+  for (int k = begin; k < end; k += 16) {
+    F32x16 x = load(scores + k);
+    if (shape.softcap != 0) x = mul(cap, tanh(div(x, cap)));
+    // Positions are exact in float32 to 2^24.
+    if (shape.slopes)
+      x = add(x, mul(set1(slope), add(set1(static_cast<float>(key_minus_query + k)), lane_numbers())));
     store(scores + k, x);
-    most = max(most, x);
   }
-  const float m = reduce_max(most);
-  const F32x16 maximum = set1(m);
+}
+
+// Scores of one row to exponentials in place; what is not visible in a touched vector becomes 0.
+inline void soften_row(float* scores, KeyRange keys, float* largest, float* total) {
+  const F32x16 lanes = lane_numbers();
+  const int begin = keys.first / 16 * 16;
+  const auto visible = [&](int k, F32x16 x, F32x16 otherwise) {
+    if (k < keys.first) x = select(ge(lanes, set1(static_cast<float>(keys.first - k))), x, otherwise);
+    if (k + 16 > keys.end) x = select(lt(lanes, set1(static_cast<float>(keys.end - k))), x, otherwise);
+    return x;
+  };
+  const F32x16 low = set1(-__builtin_inff());
+  F32x16 most = low;
+  for (int k = begin; k < keys.end; k += 16) most = max(most, visible(k, load(scores + k), low));
+  *largest = reduce_max(most);
+  const F32x16 maximum = set1(*largest);
   F32x16 sum = zero();
   for (int k = begin; k < keys.end; k += 16) {
-    F32x16 p = exp_of_nonpositive(sub(load(scores + k), maximum));
-    if (k < keys.first) p = select(ge(lanes, set1(static_cast<float>(keys.first - k))), p, zero());
-    if (k + 16 > keys.end) p = select(lt(lanes, set1(static_cast<float>(keys.end - k))), p, zero());
+    const F32x16 p = visible(k, exp_of_nonpositive(sub(load(scores + k), maximum)), zero());
     store(scores + k, p);
     sum = add(sum, p);
   }
-  *largest = m;
   *total = reduce_add(sum);
 }
 
@@ -306,9 +303,13 @@ inline void attend_chunk(const OpCall& call, const AttentionShape& shape, const 
       *total = 0;
       continue;
     }
-    const int query = row / shape.group, head = block.kv_head * shape.group + row % shape.group;
-    soften_row(shape, scratch.scores + row * score_stride, visible, shape.slopes ? shape.slopes[head] : 0,
-               chunk_key - (block.position + query), largest, total);
+    float* scores = scratch.scores + row * score_stride;
+    if (shape.softcap != 0 || shape.slopes) {
+      const int head = block.kv_head * shape.group + row % shape.group;
+      bend_scores(shape, scores, visible.first / 16 * 16, visible.end, shape.slopes ? shape.slopes[head] : 0,
+                  chunk_key - (block.position + row / shape.group));
+    }
+    soften_row(scores, visible, largest, total);
   }
   value_chunk(shape, block, chunk_key, first_page, end_page, value_pages, convert, scratch, part.output);
 }

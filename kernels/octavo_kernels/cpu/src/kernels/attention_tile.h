@@ -50,10 +50,10 @@ OCTAVO_INLINE void multiply_tile(F32x16 (&sum)[R][C], const float* a, int64_t a_
   }
 }
 
-// Scores of R query rows with the 16 keys of each of C pages: a page is [elements][16].
+// Scores of R query rows with the 16 keys of each of C pages, times `scale`: a page is [elements][16].
 template <int R, int C, class T>
 inline void score_tile(float* scores, int64_t score_stride, const float* q, int64_t q_stride, const T* const* pages,
-                       int elements) {
+                       int elements, float scale) {
   F32x16 sum[R][C];
   const T* page[C];
 #pragma GCC unroll 4
@@ -67,7 +67,25 @@ inline void score_tile(float* scores, int64_t score_stride, const float* q, int6
 #pragma GCC unroll 6
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
-    for (int c = 0; c < C; c++) store(scores + r * score_stride + 16 * c, sum[r][c]);
+    for (int c = 0; c < C; c++) store(scores + r * score_stride + 16 * c, mul(set1(scale), sum[r][c]));
+  }
+}
+
+// As score_tile for `count` pages, several at once where the registers allow it.
+template <int R, class T>
+inline void score_rows(float* scores, int64_t score_stride, const float* q, int64_t q_stride, const T* const* pages,
+                       int count, int elements, float scale) {
+  constexpr int C = attention_tile_columns(R);
+  int page = 0;
+  for (; page + C <= count; page += C)
+    score_tile<R, C>(scores + page_size * page, score_stride, q, q_stride, pages + page, elements, scale);
+  if constexpr (C > 2) {
+    for (; page + 2 <= count; page += 2)
+      score_tile<R, 2>(scores + page_size * page, score_stride, q, q_stride, pages + page, elements, scale);
+  }
+  if constexpr (C > 1) {
+    for (; page < count; page++)
+      score_tile<R, 1>(scores + page_size * page, score_stride, q, q_stride, pages + page, elements, scale);
   }
 }
 
