@@ -80,7 +80,7 @@ class Conversation {
       leave = reject;
     });
     const interrupt = () => {
-      if (this.#interrupted || !this.#terminal) leave(new Interrupted("SIGINT"));
+      if (this.#interrupted || !this.#terminal) return leave(new Interrupted("SIGINT"));
       this.#interrupted = true;
       if (this.#answer) this.#answer.abort(new Interrupted("SIGINT"));
       else this.#say("\n(Ctrl-C again leaves)\n> ");
@@ -100,12 +100,12 @@ class Conversation {
   async #turns(): Promise<void> {
     if (this.#terminal) this.#lines.prompt();
     for await (const line of this.#lines) {
+      this.#interrupted = false;
       const text = line.trim();
       if (text === "/exit" || text === "/quit") return;
       if (text === "/clear") this.#clear();
       else if (text === "/help") this.#say(`${HELP}\n`);
       else if (text !== "") await this.#reply(line);
-      this.#interrupted = false;
       if (this.#terminal) this.#lines.prompt();
     }
   }
@@ -122,8 +122,8 @@ class Conversation {
       }
       this.#finish(await generation.complete());
     } catch (error) {
-      this.#say("\n");
       const stopped = error instanceof Interrupted;
+      this.#say(stopped ? "\n(stopped; Ctrl-C again leaves)\n" : "\n");
       if (!stopped && (!this.#terminal || !OctavoError.isInstance(error) || error.code === "OCTAVO_WORKER_LOST"))
         throw error;
       if (!stopped) this.#say(`${describeError(error)}\n`);

@@ -16,7 +16,7 @@ export class ProgressLine {
   show(text: string): void {
     if (!this.#shown || text === this.#last) return;
     this.#last = text;
-    process.stderr.write(`\r\x1b[2K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+    process.stderr.write(`\r\x1b[2K${text.slice(0, (process.stderr.columns || 80) - 1)}`);
   }
 
   clear(): void {
