@@ -23,7 +23,7 @@ class Sequences:
     window: int = 0
     softcap: float = 0
 
-    def inputs(self) -> dict[str, np.ndarray | None]:
+    def inputs(self) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(self.seed)
         used = [-(-keys // 16) for keys, _ in self.lengths]
         numbers = rng.permutation(sum(used) + 3)
@@ -40,7 +40,7 @@ class Sequences:
             "pages": pages,
             "lengths": np.array([keys for keys, _ in self.lengths], np.int32),
             "starts": np.cumsum([0, *(queries for _, queries in self.lengths)]).astype(np.int32),
-            "slopes": rng.random(self.heads).astype(np.float32) if self.alibi else None,
+            **({"slopes": rng.random(self.heads).astype(np.float32)} if self.alibi else {}),
         }
 
     def attend(self, backend, inputs, places: str = "step") -> np.ndarray:

@@ -5,7 +5,8 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// The pages of one layer: keys [G, kv_heads, head_dim, 16], values [G, kv_heads, 16, head_dim], both float16 or bfloat16.
+// The pages of one layer: keys [G, kv_heads, head_dim, 16], values [G, kv_heads, 16, head_dim], both float16 or both
+// bfloat16.
 struct KvPages {
   const Operand& keys;
   const Operand& values;

@@ -149,7 +149,8 @@ inline void score_chunk(const AttentionShape& shape, const AttentionBlock& block
       with_rows(rows, [&](auto count) {
         constexpr int R = decltype(count)::value;
         if (convert) {
-          score_rows<R>(scores, score_stride, q, elements, converted + (begin - page), end - begin, elements, shape.scale);
+          const float* const* near = converted + (begin - page);
+          score_rows<R>(scores, score_stride, q, elements, near, end - begin, elements, shape.scale);
         } else {
           score_rows<R>(scores, score_stride, q, elements, pages + begin, end - begin, elements, shape.scale);
         }
@@ -223,9 +224,9 @@ inline void add_values(const AttentionShape& shape, const AttentionBlock& block,
   const KeyRange common = {clipped(first_row + rows - 1).first, clipped(first_row).end};
   const bool together = common.first < common.end;
   const auto alone = [&](int row, int from, int to) {
-    if (from < to)
-      value_rows<1>(output + static_cast<int64_t>(row) * shape.padded, shape.padded, scratch.scores + row * score_stride,
-                    score_stride, pages, value_stride, shape.padded, from, to);
+    if (from >= to) return;
+    value_rows<1>(output + static_cast<int64_t>(row) * shape.padded, shape.padded,
+                  scratch.scores + row * score_stride, score_stride, pages, value_stride, shape.padded, from, to);
   };
   for (int row = first_row; row < first_row + rows; row++) {
     const KeyRange keys = clipped(row);

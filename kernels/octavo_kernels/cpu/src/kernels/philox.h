@@ -3,7 +3,8 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// In [0, 1), a multiple of 2^-24: the first word of the counter (position, 0, 0, 0) under the key (seed_low, seed_high).
+// In [0, 1), a multiple of 2^-24: from the first word of the counter (position, 0, 0, 0) under the key (seed_low,
+// seed_high).
 inline float uniform(uint32_t seed_low, uint32_t seed_high, uint32_t position) {
   uint32_t key[2] = {seed_low, seed_high};
   uint32_t x[4] = {position, 0, 0, 0};

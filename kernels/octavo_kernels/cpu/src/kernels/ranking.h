@@ -59,7 +59,8 @@ inline int first_candidates(const float* row, int64_t count, int wanted, Candida
     best[low] = {logit, id};
   };
   int64_t i = 0;
-  for (; i < count && found < wanted; i++) insert(row[i] == row[i] ? row[i] : -__builtin_inff(), static_cast<int32_t>(i));
+  for (; i < count && found < wanted; i++)
+    insert(row[i] == row[i] ? row[i] : -__builtin_inff(), static_cast<int32_t>(i));
   if (wanted == 0) return 0;
   F32x16 last = set1(best[found - 1].logit);
   for (; i < count; i += 16) {

@@ -39,7 +39,8 @@ struct Rotation {
     } else {
       turn_half(y, x, cos, sin, turned);
     }
-    if (y != x && 2 * turned < head_dim) std::memcpy(y + 2 * turned, x + 2 * turned, sizeof(float) * (head_dim - 2 * turned));
+    const int64_t rest = 2 * turned;
+    if (y != x && rest < head_dim) std::memcpy(y + rest, x + rest, sizeof(float) * (head_dim - rest));
   }
   // All heads of a row of `width` elements.
   void turn_row(float* y, const float* x, int64_t width, const float* cos, const float* sin) const {
