@@ -4,6 +4,7 @@ import { OctavoError } from "../errors.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { StreamDecoder } from "./stream-decoder.ts";
 import { type ByteDecoder, byteDecoder } from "./token-bytes.ts";
+import { withUnicodeDigits } from "./tokenizer-differences.ts";
 
 export interface EncodeOptions {
   /** Adds what the model wants around a text (often a token for its beginning). Default true; false for a rendered chat. */
@@ -48,7 +49,7 @@ export class Tokenizer {
         `${manifest.path}: no tokenizer (tokenizer.json) comes with the model`,
       );
     }
-    const json = manifest.tokenizer.tokenizerJson as { decoder?: unknown };
+    const json = manifest.tokenizer.tokenizerJson as { decoder?: unknown; pre_tokenizer?: unknown };
     const config = (manifest.tokenizer.tokenizerConfig ?? {}) as Record<string, unknown>;
     this.#decoder = byteDecoder(json.decoder);
     this.#vocabulary = build(manifest.path, json, config);
@@ -117,9 +118,9 @@ export class Tokenizer {
   }
 }
 
-function build(path: string, json: object, config: object): Vocabulary {
+function build(path: string, json: { readonly pre_tokenizer?: unknown }, config: object): Vocabulary {
   try {
-    return new Vocabulary(json, config);
+    return new Vocabulary({ ...json, pre_tokenizer: withUnicodeDigits(json.pre_tokenizer) }, config);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path}: tokenizer.json: ${reason.slice(0, 200)}`, { cause });
