@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def library() -> Path:
     if found is not None:
         return found
     chosen = compiler()
-    target = FOLDER / f"liboctavo-{_digest(chosen)}.so"
+    target = FOLDER / f"liboctavo-{digest(chosen)}.so"
     if target.exists():
         return target
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -92,14 +92,17 @@ def _installed() -> Path | None:
     return shipped[0] if shipped else None
 
 
-def _digest(chosen: list[str]) -> str:
-    digest = hashlib.sha256()
+def digest(chosen: list[str], also: Sequence[Path] = ()) -> str:
+    """Of the sources, of further ones, of the flags and of the compiler."""
+    found = hashlib.sha256()
     for path in sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp")):
-        digest.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
+        found.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in also:
+        found.update(path.read_bytes())
     program = shutil.which(chosen[0])
     version = os.stat(program)[stat.ST_MTIME] if program else 0  # cheaper than asking it, which costs 0.1 s
-    digest.update(repr((chosen, version, _FLAGS, _X86, _ARM, platform.machine())).encode())
-    return digest.hexdigest()[:16]
+    found.update(repr((chosen, version, _FLAGS, _X86, _ARM, platform.machine())).encode())
+    return found.hexdigest()[:16]
 
 
 def _build(chosen: list[str], target: Path, machine: str) -> None:
