@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,15 +100,21 @@ def _demo() -> Path | None:
     return found[0] if found else None
 
 
+@cache
+def _demo_tensors() -> dict[str, Any]:
+    """Headers only; reading them takes seconds."""
+    import gguf
+
+    return {tensor.name: tensor for tensor in gguf.GGUFReader(str(_demo())).tensors}
+
+
 @pytest.mark.skipif(_demo() is None, reason="the demo model is not installed")
 @pytest.mark.parametrize(
     "name", ["blk.0.attn_k.weight", "blk.7.ffn_down.weight", "blk.29.attn_output.weight", "output_norm.weight"]
 )
 def test_tensors_of_the_demo_model_are_the_reference_s(name: str, cpu: Backend, reference: Backend):
-    import gguf
-
     path = str(_demo())
-    tensor = next(tensor for tensor in gguf.GGUFReader(path).tensors if tensor.name == name)
+    tensor = _demo_tensors()[name]
     shape = tuple(int(size) for size in reversed(tensor.shape))
     rows, columns = shape if len(shape) == 2 else (1, *shape)
     source = (int(tensor.data_offset), int(tensor.n_bytes), tensor.tensor_type.name, rows, columns)
