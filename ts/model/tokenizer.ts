@@ -4,7 +4,7 @@ import { OctavoError } from "../errors.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { StreamDecoder } from "./stream-decoder.ts";
 import { type ByteDecoder, byteDecoder } from "./token-bytes.ts";
-import { withUnicodeDigits } from "./tokenizer-differences.ts";
+import { sameCuts } from "./tokenizer-differences.ts";
 
 export interface EncodeOptions {
   /** Adds what the model wants around a text (often a token for its beginning). Default true; false for a rendered chat. */
@@ -120,7 +120,7 @@ export class Tokenizer {
 
 function build(path: string, json: { readonly pre_tokenizer?: unknown }, config: object): Vocabulary {
   try {
-    return new Vocabulary({ ...json, pre_tokenizer: withUnicodeDigits(json.pre_tokenizer) }, config);
+    return new Vocabulary({ ...json, pre_tokenizer: sameCuts(json.pre_tokenizer) }, config);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path}: tokenizer.json: ${reason.slice(0, 200)}`, { cause });
