@@ -37,13 +37,14 @@ def run(
     inputs: Mapping[str, np.ndarray | None],
     outputs: Mapping[str, tuple[int, ...]],
     places: str = "step",
+    packed: tuple[str, ...] = (),
     **attributes: float | bool | str,
 ) -> dict[str, np.ndarray]:
     """Outputs (shapes as given) and mutated inputs by name; uint16 arrays are the bits of bfloat16."""
     present = {name: array for name, array in inputs.items() if array is not None}
     dtypes = {name: _DTYPES[str(array.dtype)] for name, array in present.items()}
     results = {name: (OPS[op].outputs[name].dtypes[0], shape) for name, shape in outputs.items()}
-    return run_case(backend, Case(op, op, present, dtypes, results, attributes, places)).arrays
+    return run_case(backend, Case(op, op, present, dtypes, results, attributes, places, frozenset(packed))).arrays
 
 
 def same_bits(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:

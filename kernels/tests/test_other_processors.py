@@ -1,4 +1,4 @@
-"""Bits do not depend on the kind of processor: a model answers alike on a laptop with ARM cores and on an x86 server."""
+"""Bits do not depend on the kind of processor: a model answers alike on a laptop with ARM cores and an x86 server."""
 
 from __future__ import annotations
 

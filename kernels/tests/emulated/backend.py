@@ -98,7 +98,7 @@ class _DriverLibrary:
 
     def octavo_step(self, program: int, sizes, payload: int, reply: int, counters, profile: int | None) -> None:
         spec = self._spec
-        named = dict(zip(SIZES, sizes, strict=True))
+        named: dict[str, int] = dict(zip(SIZES, sizes, strict=True))
         payload_bytes, reply_bytes = places(spec, spec.inputs, named)[1], places(spec, spec.outputs, named)[1]
         counts = [len(spec.values), len(spec.ops), len(spec.inputs), len(spec.outputs), len(self._memories)]
         header = [*counts, payload_bytes, reply_bytes, *sizes, *(spec.limits[size] for size in SIZES)]

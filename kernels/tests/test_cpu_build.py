@@ -1,0 +1,47 @@
+"""The CPU library is built by itself where a compiler is; a user without one must read what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from octavo_kernels import KernelError, open_backend
+from octavo_kernels.cpu import build
+
+
+def test_each_machine_builds_its_own_instruction_sets():
+    names = {machine: {path.name for path in build.units(machine)} for machine in ("x86_64", "aarch64", "riscv64")}
+    assert {"isa_scalar.cpp", "isa_avx2.cpp", "isa_avx512.cpp"} <= names["x86_64"]
+    assert {"isa_scalar.cpp", "isa_neon.cpp"} <= names["aarch64"]
+    assert "isa_avx2.cpp" not in names["aarch64"]
+    assert [name for name in names["riscv64"] if name.startswith("isa_")] == ["isa_scalar.cpp"]
+
+
+def test_another_compiler_or_source_makes_another_library(tmp_path: Path):
+    also = tmp_path / "more.cpp"
+    also.write_text("int x;")
+    first = build.digest(["c++"], [also])
+    also.write_text("int y;")
+    assert len({first, build.digest(["c++"], [also]), build.digest(["clang++"], [also])}) == 3
+
+
+def test_without_a_compiler_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    monkeypatch.setattr(build.sys, "executable", "/bin/false")
+    with pytest.raises(KernelError, match="no C\\+\\+ compiler: install") as raised:
+        build.compiler()
+    assert raised.value.code == "OCTAVO_MISSING_DEPENDENCY"
+
+
+def test_a_failed_build_shows_the_first_error_of_the_compiler(tmp_path: Path):
+    with pytest.raises(KernelError, match="no_such_flag"):
+        build.build_objects(["c++", "--no_such_flag"], tmp_path, "riscv64")
+
+
+def test_an_instruction_set_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(KernelError, match="it has scalar") as raised:
+        open_backend("cpu", 1, "avx1024")
+    assert raised.value.code == "OCTAVO_BAD_ARGUMENT"
+    monkeypatch.setenv("OCTAVO_CPU_ISA", "scalar")
+    assert open_backend("cpu", 1).isa == "scalar"
