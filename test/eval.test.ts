@@ -2,6 +2,8 @@
  * The quality that the numerics promise, measured. If this fails, int8 answers are worse than they were, and no other test
  * would say so: all the others only compare Octavo with itself.
  */
+import { join } from "node:path";
+import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../ts/eval/evaluate.ts";
 import { readText } from "../ts/eval/text.ts";
@@ -51,5 +53,26 @@ describe("a tiny model", () => {
     await expect(evaluate(model.path, "words", { devices, window: 4096 })).rejects.toThrow(refused);
     await expect(evaluate(model.path, "", { devices, window: 64 })).rejects.toThrow(refused);
     await expect(evaluate(model.path, "words", { devices, thresholds: [-1], window: 64 })).rejects.toThrow(refused);
+  });
+});
+
+describe("octavo eval", () => {
+  it("prints one JSON document, the 16-bit run first", async () => {
+    await using model = await writeTinyModel();
+    const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
+    const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--thresholds", "6:4,all", "--json"];
+    const { stdout } = await execa(process.execPath, ["--import", "tsx", main, "eval", model.path, ...flags]);
+    const run = { perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
+    expect(JSON.parse(stdout)).toEqual({
+      model: model.path,
+      tokens: 100,
+      scored: 98,
+      window: 64,
+      runs: [
+        { ...run, weights: "16bit", threshold: null, kl: 0, top1: 1, carries: 0 },
+        { ...run, weights: "int8", threshold: "6:4", carries: expect.any(Number) },
+        { ...run, weights: "int8", threshold: "all", carries: expect.any(Number) },
+      ],
+    });
   });
 });

@@ -1,5 +1,5 @@
 /** `octavo eval`: how far int8 is from 16-bit on a text. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { Evaluation } from "../eval/evaluate.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
@@ -28,6 +28,7 @@ export function evalCommand(): Command {
     .option("--window <n>", "tokens per window; windows do not overlap", wholeNumber(2), 512)
     .option("--thresholds <list>", "int8 runs, such as 0,6,adaptive,all (the default)", thresholdList)
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
+    .addOption(new Option("--head <form>", "the output layer of the int8 runs").choices(["16bit", "int8"]))
     .option("--devices <list>", "auto, cpu:0, reference:0", "auto")
     .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
     .option("--python <path>", "Python of the worker")
@@ -39,13 +40,13 @@ export function evalCommand(): Command {
 
 async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSignal): Promise<void> {
   const [{ evaluate }, { readText }] = await Promise.all([import("../eval/evaluate.ts"), import("../eval/text.ts")]);
-  const { window, thresholds, tokens, devices, threads, python } = flags;
+  const { window, thresholds, tokens, devices, threads, head, python } = flags;
   const text = await readText(flags.text);
   const progress = new ProgressLine();
   let result: Evaluation;
   try {
     result = await evaluate(model, text, {
-      ...{ window, thresholds, tokens, devices, threads, python, signal },
+      ...{ window, thresholds, tokens, devices, threads, head, python, signal },
       onProgress: ({ stage, done, total }) =>
         progress.show(`${stage === "weights" ? "loading weights" : "reading the text"}: ${percent(done / total, 0)}`),
     });

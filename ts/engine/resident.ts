@@ -1,8 +1,10 @@
 /** A model that lives on one device: its parameters in handles, and programs over them, each made when it is needed. */
 import type { LoadItem, Sizes } from "../../protocol/messages.ts";
+import { allocatedBytes } from "../memory/bytes.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
+import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, ParameterSource, Program } from "../program/program.ts";
@@ -133,6 +135,14 @@ export class ResidentModel {
     const [rows, columns] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!];
     return { file, offset, bytes, type, rows, columns };
   }
+}
+
+/** Bytes that these programs take on a device together, for steps up to `limits`. */
+export function residentBytes(programs: readonly Program[], limits: Sizes): number {
+  const parameters = new Map(programs.flatMap(({ parameters }) => [...parameters.values()].map((p) => [keyOf(p), p])));
+  let bytes = Math.max(0, ...programs.map((program) => arena(program, limits).bytes));
+  for (const { dtype, layout, shape } of parameters.values()) bytes += allocatedBytes(dtype, layout, shape);
+  return bytes;
 }
 
 function keyOf({ name, dtype, shape }: Parameter): string {

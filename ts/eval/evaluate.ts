@@ -4,20 +4,16 @@
  * The model is on the device twice, with 16-bit and with int8 weights. Each chunk of a window runs through the 16-bit program
  * first, which leaves its logits on the device ("reference"), and then through one int8 program per threshold, which reads them.
  */
-import type { Sizes } from "../../protocol/messages.ts";
-import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
 import { ResidentModel } from "../engine/resident.ts";
 import { OctavoError } from "../errors.ts";
-import { describeModel, type ModelOptions } from "../model/families/index.ts";
+import { describeModel } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
 import { Pool } from "../pool/pool.ts";
-import { packInputs, unpackOutputs } from "../program/payload.ts";
 import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
-import { Tally } from "./tally.ts";
-import { type Chunk, cutWindows } from "./windows.ts";
+import { CHUNK, defineRuns, runChunk } from "./run.ts";
+import { cutWindows } from "./windows.ts";
 
 export interface EvaluateOptions extends Pick<LoadOptions, "devices" | "threads" | "head" | "python" | "signal"> {
   /** Tokens per window. Default 512. */
@@ -53,18 +49,8 @@ export interface Evaluation {
   readonly runs: readonly EvaluationRun[];
 }
 
-/** Tokens of a step: their logits, float32 over the whole vocabulary, are twice in memory. */
-const CHUNK = 128;
 export const DEFAULT_WINDOW = 512;
 export const DEFAULT_THRESHOLDS: readonly Threshold[] = [0, 6, "adaptive", "all"];
-
-interface Run {
-  readonly threshold: Threshold | null;
-  readonly program: ProgramHandle;
-  /** Its own KV pages begin here. */
-  readonly firstPage: number;
-  readonly tally: Tally;
-}
 
 /** Throws what `Engine.load` throws, and `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens. */
 export async function evaluate(model: string, text: string, options: EvaluateOptions = {}): Promise<Evaluation> {
@@ -88,7 +74,11 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
     ...(signal === undefined ? {} : { signal }),
   });
   const resident = new ResidentModel(pool.devices[0]!, manifest, model);
-  const runs = await defineRuns(resident, window, thresholds, options);
+  const runs = await defineRuns(resident, manifest, {
+    ...{ window, thresholds, signal },
+    head: head ?? "16bit",
+    onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
+  });
   const chunks = cutWindows(tokens.length, window, CHUNK);
   for (const [index, chunk] of chunks.entries()) {
     signal?.throwIfAborted();
@@ -109,64 +99,4 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
       return { weights: "int8", threshold: formatThreshold(threshold), perplexity, kl, top1, carries };
     }),
   };
-}
-
-async function defineRuns(
-  resident: ResidentModel,
-  window: number,
-  thresholds: readonly Threshold[],
-  options: EvaluateOptions,
-): Promise<Run[]> {
-  const perRun = Math.ceil(window / PAGE_SIZE);
-  const chunk = Math.min(CHUNK, window);
-  const limits: Sizes = { T: chunk, S: chunk, B: 1, J: perRun, H: 0, D: 0, Q: 0 };
-  const shared = {
-    context: window,
-    pages: perRun * (1 + thresholds.length),
-    rows: chunk,
-    kv: "float16",
-  } as const;
-  const head = options.head ?? "16bit";
-  const reference: ModelOptions = {
-    ...shared,
-    weights: "16bit",
-    head: "16bit",
-    threshold: 0,
-    output: { type: "score", reference: "write" },
-  };
-  const judged = thresholds.map((threshold): ModelOptions => {
-    return { ...shared, weights: "int8", head, threshold, output: { type: "score", reference: "read" } };
-  });
-  const runs: Run[] = [];
-  for (const [index, model] of [reference, ...judged].entries()) {
-    const { program } = await resident.define(model, limits, {
-      signal: options.signal,
-      onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
-    });
-    const threshold = index === 0 ? null : model.threshold;
-    runs.push({ threshold, program, firstPage: index * perRun, tally: new Tally() });
-  }
-  return runs;
-}
-
-async function runChunk({ program, firstPage, tally }: Run, chunk: Chunk, tokens: readonly number[]): Promise<void> {
-  const { from, to, start, scored } = chunk;
-  const T = to - from;
-  const length = to - start;
-  const sizes: Sizes = { T, S: 0, B: 1, J: Math.ceil(length / PAGE_SIZE), H: 0, D: 0, Q: 0 };
-  const rows = Number(program.inputs.find(({ name }) => name === "rows")!.shape[0]);
-  const each = (count: number, value: (i: number) => number) => Int32Array.from({ length: count }, (_, i) => value(i));
-  const payload = packInputs(program, sizes, {
-    tokens: Int32Array.from(tokens.slice(from, to)),
-    positions: each(T, (i) => from - start + i),
-    slots: each(T, (i) => firstPage * PAGE_SIZE + from - start + i),
-    pages: each(sizes.J, (j) => firstPage + j),
-    lengths: Int32Array.of(length),
-    starts: Int32Array.of(0, T),
-    // The number of rows is fixed; those beyond the chunk repeat its last one and are not counted.
-    rows: each(rows, (i) => Math.min(i, T - 1)),
-    targets: each(rows, (i) => (i < scored ? tokens[from + i + 1]! : 0)),
-  });
-  const result = await program.step(sizes, payload);
-  tally.add(unpackOutputs(program, sizes, result.payload), scored, result.counters);
 }

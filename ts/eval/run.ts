@@ -1,0 +1,106 @@
+/** The programs of an evaluation: the 16-bit one, which leaves its logits on the device, and one per threshold, which reads them. */
+import type { Sizes } from "../../protocol/messages.ts";
+import { PAGE_SIZE } from "../../protocol/ops.ts";
+import type { DefineOptions } from "../engine/resident.ts";
+import { type ResidentModel, residentBytes } from "../engine/resident.ts";
+import { OctavoError } from "../errors.ts";
+import { formatBytes } from "../memory/bytes.ts";
+import { buildModel, type ModelOptions } from "../model/families/index.ts";
+import type { Manifest } from "../model/source/manifest.ts";
+import { fuse } from "../program/fuse.ts";
+import { packInputs, unpackOutputs } from "../program/payload.ts";
+import type { Threshold } from "../program/threshold.ts";
+import type { Device } from "../tensor/device.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { Tally } from "./tally.ts";
+import type { Chunk } from "./windows.ts";
+
+/** Tokens of a step: their logits, float32 over the whole vocabulary, are twice in memory. */
+export const CHUNK = 128;
+
+export interface Run {
+  readonly threshold: Threshold | null;
+  readonly program: ProgramHandle;
+  /** Its own KV pages begin here. */
+  readonly firstPage: number;
+  readonly tally: Tally;
+}
+
+export interface RunOptions extends DefineOptions {
+  readonly window: number;
+  readonly thresholds: readonly Threshold[];
+  readonly head: "16bit" | "int8";
+}
+
+/** The 16-bit run first. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated, and what `defineProgram` throws. */
+export async function defineRuns(
+  resident: ResidentModel,
+  manifest: Manifest,
+  { window, thresholds, head, ...options }: RunOptions,
+): Promise<Run[]> {
+  const perRun = Math.ceil(window / PAGE_SIZE);
+  const chunk = Math.min(CHUNK, window);
+  const limits: Sizes = { T: chunk, S: chunk, B: 1, J: perRun, H: 0, D: 0, Q: 0 };
+  const shared = {
+    context: window,
+    pages: perRun * (1 + thresholds.length),
+    rows: chunk,
+    kv: "float16",
+  } as const;
+  const reference: ModelOptions = {
+    ...shared,
+    weights: "16bit",
+    head: "16bit",
+    threshold: 0,
+    output: { type: "score", reference: "write" },
+  };
+  const judged = thresholds.map((threshold): ModelOptions => {
+    return { ...shared, weights: "int8", head, threshold, output: { type: "score", reference: "read" } };
+  });
+  const programs = [reference, ...judged].map((model) => fuse(buildModel(manifest, model)));
+  assertRoom(resident.device, residentBytes(programs, limits));
+  const runs: Run[] = [];
+  for (const [index, built] of programs.entries()) {
+    const { program } = await resident.defineProgram(built, limits, options);
+    runs.push({ threshold: thresholds[index - 1] ?? null, program, firstPage: index * perRun, tally: new Tally() });
+  }
+  return runs;
+}
+
+/** Before anything is allocated. */
+function assertRoom({ name, description }: Device, bytes: number): void {
+  if (bytes <= description.memoryAvailable) return;
+  throw new OctavoError(
+    "OCTAVO_PLAN_DOES_NOT_FIT",
+    `eval keeps the model with 16-bit and with int8 weights: ${formatBytes(bytes)}; ${name} has ` +
+      `${formatBytes(description.memoryAvailable)} available. Judge fewer thresholds or shorter windows (KV of each), or free ` +
+      `${formatBytes(bytes - description.memoryAvailable)}`,
+  );
+}
+
+/** One step. The KV pages of the run hold the chunks before it. */
+export async function runChunk(
+  { program, firstPage, tally }: Run,
+  chunk: Chunk,
+  tokens: readonly number[],
+): Promise<void> {
+  const { from, to, start, scored } = chunk;
+  const T = to - from;
+  const length = to - start;
+  const sizes: Sizes = { T, S: 0, B: 1, J: Math.ceil(length / PAGE_SIZE), H: 0, D: 0, Q: 0 };
+  const rows = Number(program.inputs.find(({ name }) => name === "rows")!.shape[0]);
+  const each = (count: number, value: (i: number) => number) => Int32Array.from({ length: count }, (_, i) => value(i));
+  const payload = packInputs(program, sizes, {
+    tokens: Int32Array.from(tokens.slice(from, to)),
+    positions: each(T, (i) => from - start + i),
+    slots: each(T, (i) => firstPage * PAGE_SIZE + from - start + i),
+    pages: each(sizes.J, (j) => firstPage + j),
+    lengths: Int32Array.of(length),
+    starts: Int32Array.of(0, T),
+    // The number of rows is fixed; those beyond the chunk repeat its last one and are not counted.
+    rows: each(rows, (i) => Math.min(i, T - 1)),
+    targets: each(rows, (i) => (i < scored ? tokens[from + i + 1]! : 0)),
+  });
+  const result = await program.step(sizes, payload);
+  tally.add(unpackOutputs(program, sizes, result.payload), scored, result.counters);
+}
