@@ -87,6 +87,14 @@ describe("octavo run", () => {
     }
   });
 
+  it("stopped by Ctrl-C while it waits for its prompt exits with 130", async () => {
+    const run = execa(process.execPath, ["--import", "tsx", main, "run"], { reject: false, stdin: "pipe" });
+    // More than a pipe holds: when it is gone, the prompt is being read.
+    await new Promise((resolve) => run.stdin.write("hello ".repeat(100_000), resolve));
+    run.kill("SIGINT");
+    expect((await run).exitCode).toBe(130);
+  });
+
   it("stopped by Ctrl-C in the middle of an answer exits with 130 and leaves no worker", async () => {
     const run = octavo(["run", "-m", "smollm2", "Tell a long story.", "-n", "4000"]);
     await new Promise((resolve) => run.stdout.once("data", resolve));
@@ -134,7 +142,7 @@ describe("octavo plan", () => {
   });
 
   it("says why a model does not fit", async () => {
-    const { stdout, exitCode } = await octavo(["plan", "-m", "smollm2", "--devices", "100MiB", "--json"]);
+    const { stdout, exitCode } = await octavo(["plan", "smollm2", "--devices", "100MiB", "--json"]);
     expect(exitCode).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ fits: false, refusal: expect.stringContaining("100.00 MiB") });
   });

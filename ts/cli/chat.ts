@@ -30,10 +30,10 @@ export function chatCommand(): Command {
   const command = new Command("chat").description(
     `Talk with a model. ${HELP}. Without a terminal, each line of stdin is a message.`,
   );
-  return addSamplingOptions(addLoadOptions(command))
+  return addSamplingOptions(addLoadOptions(command.argument("[model]", "as --model")))
     .option("--system <text>", "system message")
     .addOption(jsonOption("print one JSON document per answer and nothing else"))
-    .action((flags: ChatFlags) => chat(flags));
+    .action((model: string | undefined, flags: ChatFlags) => chat(model ? { ...flags, model } : flags));
 }
 
 async function chat(flags: ChatFlags): Promise<void> {

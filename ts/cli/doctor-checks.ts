@@ -44,7 +44,7 @@ export async function* checkMachine(
   yield checkNode();
   begin("Python");
   const python = findPython(pythonOption);
-  const facts = await askPython(python);
+  const facts = await askPython(python, signal);
   yield checkPython(python, facts);
   if (facts) yield checkPackages(python, facts);
   begin("a worker");
@@ -62,11 +62,12 @@ function checkNode(): Check {
   return { name: "Node", ok, needed: true, detail: `${process.versions.node} at ${process.execPath}`, ...fix };
 }
 
-async function askPython(python: string): Promise<PythonFacts | undefined> {
+async function askPython(python: string, signal: AbortSignal): Promise<PythonFacts | undefined> {
   try {
-    const { stdout } = await promisify(execFile)(python, ["-c", ASK_PYTHON], { timeout: 30_000 });
+    const { stdout } = await promisify(execFile)(python, ["-c", ASK_PYTHON], { timeout: 30_000, signal });
     return JSON.parse(stdout);
   } catch {
+    signal.throwIfAborted();
     return undefined;
   }
 }

@@ -13,6 +13,7 @@ interface PlanFlags extends LoadFlags {
 export function planCommand(): Command {
   return new Command("plan")
     .description("Say what a model takes on each device, or why it does not fit and what would. Reads headers only.")
+    .argument("[model]", "as --model")
     .addOption(modelOption())
     .option("--devices <list>", "sizes (8x24GiB, or 24GiB,12GiB) or names (cpu:0); auto: this machine", "auto")
     .option("--tp <n>", "tensor parallel ranks", wholeNumber(1))
@@ -23,13 +24,13 @@ export function planCommand(): Command {
     .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all", parseThreshold)
     .addOption(jsonOption())
-    .action(plan);
+    .action((model: string | undefined, flags: PlanFlags) => plan(model ?? flags.model, flags));
 }
 
-async function plan(flags: PlanFlags): Promise<void> {
+async function plan(model: string, flags: PlanFlags): Promise<void> {
   const { planModel } = await import("../memory/plan.ts");
   const { devices, tp, pp, context, sequences, weights, head, threshold } = flags;
-  const result = await planModel(flags.model, {
+  const result = await planModel(model, {
     devices,
     context,
     sequences,
@@ -42,7 +43,7 @@ async function plan(flags: PlanFlags): Promise<void> {
   if (flags.json) {
     const { fits, refusal, kvTokens, totals, devices } = result;
     process.stdout.write(`${JSON.stringify({ fits, ...(refusal ? { refusal } : {}), kvTokens, totals, devices })}\n`);
-  } else process.stdout.write(`${(await describe(flags.model, result)).join("\n")}\n`);
+  } else process.stdout.write(`${(await describe(model, result)).join("\n")}\n`);
 }
 
 const PARTS = ["weights", "kv", "activations", "context", "collectives", "margin", "free"] as const;

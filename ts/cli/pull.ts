@@ -1,6 +1,5 @@
 /** `octavo pull`: fetch a model from the Hugging Face hub into the local cache. */
 import { Command } from "commander";
-import { interruptible } from "./interrupt.ts";
 import { jsonOption } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 
@@ -11,9 +10,10 @@ export function pullCommand(): Command {
     )
     .argument("<model>", "hub id: org/name or org/name@revision")
     .addOption(jsonOption())
-    .action((model: string, flags: { json?: boolean }) => interruptible(() => pull(model, flags)));
+    .action(pull);
 }
 
+/** Ctrl-C just ends it: what was fetched stays, and the next pull goes on from there. */
 async function pull(model: string, flags: { json?: boolean }): Promise<void> {
   const { downloadModel } = await import("../model/source/download.ts");
   const progress = new ProgressLine();

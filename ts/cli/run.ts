@@ -38,7 +38,7 @@ export function runCommand(): Command {
 
 async function run(argument: string | undefined, flags: RunFlags, signal: AbortSignal): Promise<void> {
   const options = loadOptionsOf(flags);
-  const prompt = await readPrompt(argument);
+  const prompt = await readPrompt(argument, signal);
   const { checkGenerateOptions } = await import("../engine/generate-options.ts");
   checkGenerateOptions(generateOptionsOf(flags)); // Before seconds are spent on loading.
   const { Engine } = await import("../engine/engine.ts");
