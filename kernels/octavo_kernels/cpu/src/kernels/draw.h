@@ -23,12 +23,21 @@ inline constexpr int level_count = 3;
 // Weight of a logit, relative to the likeliest.
 struct Weights {
   F32x16 temperature, offset;
+  double largest_logit, degree;
 
   Weights(float temperature_of_draw, float largest)
-      : temperature(set1(temperature_of_draw)), offset(div(set1(largest), temperature)) {}
+      : temperature(set1(temperature_of_draw)),
+        offset(div(set1(largest), temperature)),
+        largest_logit(largest),
+        degree(temperature_of_draw) {}
   F32x16 of(F32x16 logits) const {
     // NaN compares false and gets nothing.
     return select(eq(logits, logits), exp(sub(div(logits, temperature), offset)), zero());
+  }
+  // A logit below which no weight reaches `least`: with a margin that covers all roundings of a weight.
+  float logit_below(float least) const {
+    const double depth = __builtin_log(static_cast<double>(least)) * degree;
+    return static_cast<float>(largest_logit + depth - 0.01 * degree - 1e-6 * __builtin_fabs(largest_logit));
   }
 };
 
@@ -63,9 +72,11 @@ inline Masses sum_weights(const float* row, int64_t count, const Weights& weight
 // Ids with at least this weight, in ascending order of ids.
 inline int64_t gather(const float* row, int64_t count, const Weights& weights, float least, Candidate* candidates) {
   int64_t found = 0;
-  const F32x16 low = set1(least);
+  const F32x16 low = set1(least), near = set1(weights.logit_below(least));
   for (int64_t i = 0; i < count; i += 16) {
-    unsigned mask = mask_bits(ge(weights.of(load_part(row + i, count - i, -__builtin_inff())), low));
+    const F32x16 x = load_part(row + i, count - i, -__builtin_inff());
+    if (!any(ge(x, near))) continue;  // most of a row: no exponentials
+    unsigned mask = mask_bits(ge(weights.of(x), low));
     for (; mask; mask &= mask - 1) {
       const int64_t id = i + __builtin_ctz(mask);
       candidates[found++] = {row[id], static_cast<int32_t>(id)};
