@@ -30,16 +30,6 @@ inline void store(float* p, F32x16 v) {
 }
 inline F32x16 set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline F32x16 zero() { return set1(0.0f); }
-inline F32x16 load_first(const float* p, int n, float fill) {
-  float lanes[16];
-  for (int i = 0; i < 16; i++) lanes[i] = i < n ? p[i] : fill;
-  return load(lanes);
-}
-inline void store_first(float* p, F32x16 v, int n) {
-  float lanes[16];
-  store(lanes, v);
-  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(float));
-}
 inline I32x16 set1_i32(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 inline I32x16 load_i32(const int32_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
@@ -114,26 +104,6 @@ inline __m256i bf16_bits_of_f32(__m256 v) {
 inline void store_bf16(uint16_t* p, F32x16 v) {
   const __m256i packed = _mm256_packus_epi32(bf16_bits_of_f32(v.low), bf16_bits_of_f32(v.high));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
-}
-inline F32x16 load_f16_first(const uint16_t* p, int n) {
-  uint16_t lanes[16] = {};
-  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(uint16_t));
-  return load_f16(lanes);
-}
-inline F32x16 load_bf16_first(const uint16_t* p, int n) {
-  uint16_t lanes[16] = {};
-  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(uint16_t));
-  return load_bf16(lanes);
-}
-inline void store_f16_first(uint16_t* p, F32x16 v, int n) {
-  uint16_t lanes[16];
-  store_f16(lanes, v);
-  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(uint16_t));
-}
-inline void store_bf16_first(uint16_t* p, F32x16 v, int n) {
-  uint16_t lanes[16];
-  store_bf16(lanes, v);
-  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(uint16_t));
 }
 
 // Integers.
@@ -225,3 +195,5 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, I32x16 digits) {
 }
 
 }  // namespace octavo::OCTAVO_ISA
+
+#include "tails.h"

@@ -30,16 +30,6 @@ inline void store(float* p, F32x16 v) {
 }
 inline F32x16 set1(float x) { F32x16 r; OCTAVO_EACH(vdupq_n_f32(x)); }
 inline F32x16 zero() { return set1(0.0f); }
-inline F32x16 load_first(const float* p, int n, float fill) {
-  float lanes[16];
-  for (int i = 0; i < 16; i++) lanes[i] = i < n ? p[i] : fill;
-  return load(lanes);
-}
-inline void store_first(float* p, F32x16 v, int n) {
-  float lanes[16];
-  store(lanes, v);
-  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(float));
-}
 inline I32x16 set1_i32(int32_t x) { I32x16 r; OCTAVO_EACH(vdupq_n_s32(x)); }
 inline I32x16 load_i32(const int32_t* p) { I32x16 r; OCTAVO_EACH(vld1q_s32(p + 4 * i)); }
 inline void store_i32(int32_t* p, I32x16 v) {
@@ -87,26 +77,6 @@ inline void store_bf16(uint16_t* p, F32x16 v) {
     const uint32x4_t result = vbslq_u32(number, rounded, vorrq_u32(x, vdupq_n_u32(0x400000)));
     vst1_u16(p + 4 * i, vshrn_n_u32(result, 16));
   }
-}
-inline F32x16 load_f16_first(const uint16_t* p, int n) {
-  uint16_t lanes[16] = {};
-  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(uint16_t));
-  return load_f16(lanes);
-}
-inline F32x16 load_bf16_first(const uint16_t* p, int n) {
-  uint16_t lanes[16] = {};
-  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(uint16_t));
-  return load_bf16(lanes);
-}
-inline void store_f16_first(uint16_t* p, F32x16 v, int n) {
-  uint16_t lanes[16];
-  store_f16(lanes, v);
-  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(uint16_t));
-}
-inline void store_bf16_first(uint16_t* p, F32x16 v, int n) {
-  uint16_t lanes[16];
-  store_bf16(lanes, v);
-  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(uint16_t));
 }
 
 // Integers.
@@ -181,3 +151,5 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, int8x16_t digits) {
 }
 
 }  // namespace octavo::OCTAVO_ISA
+
+#include "tails.h"
