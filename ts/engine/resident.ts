@@ -137,10 +137,20 @@ export class ResidentModel {
   }
 }
 
-/** Bytes that these programs take on a device together, for steps up to `limits`. */
+/** Bytes that these programs take on a device, defined in this order, for steps up to `limits`. */
 export function residentBytes(programs: readonly Program[], limits: Sizes): number {
-  const parameters = new Map(programs.flatMap(({ parameters }) => [...parameters.values()].map((p) => [keyOf(p), p])));
-  let bytes = Math.max(0, ...programs.map((program) => arena(program, limits).bytes));
+  const parameters = new Map<string, Parameter>();
+  let arenas = 0;
+  let largest = 0;
+  for (const program of programs) {
+    for (const parameter of program.parameters.values()) parameters.set(keyOf(parameter), parameter);
+    const { bytes } = arena(program, limits);
+    if (bytes > largest) {
+      arenas += allocatedBytes("int8", "plain", [bytes]);
+      largest = bytes;
+    }
+  }
+  let bytes = arenas;
   for (const { dtype, layout, shape } of parameters.values()) bytes += allocatedBytes(dtype, layout, shape);
   return bytes;
 }
