@@ -81,10 +81,8 @@ def library() -> Path:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with _lock(FOLDER / "lock"):
         if not target.exists():  # else another process built it while we waited
-            print(
-                f"octavo: building the CPU library with {'zig' if 'ziglang' in chosen else chosen[0]} (once, half a minute)",
-                file=sys.stderr,
-            )
+            name = "zig" if "ziglang" in chosen else chosen[0]
+            print(f"octavo: building the CPU library with {name} (once, half a minute)", file=sys.stderr)
             _build(chosen, target, platform.machine())
     return target
 
