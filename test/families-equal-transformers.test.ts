@@ -50,11 +50,31 @@ async function logitsOf(device: Device, folder: string, ids: readonly number[]):
   return unpackOutputs(program, sizes, result.payload).logits as Float32Array;
 }
 
+/** A model whose rope was made for contexts of 32 tokens and is stretched to 128. */
+const stretched = (rope_scaling: Readonly<Record<string, unknown>>) => ({
+  config: { max_position_embeddings: 128, rope_scaling: { ...rope_scaling, factor: 4 } },
+});
 const CASES: readonly (readonly [string, TinyOptions])[] = [
   ["llama", {}],
   ["llama with tied embeddings in bfloat16", { tied: true, type: "BF16", seed: 2 }],
   ["qwen2 (biases)", { family: "qwen2", seed: 3 }],
   ["mistral (a window of 24)", { family: "mistral", window: 24, seed: 4 }],
+  ["linear rope scaling", stretched({ rope_type: "linear" })],
+  ["yarn rope scaling", stretched({ rope_type: "yarn", original_max_position_embeddings: 32 })],
+  [
+    "llama3 rope scaling",
+    stretched({
+      rope_type: "llama3",
+      original_max_position_embeddings: 32,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+    }),
+  ],
+  [
+    "one kv head per head, a head size that is not hidden / heads",
+    { config: { num_key_value_heads: 4, head_dim: 24 } },
+  ],
+  ["gelu and biases everywhere", { config: { hidden_act: "gelu_pytorch_tanh", attention_bias: true, mlp_bias: true } }],
 ];
 
 const IDS = tokenIds(5, LENGTH, 300);

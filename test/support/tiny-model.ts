@@ -18,6 +18,8 @@ export interface TinyOptions {
   readonly type?: FloatType;
   readonly seed?: number;
   readonly layers?: number;
+  /** More keys of config.json, or others. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 export interface TinyModel {
@@ -52,6 +54,7 @@ export function tinyConfig(options: TinyOptions = {}): Readonly<Record<string, u
     bos_token_id: TINY_EOS,
     eos_token_id: TINY_EOS,
     ...(family === "mistral" ? { sliding_window: window } : {}),
+    ...options.config,
   };
 }
 
