@@ -8,7 +8,8 @@ import { elementsOf } from "./shapes.ts";
 /** 16-bit floats are shown as their bits. */
 export type PayloadData = Float32Array | Int32Array | Uint16Array | Int8Array | BigInt64Array;
 
-const ARRAYS = {
+/** How host memory holds each dtype; 16-bit floats as their bits. */
+export const TYPED_ARRAYS = {
   float32: Float32Array,
   float16: Uint16Array,
   bfloat16: Uint16Array,
@@ -41,7 +42,7 @@ export function inputArrays(
   for (const input of lowered.inputs) {
     offset = align(offset);
     const elements = elementsOf(input.shape, sizes);
-    arrays[input.name] = new ARRAYS[input.dtype](payload.buffer, offset, elements);
+    arrays[input.name] = new TYPED_ARRAYS[input.dtype](payload.buffer, offset, elements);
     offset += elements * BYTES_PER_ELEMENT[input.dtype];
   }
   return { payload, arrays };
@@ -60,10 +61,10 @@ export function packInputs(
   for (const input of lowered.inputs) {
     const data = arrays[input.name];
     if (!data) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `step: the input ${input.name} is missing`);
-    if (!(data instanceof ARRAYS[input.dtype]))
+    if (!(data instanceof TYPED_ARRAYS[input.dtype]))
       throw new OctavoError(
         "OCTAVO_DTYPE_MISMATCH",
-        `step: ${input.name} is a ${data.constructor.name}; ${input.dtype} takes ${ARRAYS[input.dtype].name}`,
+        `step: ${input.name} is a ${data.constructor.name}; ${input.dtype} takes ${TYPED_ARRAYS[input.dtype].name}`,
       );
     const place = target.arrays[input.name]!;
     if (data.length !== place.length)
@@ -96,7 +97,7 @@ export function unpackOutputs(
     const size = BYTES_PER_ELEMENT[output.dtype];
     const aligned = start % size === 0;
     const buffer = aligned ? payload.buffer : payload.slice(offset, offset + bytes).buffer;
-    arrays[output.name] = new ARRAYS[output.dtype](buffer as ArrayBuffer, aligned ? start : 0, bytes / size);
+    arrays[output.name] = new TYPED_ARRAYS[output.dtype](buffer as ArrayBuffer, aligned ? start : 0, bytes / size);
     offset += bytes;
   }
   return arrays;

@@ -2,6 +2,7 @@
 import type { DType } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { elementCount } from "../memory/bytes.ts";
+import { TYPED_ARRAYS } from "../program/payload.ts";
 import { toBfloat16, toFloat16 } from "./float16.ts";
 
 export interface HostArrays {
@@ -16,18 +17,9 @@ export type HostArray<D extends DType = DType> = HostArrays[D];
 /** What `tensor` takes. Numbers and Float32Array are converted to the dtype that is asked for. */
 export type HostData = HostArray | readonly number[];
 
-const ARRAYS = {
-  float32: Float32Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-  int8: Int8Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-} as const satisfies Record<DType, unknown>;
-
 /** The bytes of a tensor as the typed array of its dtype, without a copy; `bytes` must begin at a multiple of 8. */
 export function viewAs<D extends DType>(dtype: D, bytes: ArrayBuffer): HostArray<D> {
-  return new ARRAYS[dtype](bytes) as HostArray<D>;
+  return new TYPED_ARRAYS[dtype](bytes) as HostArray<D>;
 }
 
 /** The dtype of data when none is asked for. Throws `OCTAVO_DTYPE_MISMATCH` for a Uint16Array, which may be either. */
@@ -52,9 +44,12 @@ export function convert<D extends DType>(data: HostData, dtype: D, shape: readon
     const text = `${data?.length} elements do not fill the shape [${shape.join(", ")}], which has ${wanted}`;
     throw new OctavoError("OCTAVO_SHAPE_MISMATCH", text);
   }
-  const array = ARRAYS[dtype];
+  const array = TYPED_ARRAYS[dtype];
   if (array === undefined) {
-    throw new OctavoError("OCTAVO_DTYPE_MISMATCH", `no dtype ${dtype}; there are ${Object.keys(ARRAYS).join(", ")}`);
+    throw new OctavoError(
+      "OCTAVO_DTYPE_MISMATCH",
+      `no dtype ${dtype}; there are ${Object.keys(TYPED_ARRAYS).join(", ")}`,
+    );
   }
   if (data instanceof array) return data as HostArray<D>;
   if (!Array.isArray(data) && !(data instanceof Float32Array && /^b?float16$/.test(dtype))) {

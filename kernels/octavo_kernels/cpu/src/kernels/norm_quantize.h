@@ -18,47 +18,51 @@ inline size_t add_norm_quantize_scratch(const OpCall& call) {
   return norm_quantize_floats(call.in[op_add_norm_quantize::a].shape[1]) * sizeof(float);
 }
 
-inline void run_norm_quantize(const OpCall& call, const Worker& worker) {
-  namespace op = op_norm_quantize;
-  const Operand& x = call.in[op::x];
+// What norm_quantize and add_norm_quantize share: where their operands and attributes are.
+struct NormQuantizeOp {
+  int weight, bias, kind, kind_layer, eps, unit_offset, decompose, absolute, relative, low, high, carries, step;
+};
+#define OCTAVO_NORM_QUANTIZE(op)                                                                               \
+  NormQuantizeOp {                                                                                             \
+    op::weight, op::bias, op::attr_kind, op::kind_layer, op::attr_eps, op::attr_unitOffset, op::attr_decompose, \
+        op::attr_absolute, op::attr_relative, op::out_low, op::out_high, op::out_carries, op::out_step         \
+  }
+
+// Rows 0 to `rows` of what `row_of(t)` gives.
+template <class RowOf>
+inline void norm_quantize_rows(const OpCall& call, const Worker& worker, const NormQuantizeOp& op, int64_t rows,
+                               RowOf row_of) {
   int64_t begin, end;
-  worker.share(x.shape[0], 1, &begin, &end);
+  worker.share(rows, 1, &begin, &end);
   if (begin == end) return;
   float* scratch = reinterpret_cast<float*>(worker.scratch);
-  const NormRows norm = norm_rows(call.in[op::weight], call.in[op::bias], call.integer(op::attr_kind) == op::kind_layer,
-                                  call.number(op::attr_eps), call.flag(op::attr_unitOffset), scratch);
-  const QuantizeAttributes attributes = {call.integer(op::attr_decompose), call.number(op::attr_absolute),
-                                         call.number(op::attr_relative)};
-  const DigitOutputs digits = {call.out[op::out_low], call.out[op::out_high], call.out[op::out_carries],
-                               call.out[op::out_step]};
+  const NormRows norm = norm_rows(call.in[op.weight], call.in[op.bias], call.integer(op.kind) == op.kind_layer,
+                                  call.number(op.eps), call.flag(op.unit_offset), scratch);
+  const QuantizeAttributes attributes = {call.integer(op.decompose), call.number(op.absolute), call.number(op.relative)};
+  const DigitOutputs digits = {call.out[op.low], call.out[op.high], call.out[op.carries], call.out[op.step]};
   float* y = scratch + norm_scratch_floats(norm.columns);
   for (int64_t t = begin; t < end; t++) {
-    norm_row(norm, x.row<float>(t), y);
+    norm_row(norm, row_of(t), y);
     quantize_row(y, norm.columns, attributes, digits, t, worker.counters);
   }
 }
 
-inline void run_add_norm_quantize(const OpCall& call, const Worker& worker) {
-  namespace op = op_add_norm_quantize;
-  const Operand& a = call.in[op::a];
-  const Operand& b = call.in[op::b];
-  const Operand& sum = call.out[op::out_y];
-  int64_t begin, end;
-  worker.share(a.shape[0], 1, &begin, &end);
-  if (begin == end) return;
-  float* scratch = reinterpret_cast<float*>(worker.scratch);
-  const NormRows norm = norm_rows(call.in[op::weight], call.in[op::bias], call.integer(op::attr_kind) == op::kind_layer,
-                                  call.number(op::attr_eps), call.flag(op::attr_unitOffset), scratch);
-  const QuantizeAttributes attributes = {call.integer(op::attr_decompose), call.number(op::attr_absolute),
-                                         call.number(op::attr_relative)};
-  const DigitOutputs digits = {call.out[op::out_low], call.out[op::out_high], call.out[op::out_carries],
-                               call.out[op::out_step]};
-  float* y = scratch + norm_scratch_floats(norm.columns);
-  for (int64_t t = begin; t < end; t++) {
-    add_row(a.row<float>(t), b.row<float>(t), sum.row<float>(t), norm.columns);
-    norm_row(norm, sum.row<float>(t), y);
-    quantize_row(y, norm.columns, attributes, digits, t, worker.counters);
-  }
+inline void run_norm_quantize(const OpCall& call, const Worker& worker) {
+  const Operand& x = call.in[op_norm_quantize::x];
+  norm_quantize_rows(call, worker, OCTAVO_NORM_QUANTIZE(op_norm_quantize), x.shape[0],
+                     [&](int64_t t) { return x.row<const float>(t); });
 }
+
+inline void run_add_norm_quantize(const OpCall& call, const Worker& worker) {
+  const Operand& a = call.in[op_add_norm_quantize::a];
+  const Operand& b = call.in[op_add_norm_quantize::b];
+  const Operand& sum = call.out[op_add_norm_quantize::out_y];
+  norm_quantize_rows(call, worker, OCTAVO_NORM_QUANTIZE(op_add_norm_quantize), a.shape[0], [&](int64_t t) {
+    add_row(a.row<float>(t), b.row<float>(t), sum.row<float>(t), a.shape[1]);
+    return sum.row<const float>(t);
+  });
+}
+
+#undef OCTAVO_NORM_QUANTIZE
 
 }  // namespace octavo::OCTAVO_ISA
