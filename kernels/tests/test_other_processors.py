@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", params=["scalar", "neon"])
+@pytest.fixture(scope="module", params=["scalar", "neon", "dotprod"])
 def emulated(request: pytest.FixtureRequest) -> Iterator[Backend]:
     backend = EmulatedBackend(opened("cpu"), request.param, threads=2)
     yield backend

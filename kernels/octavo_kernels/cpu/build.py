@@ -44,7 +44,7 @@ _X86 = {
         "-mprefer-vector-width=512",
     ],
 }
-_ARM: dict[str, list[str]] = {"isa_neon.cpp": []}
+_ARM: dict[str, list[str]] = {"isa_neon.cpp": [], "isa_dotprod.cpp": ["-march=armv8.2-a+dotprod"]}
 
 
 def units(machine: str) -> dict[Path, list[str]]:
@@ -127,7 +127,7 @@ def build_objects(chosen: list[str], folder: Path, machine: str) -> list[Path]:
         return target
 
     # The largest first, so that none is left for the end.
-    jobs = sorted(units(machine).items(), key=lambda unit: not unit[0].name.startswith("isa_a"))
+    jobs = sorted(units(machine).items(), key=lambda unit: not unit[0].name.startswith("isa_"))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(build, enumerate(jobs)))
 

@@ -145,7 +145,11 @@ inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const 
 
 #else
 
+#if defined(OCTAVO_DOTPROD)
+inline constexpr int dot_tile_rows = 6, dot_tile_panels = 1;
+#else
 inline constexpr int dot_tile_rows = 4, dot_tile_panels = 1;
+#endif
 
 template <int rows, int panels>
 inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const int8_t* weights, int64_t,

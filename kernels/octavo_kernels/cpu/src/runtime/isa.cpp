@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace octavo {
@@ -30,6 +32,10 @@ struct Features {
   }
   static bool all(unsigned word, unsigned bits) { return (word & bits) == bits; }
 };
+#elif defined(__aarch64__) && defined(__linux__)
+bool has_dot_products() { return (getauxval(AT_HWCAP) & (1ul << 20)) != 0; }  // HWCAP_ASIMDDP
+#elif defined(__aarch64__)
+bool has_dot_products() { return true; }  // every Apple processor that runs macOS
 #endif
 
 }  // namespace
@@ -43,6 +49,7 @@ int available_isas(const InstructionSet* found[max_isas]) {
   if (features.avx512) found[count++] = &isa_avx512;
 #elif defined(__aarch64__)
   found[count++] = &isa_neon;
+  if (has_dot_products()) found[count++] = &isa_dotprod;
 #endif
   return count;
 }

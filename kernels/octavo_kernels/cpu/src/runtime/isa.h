@@ -23,6 +23,7 @@ extern const InstructionSet isa_avx2;
 extern const InstructionSet isa_avx512;
 #elif defined(__aarch64__)
 extern const InstructionSet isa_neon;
+extern const InstructionSet isa_dotprod;
 #endif
 
 constexpr int max_isas = 4;

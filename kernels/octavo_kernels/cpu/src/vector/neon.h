@@ -141,6 +141,12 @@ inline int8x16_t load_digits(const int8_t* p) {
   std::memcpy(&four, p, 4);
   return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
+#if defined(OCTAVO_DOTPROD)
+inline I32x16 dot(I32x16 acc, const Int8x64& weights, int8x16_t digits) {
+  for (int i = 0; i < 4; i++) acc.part[i] = vdotq_s32(acc.part[i], weights.part[i], digits);
+  return acc;
+}
+#else
 inline I32x16 dot(I32x16 acc, const Int8x64& weights, int8x16_t digits) {
   for (int i = 0; i < 4; i++) {
     const int16x8_t low = vmull_s8(vget_low_s8(weights.part[i]), vget_low_s8(digits));
@@ -149,6 +155,7 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, int8x16_t digits) {
   }
   return acc;
 }
+#endif
 
 }  // namespace octavo::OCTAVO_ISA
 
