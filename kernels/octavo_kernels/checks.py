@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from .generated.ops import MAX_LOGPROBS, PAGE_SIZE
 from .places import written_root
 from .program import Arena, Operation, ProgramSpec, resolve
 
+# From this many elements on two calls of numpy cost less than a list.
+_MANY = 256
+
 Read = Callable[[int], np.ndarray]
-# Reads operands of one op by name, knows its shapes: (shape of, array of).
 _Check = Callable[["_Operands"], None]
 
 
@@ -31,7 +33,8 @@ class DataChecks:
 
     def __init__(self, spec: ProgramSpec) -> None:
         self._spec = spec
-        self._checks: list[tuple[_Check, str, Operation]] = []
+        self._step = _Step()
+        self._checks: list[tuple[_Check, _Operands]] = []
         seen: set[tuple] = set()
         for index, operation in enumerate(spec.ops):
             for check, operands in CHECKS.get(operation.op, ()):
@@ -39,69 +42,71 @@ class DataChecks:
                 if any(self._computed(operation.inputs.get(name)) for name in operands):
                     continue
                 bounds = tuple(spec.values[value].shape for value in operation.inputs.values())
-                key = (
-                    check,
-                    tuple(operation.inputs.get(name) for name in operands),
-                    bounds,
-                )
+                key = (check, tuple(operation.inputs.get(name) for name in operands), bounds)
                 if key not in seen:
                     seen.add(key)
-                    self._checks.append((check, f"op {index} ({operation.op})", operation))
+                    where = f"op {index} ({operation.op})"
+                    self._checks.append((check, _Operands(spec, operation, where, self._step)))
 
     def run(self, sizes: Mapping[str, int], read: Read) -> None:
         """`read(value)`: the array of a value of the program, rows of any stride. Raises KernelError."""
-        for check, where, operation in self._checks:
-            check(_Operands(self._spec, operation, where, sizes, read))
+        step = self._step
+        step.sizes, step.read, step.lists = sizes, read, {}
+        for check, operands in self._checks:
+            check(operands)
+        step.lists = {}  # here, where they are still in the cache, and not when the next step begins
 
     def _computed(self, value: int | None) -> bool:
         return value is not None and isinstance(self._spec.values[written_root(value, self._spec.values)].place, Arena)
 
 
+class _Step:
+    """Sizes and data of the step that is being checked. Several checks look at the same arrays."""
+
+    def __init__(self) -> None:
+        self.sizes: Mapping[str, int] = {}
+        self.read: Read = lambda value: np.zeros(0)
+        self.lists: dict[int, list] = {}
+
+
 class _Operands:
-    def __init__(
-        self,
-        spec: ProgramSpec,
-        operation: Operation,
-        where: str,
-        sizes: Mapping[str, int],
-        read: Read,
-    ) -> None:
-        self._spec, self._operation, self._sizes, self._read = (
-            spec,
-            operation,
-            sizes,
-            read,
-        )
+    """The operands of one op by name."""
+
+    def __init__(self, spec: ProgramSpec, operation: Operation, where: str, step: _Step) -> None:
+        self._spec, self._inputs, self._step = spec, operation.inputs, step
         self.where = where
 
-    def array(self, name: str) -> np.ndarray | None:
-        value = self._operation.inputs.get(name)
-        return None if value is None else self._read(value)
+    def has(self, name: str) -> bool:
+        return name in self._inputs
 
-    def given(self, name: str) -> np.ndarray:
-        array = self.array(name)
-        assert array is not None, name
-        return array
+    def array(self, name: str) -> np.ndarray:
+        return self._step.read(self._inputs[name])
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        return resolve(self._spec.values[self._operation.inputs[name]].shape, self._sizes)
+    def list(self, name: str) -> list:
+        """Nested as its shape is."""
+        value = self._inputs[name]
+        found = self._step.lists.get(value)
+        if found is None:
+            found = self._step.lists[value] = self._step.read(value).tolist()
+        return found
+
+    def size(self, name: str, dimension: int) -> int:
+        size = self._spec.values[self._inputs[name]].shape[dimension]
+        return size if isinstance(size, int) else resolve((size,), self._step.sizes)[0]
 
     def refuse(self, text: str, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
         raise KernelError(code, f"{self.where}: {text}")
 
     def within(self, name: str, low: int, high: int, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
-        """Every element in [low, high)."""
-        array = self.given(name)
-        if array.size == 0:
-            return
-        smallest, largest = _bounds(array)
-        if smallest < low or largest >= high:
-            wrong = smallest if smallest < low else largest
+        """Every element of a vector in [low, high)."""
+        given = self.list(name)
+        if given and (min(given) < low or max(given) >= high):
+            wrong = next(number for number in given if not low <= number < high)
             self.refuse(f"{name} has {wrong}; accepted: {low}..{high - 1}", code)
 
     def starts(self, name: str, total: int) -> list[int]:
         """An ascending array from 0 to `total`."""
-        given = self.given(name).tolist()
+        given = self.list(name)
         if not given or given[0] != 0 or given[-1] != total or any(a > b for a, b in pairwise(given)):
             self.refuse(f"{name} must ascend from 0 to {total}, got {given[:8]}{' ...' if len(given) > 8 else ''}")
         return given
@@ -109,101 +114,102 @@ class _Operands:
 
 def _token_ids(o: _Operands, ids: str, vocabulary: int) -> None:
     """Ids in the vocabulary; -1-j is row j of `sampled`, which must exist and itself hold an id of the vocabulary."""
-    sampled = o.array("sampled")
-    rows = 0 if sampled is None else sampled.size
-    o.within(ids, -rows, vocabulary, "OCTAVO_TOKEN_OUT_OF_RANGE")
-    if sampled is None:
-        return
-    held = sampled.tolist()
-    for given in o.given(ids).tolist():
+    held = o.list("sampled") if o.has("sampled") else []
+    o.within(ids, -len(held), vocabulary, "OCTAVO_TOKEN_OUT_OF_RANGE")
+    for given in o.list(ids):
         if given < 0 and not 0 <= held[-1 - given] < vocabulary:
             text = f"{ids} means the sampled id {held[-1 - given]} of {vocabulary}"
             o.refuse(text, "OCTAVO_TOKEN_OUT_OF_RANGE")
 
 
 def _embed(o: _Operands) -> None:
-    _token_ids(o, "tokens", o.shape("table")[0])
+    _token_ids(o, "tokens", o.size("table", 0))
 
 
 def _positions(o: _Operands) -> None:
-    o.within("positions", 0, o.shape("cos")[0])
+    o.within("positions", 0, o.size("cos", 0))
 
 
 def _slots(o: _Operands) -> None:
-    o.within("slots", 0, o.shape("keys")[0] * PAGE_SIZE)
+    o.within("slots", 0, o.size("keys", 0) * PAGE_SIZE)
 
 
 def _attention(o: _Operands) -> None:
-    starts = o.starts("starts", o.shape("q")[0])
-    lengths, pages = o.given("lengths").tolist(), o.given("pages").tolist()
-    room, total = o.shape("pages")[1] * PAGE_SIZE, o.shape("keys")[0]
-    for b, (length, own) in enumerate(zip(lengths, pages, strict=True)):
+    starts = o.starts("starts", o.size("q", 0))
+    lengths, room, total = o.list("lengths"), o.size("pages", 1) * PAGE_SIZE, o.size("keys", 0)
+    for b, length in enumerate(lengths):
         queries = starts[b + 1] - starts[b]
         if length < queries or length > room:
             o.refuse(f"sequence {b} has {length} keys, with {queries} queries and pages for {room} keys")
-        used = own[: -(-length // PAGE_SIZE)]
-        if used and (min(used) < 0 or max(used) >= total):
-            o.refuse(f"pages names page {next(page for page in used if not 0 <= page < total)} of {total}")
+    pages = o.array("pages")
+    if pages.size > _MANY and pages.min() >= 0 and pages.max() < total:
+        return
+    # What a table holds beyond a sequence's keys may be anything.
+    for length, own in zip(lengths, o.list("pages"), strict=True):
+        for page in own[: -(-length // PAGE_SIZE)]:
+            if not 0 <= page < total:
+                o.refuse(f"pages names page {page} of {total}")
 
 
 def _rows(o: _Operands) -> None:
-    o.within("index", 0, o.shape("x")[0])
+    o.within("index", 0, o.size("x", 0))
 
 
 def _targets(o: _Operands) -> None:
-    o.within("targets", 0, o.shape("logits")[1], "OCTAVO_TOKEN_OUT_OF_RANGE")
+    o.within("targets", 0, o.size("logits", 1), "OCTAVO_TOKEN_OUT_OF_RANGE")
 
 
 def _pool(o: _Operands) -> None:
-    o.starts("starts", o.shape("x")[0])
+    o.starts("starts", o.size("x", 0))
 
 
 def _sample_history(o: _Operands) -> None:
-    o.starts("historyStarts", o.shape("history")[0])
-    _token_ids(o, "history", o.shape("logits")[1])
+    o.starts("historyStarts", o.size("history", 0))
+    _token_ids(o, "history", o.size("logits", 1))
 
 
 def _sample_bias(o: _Operands) -> None:
-    o.starts("biasStarts", o.shape("biasIds")[0])
-    o.within("biasIds", 0, o.shape("logits")[1], "OCTAVO_TOKEN_OUT_OF_RANGE")
+    o.starts("biasStarts", o.size("biasIds", 0))
+    o.within("biasIds", 0, o.size("logits", 1), "OCTAVO_TOKEN_OUT_OF_RANGE")
 
 
 def _sample_counters(o: _Operands) -> None:
-    counters = o.given("counters")
-    if counters.shape[0] > o.shape("sampled")[0]:
-        o.refuse(f"{counters.shape[0]} rows are sampled, but `sampled` has {o.shape('sampled')[0]}")
-    top_k, _, _, _, logprobs, mask = zip(*counters.tolist(), strict=True) if len(counters) else ((),) * 6
-    for values, name, low, high in (
-        (top_k, "top-k", 0, 2**31),
-        (logprobs, "logprobs", -1, MAX_LOGPROBS + 1),
-        (mask, "mask", -1, o.shape("masks")[0]),
-    ):
-        for value in values:
-            if not low <= value < high:
-                o.refuse(f"{name} is {value}; accepted: {low}..{high - 1}")
-
-
-# The first settings of a row with what they may be; the penalties after them only have to be finite.
-_SETTINGS = (
-    ("temperature", 0, math.inf),
-    ("top-p", 0, 1),
-    ("min-p", 0, 1),
-    ("repetition penalty", 1e-6, math.inf),
-)
+    rows, held = o.size("counters", 0), o.size("sampled", 0)
+    if rows > held:
+        o.refuse(f"{rows} rows are sampled, but `sampled` has {held}")
+    columns = list(zip(*o.list("counters"), strict=True))
+    _columns(
+        o, columns, ((0, "top-k", 0, 2**31), (4, "logprobs", -1, MAX_LOGPROBS), (5, "mask", -1, o.size("masks", 0) - 1))
+    )
 
 
 def _sample_settings(o: _Operands) -> None:
-    for row in o.given("settings").tolist():
-        for (name, low, high), value in zip(_SETTINGS, row, strict=False):
+    columns = list(zip(*o.list("settings"), strict=True))
+    _columns(o, columns, _SETTINGS)
+    if not all(map(math.isfinite, chain.from_iterable(columns))):
+        o.refuse("a setting is not finite")
+
+
+# Column, name, least and most. The penalties after these only have to be finite.
+_SETTINGS = (
+    (0, "temperature", 0, math.inf),
+    (1, "top-p", 0, 1),
+    (2, "min-p", 0, 1),
+    (3, "repetition penalty", 1e-6, math.inf),
+)
+
+
+def _columns(o: _Operands, columns: list[tuple], limits: tuple[tuple[int, str, float, float], ...]) -> None:
+    """Every element of these columns, if there are rows, between its limits; NaN is not."""
+    for column, name, low, high in limits if columns else ():
+        for value in columns[column]:
             if not low <= value <= high:
                 o.refuse(f"{name} is {value}; accepted: {low}..{high}")
-        if not all(map(math.isfinite, row)):
-            o.refuse("a setting is not finite")
 
 
 def _carries(o: _Operands) -> None:
     """Digits that a user brings: the listed groups must exist, for the kernel reads the weights of each."""
-    carries = o.given("carries")
+    carries = o.array("carries")
     groups = carries.shape[1] - 4
     counts, listed = carries[:, 0], carries[:, 4:]
     wrong = (np.arange(groups) < counts[:, None]) & ((listed < 0) | (listed >= groups))
@@ -213,7 +219,7 @@ def _carries(o: _Operands) -> None:
 
 
 def _weight(o: _Operands) -> None:
-    weight = o.given("weight")
+    weight = o.array("weight")
     # bfloat16 comes as its bits.
     finite = weight & 0x7F80 != 0x7F80 if weight.dtype == np.uint16 else np.isfinite(weight)
     if not finite.all():
@@ -240,15 +246,3 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
         (_sample_bias, ("biasStarts", "biasIds")),
     ),
 }
-
-
-# Up to here a list is faster than numpy even when all caches are warm.
-_SMALL = 64
-
-
-def _bounds(array: np.ndarray) -> tuple[int, int]:
-    """Smallest and largest of at least one element."""
-    if array.size > _SMALL:
-        return int(array.min()), int(array.max())
-    values = array.ravel().tolist()
-    return min(values), max(values)

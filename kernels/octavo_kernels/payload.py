@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .errors import KernelError
-from .generated.ops import BYTES_PER_ELEMENT
 from .program import SIZES, ProgramSpec, resolve
 from .tensor import ALIGNMENT, round_up
 
@@ -37,43 +36,47 @@ def check_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> dict[str, int]:
     return checked
 
 
-def places(spec: ProgramSpec, ids: Sequence[int], sizes: Mapping[str, int]) -> tuple[list[tuple[int, int]], int]:
-    """(first byte, bytes) of each value of `ids` in a payload, and the bytes of the whole payload."""
-    found, end = [], 0
-    for index in ids:
-        value = spec.values[index]
-        start = round_up(end, ALIGNMENT)
-        size = math.prod(resolve(value.shape, sizes)) * BYTES_PER_ELEMENT[value.dtype]
-        found.append((start, size))
-        end = start + size
-    return found, end
+class Layout:
+    """Where the arrays of the values `ids` lie in a payload. The places at the last step's sizes are kept: nearly every
+    decode step has the sizes of the one before, and what is computed between two steps nothing else hides.
+    """
 
+    def __init__(self, spec: ProgramSpec, ids: Sequence[int]) -> None:
+        self._values = [(spec.values[index].shape, NUMPY_DTYPES[spec.values[index].dtype]) for index in ids]
+        self._sizes: list[int] = []
+        self._places: list[tuple[int, tuple[int, ...], np.dtype]] = []
+        self._bytes = 0
 
-def split(spec: ProgramSpec, ids: Sequence[int], sizes: Mapping[str, int], payload: memoryview) -> list[np.ndarray]:
-    """The arrays of a payload, as views of it. Raises KernelError when its length is not what the sizes say."""
-    found, total = places(spec, ids, sizes)
-    if payload.nbytes != total:
-        raise KernelError(
-            "OCTAVO_BAD_ARGUMENT",
-            f"step: a payload of {payload.nbytes} bytes; these sizes make it {total}",
-        )
-    arrays = []
-    for index, (start, _) in zip(ids, found, strict=True):
-        value = spec.values[index]
+    def bytes(self, sizes: Mapping[str, int]) -> int:
+        """Length of a payload. `sizes`: all of SIZES."""
+        self._at(sizes)
+        return self._bytes
+
+    def split(self, sizes: Mapping[str, int], payload: memoryview) -> list[np.ndarray]:
+        """The arrays of a payload, as views of it. Raises KernelError when its length is not what the sizes say."""
+        places = self._at(sizes)
+        if payload.nbytes != self._bytes:
+            text = f"step: a payload of {payload.nbytes} bytes; these sizes make it {self._bytes}"
+            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
         # The constructor alone: slice, view and reshape are three calls where caches are cold (see checks.py).
-        arrays.append(np.ndarray(resolve(value.shape, sizes), NUMPY_DTYPES[value.dtype], payload, start))
-    return arrays
+        return [np.ndarray(shape, dtype, payload, start) for start, shape, dtype in places]
 
+    def pack(self, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """A payload of these arrays: uint8, the gaps zero. Their shapes and dtypes are those of the values."""
+        places = self._at(sizes)
+        payload = np.zeros(self._bytes, np.uint8)
+        for (start, _, _), array in zip(places, arrays, strict=True):
+            payload[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        return payload
 
-def pack(
-    spec: ProgramSpec,
-    ids: Sequence[int],
-    sizes: Mapping[str, int],
-    arrays: Sequence[np.ndarray],
-) -> np.ndarray:
-    """A payload of these arrays: uint8, the gaps zero. The arrays have the shapes and dtypes of the values `ids`."""
-    found, total = places(spec, ids, sizes)
-    payload = np.zeros(total, np.uint8)
-    for (start, size), array in zip(found, arrays, strict=True):
-        payload[start : start + size] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return payload
+    def _at(self, sizes: Mapping[str, int]) -> list[tuple[int, tuple[int, ...], np.dtype]]:
+        """First byte, shape and dtype of each array."""
+        wanted = list(sizes.values())
+        if wanted != self._sizes:
+            self._places, end = [], 0
+            for shape, dtype in self._values:
+                start, numbers = round_up(end, ALIGNMENT), resolve(shape, sizes)
+                self._places.append((start, numbers, dtype))
+                end = start + math.prod(numbers) * dtype.itemsize
+            self._bytes, self._sizes = end, wanted
+        return self._places

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import Backend, Counters, SourcePart
 from ..generated.ops import OPS
-from ..payload import NUMPY_DTYPES, pack, split
+from ..payload import NUMPY_DTYPES, Layout
 from ..program import (
     SIZES,
     Arena,
@@ -93,11 +93,11 @@ def run_program(backend: Backend, prepared: Prepared, tensors: dict[int, Tensor]
         arena.memory[:] = 0xFF
     program = backend.define(spec, tensors, arena)
     try:
-        payload = pack(spec, spec.inputs, prepared.sizes, prepared.brought)
+        payload = Layout(spec, spec.inputs).pack(prepared.sizes, prepared.brought)
         reply, counters = program.step(prepared.sizes, memoryview(payload))
     finally:
         program.close()
-    replies = dict(zip(spec.outputs, split(spec, spec.outputs, prepared.sizes, memoryview(reply))))
+    replies = dict(zip(spec.outputs, Layout(spec, spec.outputs).split(prepared.sizes, memoryview(reply))))
     arrays = {}
     for name, index in prepared.results.items():
         value = spec.values[index]

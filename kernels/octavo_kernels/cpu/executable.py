@@ -31,7 +31,11 @@ class CpuExecutable:
         self._library = library
         self._spec = spec
         self._checks = DataChecks(spec)
+        self._payload = payloads.Layout(spec, spec.inputs)
+        self._reply = payloads.Layout(spec, spec.outputs)
         self._inputs = {value: index for index, value in enumerate(spec.inputs)}
+        # Tensors that a check has looked at, by value.
+        self._looked_at: dict[int, np.ndarray] = {}
         # What the library only points to.
         handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
         self._tensors = {handle: tensors[handle] for handle in handles}
@@ -46,12 +50,10 @@ class CpuExecutable:
         """See backend.Executable."""
         if not self._program:
             raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
-        spec = self._spec
-        checked = payloads.check_sizes(spec, sizes)
-        arrays = payloads.split(spec, spec.inputs, checked, payload)
+        checked = payloads.check_sizes(self._spec, sizes)
+        arrays = self._payload.split(checked, payload)
         self._checks.run(checked, lambda value: self._array(value, checked, arrays))
-        _, reply_bytes = payloads.places(spec, spec.outputs, checked)
-        reply = np.empty(reply_bytes, np.uint8)
+        reply = np.empty(self._reply.bytes(checked), np.uint8)
         data = np.frombuffer(payload, np.uint8)
         if data.ctypes.data % ALIGNMENT:  # frames come from the network's allocator
             aligned = aligned_bytes(data.size)
@@ -73,7 +75,7 @@ class CpuExecutable:
         if self._program:
             self._library.octavo_release(self._program)
             self._program = None
-            self._tensors, self._arena = {}, None
+            self._tensors, self._arena, self._looked_at = {}, None, {}
 
     def __del__(self) -> None:
         if getattr(self, "_program", None):
@@ -83,16 +85,19 @@ class CpuExecutable:
         """What a data check looks at: a step's input, or a tensor."""
         if index in self._inputs:
             return arrays[self._inputs[index]]
+        if index in self._looked_at:
+            return self._looked_at[index]
         value = self._spec.values[index]
+        shape = resolve(value.shape, sizes)
         if isinstance(value.place, Columns):
             whole = self._array(value.place.of, sizes, arrays)
-            shape = resolve(value.shape, dict(sizes))
             return whole[:, value.place.column : value.place.column + shape[1]]
         assert isinstance(value.place, Handle)
-        shape = resolve(value.shape, dict(sizes))
-        dtype = payloads.NUMPY_DTYPES[value.dtype]
-        count = int(np.prod(shape, dtype=np.int64))
-        return self._tensors[value.place.handle].memory[: count * dtype.itemsize].view(dtype).reshape(shape)
+        memory = self._tensors[value.place.handle].memory
+        array = np.ndarray(shape, payloads.NUMPY_DTYPES[value.dtype], memory.data)
+        if shape == value.shape:  # the same in every step
+            self._looked_at[index] = array
+        return array
 
     def _struct(self) -> abi.SpecStruct:
         spec = self._spec

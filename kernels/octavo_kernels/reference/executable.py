@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from .. import payload as payloads
 from ..backend import Counters
 from ..checks import DataChecks
 from ..errors import KernelError
+from ..payload import Layout, check_sizes
 from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from ..tensor import Tensor
 from .ops import DEFINITIONS
@@ -24,6 +24,7 @@ class ReferenceExecutable:
     def __init__(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> None:
         self._spec: ProgramSpec | None = spec
         self._checks = DataChecks(spec)
+        self._payload, self._reply = Layout(spec, spec.inputs), Layout(spec, spec.outputs)
         self._arena = arena
         handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
         self._tensors = {handle: tensors[handle] for handle in handles}
@@ -36,8 +37,8 @@ class ReferenceExecutable:
         if spec is None:
             raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
         began = time.perf_counter_ns()
-        sizes = payloads.check_sizes(spec, sizes)
-        arrays = payloads.split(spec, spec.inputs, sizes, payload)
+        sizes = check_sizes(spec, sizes)
+        arrays = self._payload.split(sizes, payload)
         views = self._views(spec, sizes, arrays)
         self._checks.run(sizes, lambda value: _array(views[value]))
         quantized = carries = nonfinite = 0
@@ -53,7 +54,7 @@ class ReferenceExecutable:
                 quantized += columns * (outputs["step"].numel() - bad)
                 carries += int(outputs["carries"][:, 3].sum())
         results = [row_major_bytes(views[value]) for value in spec.outputs]
-        reply = payloads.pack(spec, spec.outputs, sizes, results)
+        reply = self._reply.pack(sizes, results)
         return reply, Counters(quantized, carries, nonfinite, time.perf_counter_ns() - began)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from octavo_kernels import Backend, Ceiling, KernelError, ProgramSpec, SourcePar
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable
-from octavo_kernels.payload import places
+from octavo_kernels.payload import Layout
 from octavo_kernels.program import SIZES
 from octavo_kernels.validate import validate
 
@@ -99,7 +99,7 @@ class _DriverLibrary:
     def octavo_step(self, program: int, sizes, payload: int, reply: int, counters, profile: int | None) -> None:
         spec = self._spec
         named: dict[str, int] = dict(zip(SIZES, sizes, strict=True))
-        payload_bytes, reply_bytes = places(spec, spec.inputs, named)[1], places(spec, spec.outputs, named)[1]
+        payload_bytes, reply_bytes = (Layout(spec, ids).bytes(named) for ids in (spec.inputs, spec.outputs))
         counts = [len(spec.values), len(spec.ops), len(spec.inputs), len(spec.outputs), len(self._memories)]
         header = [*counts, payload_bytes, reply_bytes, *sizes, *(spec.limits[size] for size in SIZES)]
         region_sizes = [memory.size for memory in self._memories]
