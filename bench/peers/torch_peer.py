@@ -1,7 +1,8 @@
 """transformers in fp32, bitsandbytes LLM.int8() and torchao int8 on the CPU, by the same loop.
 
 Usage: python torch_peer.py KIND JOB.json MODEL_DIR; KIND is fp32, bitsandbytes or torchao.
-Prints one JSON document (SpeedJob and Speed of ts/bench/speed.ts). MODEL_DIR holds the demo model's weights, written by prepare.py.
+Prints one JSON document (SpeedJob and Speed of ts/bench/speed.ts).
+MODEL_DIR holds the demo model's weights, written by prepare.py.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ BACKENDS = ("cpu", "reference")
 def open_backend(name: str, threads: int, isa: str | None = None) -> Backend:
     """A backend by name, with a team of `threads`.
 
-    `isa` forces an instruction set of `cpu` ("scalar", "avx2", "avx512", "neon", "dotprod"); the best one is the default.
+    `isa` forces an instruction set of `cpu` (scalar, avx2, avx512, neon, dotprod); the best one is the default.
     Raises KernelError OCTAVO_BAD_ARGUMENT, OCTAVO_MISSING_DEPENDENCY.
     """
     if threads < 1:
