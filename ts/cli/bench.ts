@@ -18,10 +18,13 @@ export function benchCommand(): Command {
       "Measure prefill of 512 tokens and decode of 1, 8 and 32 sequences. `make bench` in the repository measures peers too.",
     ),
   )
+    .argument("[model]", "as --model")
     .option("--ops", "time every op, against what the machine can do at best")
     .option("--repeats <n>", "measurements of each kind (default: 5; with --ops 15)", wholeNumber(1))
     .addOption(jsonOption())
-    .action((flags: BenchFlags) => interruptible((signal) => (flags.ops ? ops(flags, signal) : speed(flags, signal))));
+    .action((model: string | undefined, flags: BenchFlags) =>
+      interruptible((signal) => (flags.ops ? ops : speed)({ ...flags, model: model ?? flags.model }, signal)),
+    );
 }
 
 async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
