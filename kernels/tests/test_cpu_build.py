@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,19 @@ def test_an_instruction_set_that_the_machine_lacks_is_refused(monkeypatch: pytes
     assert raised.value.code == "OCTAVO_BAD_ARGUMENT"
     monkeypatch.setenv("OCTAVO_CPU_ISA", "scalar")
     assert open_backend("cpu", 1).isa == "scalar"
+
+
+def test_workers_that_start_together_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    built = []
+
+    def slow_build(chosen: list[str], target: Path, machine: str) -> None:
+        time.sleep(0.05)
+        built.append(target)
+        target.touch()
+
+    monkeypatch.setattr(build, "FOLDER", tmp_path / "build")
+    monkeypatch.setattr(build, "_installed", lambda: None)
+    monkeypatch.setattr(build, "_build", slow_build)
+    with ThreadPoolExecutor(3) as pool:
+        found = {path for path in pool.map(lambda _: build.library(), range(3))}
+    assert found == set(built) and len(built) == 1
