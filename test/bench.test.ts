@@ -1,0 +1,47 @@
+/** What `octavo bench` reports: were it wrong, kernels would be tuned after false numbers. */
+import { describe, expect, it } from "vitest";
+import { profileOps } from "../ts/bench/ops.ts";
+import { measureSpeed, speedJob } from "../ts/bench/speed.ts";
+import { Engine } from "../ts/index.ts";
+import { DEVICES } from "./support/devices.ts";
+import { writeTinyModel } from "./support/tiny-model.ts";
+
+describe.runIf(DEVICES.includes("cpu:0"))("on the CPU", () => {
+  it("times every op of every step, and no more than the step took", async () => {
+    await using model = await writeTinyModel({ layers: 2 });
+    const { steps, ceiling } = await profileOps(model.path, {
+      devices: "cpu:0",
+      batches: [1, 3],
+      prefill: 40,
+      repeats: 3,
+    });
+    expect(steps.map(({ name, tokens }) => [name, tokens])).toEqual([
+      ["prefill 40", 40],
+      ["decode 1", 1],
+      ["decode 3", 3],
+    ]);
+    expect(Object.values(ceiling).every((value) => value > 0)).toBe(true);
+    for (const { ops, microseconds } of steps) {
+      const calls = Object.fromEntries(ops.map((op) => [op.op, op.calls]));
+      // Two layers of four merged linears (q k v, o, gate up, down), and the head.
+      expect(calls).toMatchObject({ linear_int8: 8, linear_float: 1, attention: 2, rope_append: 2, sample: 1 });
+      // Medians of each op and of the whole are of different repeats, so their sums may differ a little either way.
+      expect(ops.reduce((sum, op) => sum + op.microseconds, 0)).toBeLessThan(2 * microseconds);
+    }
+  });
+
+  it("makes every token that it counts", async () => {
+    await using model = await writeTinyModel();
+    await using engine = await Engine.load(model.path, { devices: "cpu:0", sequences: 2, context: 128 });
+    const whole = speedJob((text) => engine.tokenizer.encode(text), 1, 2);
+    const prompts = whole.decode[1]!.prompts.slice(0, 2);
+    const before = engine.statistics.drawn;
+    const job = { ...whole, prefill: whole.prefill.slice(0, 64), decode: [{ prompts, tokens: 8 }] };
+    const { prefill, decode } = await measureSpeed(engine, job);
+    expect(prefill).toHaveLength(2);
+    expect(decode[2]).toHaveLength(2);
+    expect([...prefill, ...decode[2]!].every((rate) => rate > 0 && Number.isFinite(rate))).toBe(true);
+    // Twice: one prefill of one token, two rows of eight.
+    expect(engine.statistics.drawn - before).toBe(2 * (1 + 16));
+  });
+});
