@@ -5,7 +5,7 @@
  */
 import { OctavoError } from "../errors.ts";
 import type { PlannedBytes } from "../memory/ledger.ts";
-import { type Plan, planManifest } from "../memory/plan.ts";
+import { type ModelNeeds, needsOf, type Plan, planManifest } from "../memory/plan.ts";
 import { describeModel, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
@@ -50,7 +50,7 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
     const { manifest, description, tokenizer } = opened;
     const device = pool.devices[0]!;
     const planning = performance.now();
-    const plan = planFor(manifest, device, options);
+    const plan = planFor(opened, device, options);
     device.ledger.plan(model, plannedBytes(plan));
     const planMs = performance.now() - planning;
     const resident = new ResidentModel(device, manifest, model);
@@ -73,6 +73,7 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
 interface Opened {
   readonly manifest: Manifest;
   readonly description: ModelDescription;
+  readonly needs: ModelNeeds;
   readonly tokenizer: Tokenizer | undefined;
   readonly ms: number;
 }
@@ -106,9 +107,10 @@ async function open(model: string, options: LoadOptions, signal: AbortSignal): P
   const manifest = await openModel(model, options.python === undefined ? {} : { python: options.python });
   signal.throwIfAborted();
   const description = describeModel(manifest);
+  const needs = needsOf(manifest, options);
   const tokenizer = manifest.tokenizer === undefined ? undefined : Tokenizer.from(manifest);
   options.onProgress?.({ stage: "model", done: 1, total: 1 });
-  return { manifest, description, tokenizer, ms: performance.now() - begin };
+  return { manifest, description, needs, tokenizer, ms: performance.now() - begin };
 }
 
 async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Started> {
@@ -126,21 +128,12 @@ async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Sta
 }
 
 /** Throws `OCTAVO_PLAN_DOES_NOT_FIT`; nothing has been allocated by then. */
-function planFor(manifest: Manifest, device: Device, options: LoadOptions): Plan {
+function planFor({ manifest, needs }: Opened, device: Device, options: LoadOptions): Plan {
   const { memoryTotal, memoryAvailable, baseline } = device.description;
   // What the worker process takes already is not available any more, but the plan counts it again.
-  const usable = Math.min(options.memoryLimit ?? Number.POSITIVE_INFINITY, memoryAvailable + baseline);
-  const plan = planManifest(manifest, {
-    device: { name: device.name, total: memoryTotal },
-    memoryLimit: usable,
-    baseline,
-    context: options.context,
-    sequences: options.sequences,
-    tokenBudget: options.tokenBudget,
-    weights: options.weights,
-    head: options.head,
-    threshold: options.threshold,
-  });
+  const memoryLimit = Math.min(options.memoryLimit ?? Number.POSITIVE_INFINITY, memoryAvailable + baseline);
+  const size = { name: device.name, total: memoryTotal };
+  const plan = planManifest(manifest, { ...options, device: size, memoryLimit, baseline }, needs);
   if (!plan.fits)
     throw new OctavoError("OCTAVO_PLAN_DOES_NOT_FIT", plan.refusal ?? `${manifest.path} does not fit ${device.name}`);
   return plan;

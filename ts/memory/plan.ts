@@ -85,26 +85,30 @@ export async function planModel(model: string, options: PlanModelOptions = {}): 
   return planManifest(manifest, { ...options, device });
 }
 
-/** Pure. KV takes what remains, capped by sequences x context; one sequence of full context must fit. */
-export function planManifest(manifest: Manifest, options: PlanOptions & { readonly device: DeviceSize }): Plan {
-  const plan = tryPlan(manifest, options);
-  if (plan.fits) return plan;
-  return { ...plan, refusal: explainRefusal(plan, options, MARGIN, (other) => tryPlan(manifest, other)) };
+/** What a model takes on any device: the part of a plan that takes time. */
+export interface ModelNeeds {
+  readonly context: number;
+  readonly sequences: number;
+  readonly tokenBudget: number;
+  readonly limits: Sizes;
+  readonly arenaBytes: number;
+  /** Bytes by kind; `kvPage` of one page in all layers. */
+  readonly bytes: { int8: number; scales: number; sixteenBit: number; kvPage: number; io: number };
 }
 
-function tryPlan(manifest: Manifest, options: PlanOptions & { readonly device: DeviceSize }): Plan {
+/** Pure; needs no device. Throws `OCTAVO_BAD_ARGUMENT`, and what the model's family throws. */
+export function needsOf(manifest: Manifest, options: PlanOptions): ModelNeeds {
   const model = describeModel(manifest);
   const context = positive("context", options.context ?? Math.min(model.context, 4096));
   const sequences = positive("sequences", options.sequences ?? 8);
   const tokenBudget = positive("tokenBudget", options.tokenBudget ?? 512);
   if (context > model.context)
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `context ${context}; the model was trained for ${model.context}`);
-  const pagesPerSequence = Math.ceil(context / PAGE_SIZE);
   const limits: Sizes = {
     T: Math.max(tokenBudget, sequences),
     S: sequences,
     B: sequences,
-    J: pagesPerSequence,
+    J: Math.ceil(context / PAGE_SIZE),
     H: sequences * context,
     D: sequences * 1024,
     Q: sequences,
@@ -121,22 +125,39 @@ function tryPlan(manifest: Manifest, options: PlanOptions & { readonly device: D
       output: { type: "sample" },
     }),
   );
-  const taken = parameterBytes(program);
   const arenaBytes = arena(program, limits).bytes;
-  const weights = taken.int8 + taken.scales + taken.sixteenBit;
-  const activations = arenaBytes + taken.io;
+  return { context, sequences, tokenBudget, limits, arenaBytes, bytes: parameterBytes(program) };
+}
+
+/** Pure. KV takes what remains, capped by sequences x context; one sequence of full context must fit. */
+export function planManifest(
+  manifest: Manifest,
+  options: PlanOptions & { readonly device: DeviceSize },
+  needs: ModelNeeds = needsOf(manifest, options),
+): Plan {
+  const plan = place(needs, options);
+  if (plan.fits) return plan;
+  const retry = (other: typeof options) => place(needsOf(manifest, other), other);
+  return { ...plan, refusal: explainRefusal(plan, options, MARGIN, retry) };
+}
+
+function place(needs: ModelNeeds, options: PlanOptions & { readonly device: DeviceSize }): Plan {
+  const { context, sequences, tokenBudget, limits, arenaBytes, bytes } = needs;
+  const pagesPerSequence = limits.J;
+  const weights = bytes.int8 + bytes.scales + bytes.sixteenBit;
+  const activations = arenaBytes + bytes.io;
   const total = Math.min(options.device.total, options.memoryLimit ?? Number.POSITIVE_INFINITY);
   const margin = Math.ceil(total * MARGIN);
   const fixed = options.baseline ?? WORKER_BASELINE;
   const room = total - weights - activations - fixed - margin;
-  const pages = Math.max(0, Math.min(sequences * pagesPerSequence, Math.floor(room / taken.kvPage)));
+  const pages = Math.max(0, Math.min(sequences * pagesPerSequence, Math.floor(room / bytes.kvPage)));
   const fits = pages >= pagesPerSequence;
-  const kv = (fits ? pages : pagesPerSequence) * taken.kvPage;
+  const kv = (fits ? pages : pagesPerSequence) * bytes.kvPage;
   const device = { name: options.device.name, total, weights, kv, activations, context: fixed, collectives: 0, margin };
   return {
     fits,
     kvTokens: pages * PAGE_SIZE,
-    totals: { int8: taken.int8, scales: taken.scales, sixteenBit: taken.sixteenBit },
+    totals: { int8: bytes.int8, scales: bytes.scales, sixteenBit: bytes.sixteenBit },
     devices: [{ ...device, free: room - kv }],
     details: { context, sequences, pages, tokenBudget, arenaBytes, limits },
   };
