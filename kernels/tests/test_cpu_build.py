@@ -57,9 +57,17 @@ def test_workers_that_start_together_build_once(tmp_path: Path, monkeypatch: pyt
         built.append(target)
         target.touch()
 
-    monkeypatch.setattr(build, "FOLDER", tmp_path / "build")
+    for name in ("FOLDER", "_BESIDE"):
+        monkeypatch.setattr(build, name, tmp_path / "build")
     monkeypatch.setattr(build, "_installed", lambda: None)
     monkeypatch.setattr(build, "_build", slow_build)
     with ThreadPoolExecutor(3) as pool:
         found = {path for path in pool.map(lambda _: build.library(), range(3))}
     assert found == set(built) and len(built) == 1
+
+
+def test_a_read_only_package_builds_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert build.folder().parent == Path(build.__file__).parent
+    monkeypatch.setattr(build.os, "access", lambda path, mode: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert build.folder() == tmp_path / "octavo"

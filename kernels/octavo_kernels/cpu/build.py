@@ -22,7 +22,17 @@ from pathlib import Path
 from ..errors import KernelError
 
 SOURCES = Path(__file__).parent / "src"
-FOLDER = Path(__file__).parent / "build"
+_BESIDE = Path(__file__).parent / "build"
+
+
+def folder() -> Path:
+    """Where the library is built: beside its sources, or in the user's cache where they are read-only."""
+    if os.access(_BESIDE if _BESIDE.exists() else _BESIDE.parent, os.W_OK):
+        return _BESIDE
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "octavo"
+
+
+FOLDER = folder()
 
 # No -march=native and no fast-math: equal bits everywhere. Explicit fma only, hence -ffp-contract=off. The warnings
 # that are off come from gcc 12's own AVX-512 headers.
@@ -76,8 +86,9 @@ def library() -> Path:
         return found
     chosen = compiler()
     target = FOLDER / f"liboctavo-{digest(chosen)}.so"
-    if target.exists():
-        return target
+    for built in (target, _BESIDE / target.name):
+        if built.exists():
+            return built
     FOLDER.mkdir(parents=True, exist_ok=True)
     with _lock(FOLDER / "lock"):
         if not target.exists():  # else another process built it while we waited
