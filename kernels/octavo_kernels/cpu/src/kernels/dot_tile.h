@@ -59,11 +59,11 @@ struct DotRow {
 // vpdpbusd multiplies unsigned with signed bytes: weights get 128 more, and the caller takes 128 * sum(digits) away.
 template <int rows, int panels>
 inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const int8_t* weights, int64_t panel_bytes,
-                     int64_t groups, const int8_t* ahead) {
+                     int64_t groups, const int8_t* ahead, int64_t ahead_step) {
   const int8_t *x0 = digits, *x3 = digits + 3 * stride, *x6 = digits + 6 * stride;
   const __m512i offset = _mm512_set1_epi8(-128);
   OCTAVO_ROWS(OCTAVO_LOAD)
-  for (const int8_t* const end = weights + 64 * groups; weights != end; weights += 64, ahead += 64) {
+  for (const int8_t* const end = weights + 64 * groups; weights != end; weights += 64, ahead += ahead_step) {
     for (int p = 0; p < panels; p++) prefetch_far(ahead + p * panel_bytes);
     const __m512i u = _mm512_xor_si512(_mm512_loadu_si512(weights), offset);
     const __m512i v = panels > 1 ? _mm512_xor_si512(_mm512_loadu_si512(weights + panel_bytes), offset) : u;
@@ -116,12 +116,12 @@ inline void store_eight(int32_t* p, __m256i v) { _mm256_storeu_si256(reinterpret
 
 template <int rows, int panels>
 inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const int8_t* weights, int64_t,
-                     int64_t groups, const int8_t* ahead) {
+                     int64_t groups, const int8_t* ahead, int64_t ahead_step) {
   static_assert(panels == 1);
   const int8_t *x0 = digits, *x3 = digits + 3 * stride;
   const __m256i ones = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
   OCTAVO_ROWS(OCTAVO_LOAD)
-  for (const int8_t* const end = weights + 64 * groups; weights != end; weights += 64, ahead += 64) {
+  for (const int8_t* const end = weights + 64 * groups; weights != end; weights += 64, ahead += ahead_step) {
     prefetch_far(ahead);
     {
       const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)), magnitude = _mm256_abs_epi8(w);
@@ -153,12 +153,12 @@ inline constexpr int dot_tile_rows = 4, dot_tile_panels = 1;
 
 template <int rows, int panels>
 inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const int8_t* weights, int64_t,
-                     int64_t groups, const int8_t* ahead) {
+                     int64_t groups, const int8_t* ahead, int64_t ahead_step) {
   static_assert(panels == 1);
   I32x16 sum[rows];
   for (int r = 0; r < rows; r++) sum[r] = load_i32(sums + r * 16);
   for (int64_t group = 0; group < groups; group++) {
-    prefetch_far(ahead + 64 * group);
+    prefetch_far(ahead + ahead_step * group);
     const Int8x64 w = load_group(weights + 64 * group);
     for (int r = 0; r < rows; r++) sum[r] = dot(sum[r], w, load_digits(digits + r * stride + 4 * group));
   }

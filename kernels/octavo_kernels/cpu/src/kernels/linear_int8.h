@@ -48,7 +48,7 @@ inline void add_carries(const Int8Product& product, int64_t row, const int8_t* w
       for (int p = 0; p < panels; p++)
         store_i32(high + (r * panels + p) * 16, set1_i32(-dot_offset * product.carries(row + r)[2]));
     }
-    dot_tile<rows, panels>(high, product.high(row), product.high_stride(), weights, panel_bytes, product.groups, weights);
+    dot_tile<rows, panels>(high, product.high(row), product.high_stride(), weights, panel_bytes, product.groups, weights, 0);
     for (int i = 0; i < rows * panels * 16; i += 16) {
       const I32x16 sum = load_i32(high + i);
       store_i32(sums + i, add(load_i32(sums + i), sub(shift_left<8>(sum), sum)));
@@ -105,14 +105,15 @@ inline void dequantize_row(const Int8Product& product, int64_t row, int64_t firs
 
 template <int rows, int panels>
 inline void int8_tile(const Int8Product& product, int64_t row, int64_t first_panel, const int8_t* weights,
-                      const PanelUnits& units, const int8_t* ahead) {
+                      const PanelUnits& units, const int8_t* ahead, int64_t ahead_step) {
   alignas(64) int32_t sums[rows * panels * 16];
   // Less what the offset of unsigned weights will add too much.
   for (int r = 0; r < rows; r++) {
     for (int p = 0; p < panels; p++)
       store_i32(sums + (r * panels + p) * 16, set1_i32(-dot_offset * product.carries(row + r)[1]));
   }
-  dot_tile<rows, panels>(sums, product.low(row), product.low_stride(), weights, product.groups * 64, product.groups, ahead);
+  dot_tile<rows, panels>(sums, product.low(row), product.low_stride(), weights, product.groups * 64, product.groups, ahead,
+                         ahead_step);
   // After the dense part, when the weights are in the cache.
   add_carries<rows, panels>(product, row, weights, sums);
   for (int r = 0; r < rows; r++)
@@ -121,22 +122,26 @@ inline void int8_tile(const Int8Product& product, int64_t row, int64_t first_pan
 
 template <int panels, int most = dot_tile_rows>
 inline void int8_tile_of(int64_t rows, const Int8Product& product, int64_t row, int64_t first_panel,
-                         const int8_t* weights, const PanelUnits& units, const int8_t* ahead) {
+                         const int8_t* weights, const PanelUnits& units, const int8_t* ahead, int64_t ahead_step) {
   if constexpr (most > 1) {
-    if (rows < most) return int8_tile_of<panels, most - 1>(rows, product, row, first_panel, weights, units, ahead);
+    if (rows < most)
+      return int8_tile_of<panels, most - 1>(rows, product, row, first_panel, weights, units, ahead, ahead_step);
   }
-  int8_tile<most, panels>(product, row, first_panel, weights, units, ahead);
+  int8_tile<most, panels>(product, row, first_panel, weights, units, ahead, ahead_step);
 }
 
 // Rows [row, end) in even pieces: 9 rows by tiles of 8 are 5 and 4, not 8 and 1.
 template <int panels>
 inline void int8_rows(const Int8Product& product, int64_t row, int64_t end, int64_t first_panel, const int8_t* weights,
                       const PanelUnits& units, const int8_t* ahead) {
-  for (int64_t tiles = (end - row + dot_tile_rows - 1) / dot_tile_rows; tiles > 0; tiles--) {
+  int64_t tiles = (end - row + dot_tile_rows - 1) / dot_tile_rows;
+  // Each tile fetches its part of the next panels, so that memory and multiplication are busy all the time.
+  const int64_t ahead_step = 64 / tiles;
+  for (; tiles > 0; tiles--) {
     const int64_t rows = (end - row + tiles - 1) / tiles;
-    int8_tile_of<panels>(rows, product, row, first_panel, weights, units, ahead);
+    int8_tile_of<panels>(rows, product, row, first_panel, weights, units, ahead, ahead_step);
     row += rows;
-    ahead = weights;  // near already
+    ahead += product.groups * ahead_step;
   }
 }
 

@@ -127,7 +127,7 @@ inline I32x16 inlier_sums(const PublishedProduct& product, int64_t row, int64_t 
   if (product.call.in[op_linear_published::weight].layout == Layout::packed) {
     store_i32(sums, set1_i32(-dot_offset * product.sum[row]));
     const int8_t* weights = product.panel(panel);
-    dot_tile<1, 1>(sums, codes, product.padded, weights, 0, product.padded / 4, weights);
+    dot_tile<1, 1>(sums, codes, product.padded, weights, 0, product.padded / 4, weights, 0);
   } else {
     for (int i = 0; i < lanes; i++) {
       for (int64_t k = 0; k < product.depth; k++) sums[i] += codes[k] * product.weight(panel * 16 + i, k);
