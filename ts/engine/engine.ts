@@ -146,7 +146,11 @@ export class Engine {
     const { resident, modelOptions } = this.#loaded;
     this.#logits ??= resident
       .define({ ...modelOptions, output: { type: "sample", logits: true } }, this.plan.details.limits)
-      .then(({ program }) => this.#runner.useForLogits(program));
+      .then(({ program }) => this.#runner.useForLogits(program))
+      .catch((error) => {
+        this.#logits = undefined; // The next request may be luckier, for example with memory.
+        throw error;
+      });
     return this.#logits;
   }
 }
