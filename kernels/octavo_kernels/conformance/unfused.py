@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..generated.ops import OPS
 from .case import Case, Prepared, ProgramWriter
 
@@ -47,8 +45,3 @@ def _rope_append(case: Case, writer: ProgramWriter, values: dict[str, int]) -> P
 
 def _own(case: Case, op: str) -> dict:
     return {name: value for name, value in case.attributes.items() if name in OPS[op].attributes}
-
-
-def plain(case: Case) -> Case:
-    """The case with weights in plain layout, which must not change a bit."""
-    return replace(case, packed=frozenset())
