@@ -11,6 +11,7 @@
 
 namespace octavo {
 
-const InstructionSet isa_avx2 = {"avx2", avx2::kernel_table, &avx2::row_functions, avx2::int8_peak, avx2::float32_peak};
+const InstructionSet isa_avx2 = {"avx2", avx2::kernel_table, &avx2::row_functions, avx2::int8_peak,
+                                 avx2::float32_peak};
 
 }  // namespace octavo

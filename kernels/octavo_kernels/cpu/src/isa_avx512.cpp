@@ -11,6 +11,7 @@
 
 namespace octavo {
 
-const InstructionSet isa_avx512 = {"avx512", avx512::kernel_table, &avx512::row_functions, avx512::int8_peak, avx512::float32_peak};
+const InstructionSet isa_avx512 = {"avx512", avx512::kernel_table, &avx512::row_functions, avx512::int8_peak,
+                                   avx512::float32_peak};
 
 }  // namespace octavo

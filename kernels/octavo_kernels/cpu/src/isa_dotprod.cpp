@@ -12,6 +12,7 @@
 
 namespace octavo {
 
-const InstructionSet isa_dotprod = {"dotprod", dotprod::kernel_table, &dotprod::row_functions, dotprod::int8_peak, dotprod::float32_peak};
+const InstructionSet isa_dotprod = {"dotprod", dotprod::kernel_table, &dotprod::row_functions, dotprod::int8_peak,
+                                    dotprod::float32_peak};
 
 }  // namespace octavo

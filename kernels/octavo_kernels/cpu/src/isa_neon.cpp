@@ -11,6 +11,7 @@
 
 namespace octavo {
 
-const InstructionSet isa_neon = {"neon", neon::kernel_table, &neon::row_functions, neon::int8_peak, neon::float32_peak};
+const InstructionSet isa_neon = {"neon", neon::kernel_table, &neon::row_functions, neon::int8_peak,
+                                 neon::float32_peak};
 
 }  // namespace octavo

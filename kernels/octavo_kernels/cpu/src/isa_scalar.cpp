@@ -1,4 +1,4 @@
-// All kernels for no instruction set beyond the compiler's default: the oracle of the others. build.py gives this file its compiler flags.
+// All kernels for no instruction set beyond the compiler's default: the oracle of the others.
 #define OCTAVO_ISA scalar
 
 #include "runtime/isa.h"
@@ -11,6 +11,7 @@
 
 namespace octavo {
 
-const InstructionSet isa_scalar = {"scalar", scalar::kernel_table, &scalar::row_functions, scalar::int8_peak, scalar::float32_peak};
+const InstructionSet isa_scalar = {"scalar", scalar::kernel_table, &scalar::row_functions, scalar::int8_peak,
+                                   scalar::float32_peak};
 
 }  // namespace octavo

@@ -1,8 +1,11 @@
 // The inner loop of linear_int8: a few rows of digits times a few panels of 16 weight columns, sums in registers.
 //
-// dot_tile<rows, panels>: sums[r][p][i] += sum over groups g, j of digits[r * stride + 4g + j] * weight(p, g, i, j), where
-// weights lie [group][16][4] in each panel. x86 inner loops are a few lines of assembly per row: gcc 12 moves the sums of
-// the same loop with intrinsics to the stack and back (measured: 500 instead of 900 GOPS on Zen 5).
+// dot_tile<rows, panels>: sums[r][p][i] += sum over groups g and j of digits[r * stride + 4g + j] * weight(p, g, i, j).
+// Weights lie [group][16][4] in each panel. `ahead` is where the next panels lie: `ahead_step` bytes of each are
+// fetched per group meanwhile, for the hardware's prefetchers start anew with every panel.
+//
+// x86 inner loops are a few lines of assembly per row: gcc 12 moves the sums of the same loop with intrinsics to the
+// stack and back (measured on Zen 5, 8 rows: 280 against 490 GOPS a thread, the fetching included).
 #pragma once
 
 #include <cstdint>
@@ -111,6 +114,7 @@ inline constexpr int dot_tile_rows = 6, dot_tile_panels = 1;
 #define OCTAVO_DOT_LOW(r) OCTAVO_DOT(r, low##r)
 #define OCTAVO_DOT_HIGH(r) OCTAVO_DOT(r, high##r)
 
+inline __m256i load_bytes(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline __m256i load_eight(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline void store_eight(int32_t* p, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 
@@ -124,11 +128,11 @@ inline void dot_tile(int32_t* sums, const int8_t* digits, int64_t stride, const 
   for (const int8_t* const end = weights + 64 * groups; weights != end; weights += 64, ahead += ahead_step) {
     prefetch_far(ahead);
     {
-      const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)), magnitude = _mm256_abs_epi8(w);
+      const __m256i w = load_bytes(weights), magnitude = _mm256_abs_epi8(w);
       OCTAVO_ROWS(OCTAVO_DOT_LOW)
     }
     {
-      const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32)), magnitude = _mm256_abs_epi8(w);
+      const __m256i w = load_bytes(weights + 32), magnitude = _mm256_abs_epi8(w);
       OCTAVO_ROWS(OCTAVO_DOT_HIGH)
     }
     x0 += 4, x3 += 4;

@@ -28,12 +28,10 @@ inline F32x16 load_element(const typename FloatElement<dtype>::type* p) {
   }
 }
 
-// Rows and panels of a tile: as many sums as the registers hold beside the weights. One row is bound by memory, which is
-// read fastest in few streams; with one chain the latency of fma would be the bound.
+// Rows and panels of a tile: as many sums as the registers hold beside the weights. One row is bound by memory, which
+// is read fastest in few streams; with one chain the latency of fma would be the bound.
 #if defined(OCTAVO_AVX512)
 inline constexpr int float_tile_rows = 8, float_tile_panels = 3, float_row_panels = 2;
-#elif defined(OCTAVO_AVX2)
-inline constexpr int float_tile_rows = 6, float_tile_panels = 1, float_row_panels = 4;
 #else
 inline constexpr int float_tile_rows = 6, float_tile_panels = 1, float_row_panels = 4;
 #endif

@@ -1,5 +1,5 @@
-// linear_published: LLM.int8() as the paper and bitsandbytes run it (arXiv 2208.07339). Columns with an outlier in any row
-// of the call leave the int8 product and are multiplied in 16-bit floats with the dequantised weight. Kept for
+// linear_published: LLM.int8() as the paper and bitsandbytes run it (arXiv 2208.07339). Columns with an outlier in any
+// row of the call leave the int8 product and are multiplied in 16-bit floats with the dequantised weight. Kept for
 // comparison and for bitsandbytes-compatible results; not made for speed.
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// What the team shares: [K] bytes that mark outlier columns, [K] their indices ascending, [T] row maxima and sums of codes,
-// [T, pad64(K)] codes.
+// What the team shares: [K] bytes that mark outlier columns, [K] their indices ascending, [T] row maxima and sums of
+// codes, [T, pad64(K)] codes.
 struct PublishedProduct {
   const OpCall& call;
   int64_t rows, depth, columns, padded;

@@ -33,7 +33,8 @@ struct Operand {
   OCTAVO_ALWAYS_INLINE explicit operator bool() const { return data != nullptr; }
 };
 
-// One op. Operands and attributes by the indices of generated/ops.h; enum attributes hold the value's index, booleans 0 or 1.
+// One op. Operands and attributes by the indices of generated/ops.h; enum attributes hold the value's index, booleans 0
+// or 1.
 struct OpCall {
   OpCode code;
   Operand in[max_inputs];

@@ -14,7 +14,8 @@ constexpr int kMaxPhases = 4;
 int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
 
 int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  const auto time = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
 }
 
 uint8_t* aligned(size_t bytes) {
@@ -63,7 +64,8 @@ void Program::resolve(const int64_t* sizes) {
     operand.rank = value.rank;
     operand.dtype = static_cast<DType>(value.dtype);
     operand.layout = static_cast<Layout>(value.layout);
-    for (int axis = 0; axis < 4; axis++) operand.shape[axis] = axis < value.rank ? size_of(value.shape[axis], sizes) : 1;
+    for (int axis = 0; axis < 4; axis++)
+      operand.shape[axis] = axis < value.rank ? size_of(value.shape[axis], sizes) : 1;
     operand.stride = operand.shape[1] * operand.shape[2] * operand.shape[3];
     // What a step brings is not here yet, but present: kernels tell absent operands by null.
     operand.data = value.place == OCTAVO_PLACE_INPUT ? static_cast<void*>(&operand) : value.memory;
@@ -88,7 +90,9 @@ void Program::resolve(const int64_t* sizes) {
   }
 }
 
-Operand Program::operand_of(int32_t value) const { return value < 0 ? Operand{} : operands_[static_cast<size_t>(value)]; }
+Operand Program::operand_of(int32_t value) const {
+  return value < 0 ? Operand{} : operands_[static_cast<size_t>(value)];
+}
 
 uint8_t* Program::data_of(int32_t value) const {
   const octavo_value& declared = values_[static_cast<size_t>(value)];

@@ -54,7 +54,8 @@ void Team::run(void (*body)(void*, int), void* context) {
   if (size_ > 1) {
     body_ = body;
     context_ = context;
-    // Sequentially consistent with `asleep_` in `wait_for_work`: either the sleeper sees the new generation or we see it asleep.
+    // Sequentially consistent with `asleep_` in `wait_for_work`: either the sleeper sees the new generation or we see
+    // it asleep.
     generation_.fetch_add(1);
     if (asleep_.load() > 0) {
       { std::lock_guard<std::mutex> lock(mutex_); }
