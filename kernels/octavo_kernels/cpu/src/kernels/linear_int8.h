@@ -1,8 +1,8 @@
 // linear_int8: digits times int8 weights in int32, exactly, then one dequantisation (design section 4.1).
 //
-// Weights are packed [panel of 16 columns][group of 4 k][16][4]. A tile is a few rows times a few panels, its sums
-// stay in registers. High digits are sparse: their groups are listed per row and enter the same sums times 255. Integers wrap
-// around and the whole sum fits 32 bits, so neither order nor tiles nor threads show in the result.
+// Weights are packed [panel of 16 columns][group of 4 k][16][4]. A tile is a few rows times a few panels, its sums stay
+// in registers. High digits are sparse: their groups are listed per row and enter the same sums times 255. Integers
+// wrap around and the whole sum fits 32 bits, so neither order nor tiles nor threads show in the result.
 //
 // One tile of rows (decode) runs at the speed of memory, more at 75 to 85 % of what the multipliers do (`bench --ops`).
 #pragma once
