@@ -60,7 +60,12 @@ export async function profileOps(model: string, options: OpBenchOptions = {}): P
   const { batches = [1, 8, 32], prefill = 512, repeats = 15, ...load } = options;
   const sequences = Math.max(...batches);
   const context = Math.max(prefill, BEHIND + 2);
-  const loaded = await loadModel(model, { ...load, sequences, context, tokenBudget: Math.max(prefill, sequences, BEHIND) });
+  const loaded = await loadModel(model, {
+    ...load,
+    sequences,
+    context,
+    tokenBudget: Math.max(prefill, sequences, BEHIND),
+  });
   try {
     const { device } = loaded.resident;
     const ids = loaded.tokenizer?.encode(SAMPLE_TEXT) ?? [];
