@@ -186,8 +186,10 @@ inline void run_linear_int8(const OpCall& call, const Worker& worker) {
   const int64_t strips = (product.panels + width - 1) / width;
   const int64_t item_rows = plain ? product.rows : int8_item_rows;
   const int64_t items = strips * ((product.rows + item_rows - 1) / item_rows);
-  // Small pieces, so that a thread that lost its core to another process does not hold up the rest.
-  const int64_t fair = items / (4 * worker.threads), chunk = fair > 1 ? fair : 1;
+  // Several pieces for each thread, so that one that lost its core to another process does not hold up the rest; few when
+  // memory is the bound, for a long piece is read faster: 70 GB/s by two cores with 2 pieces each, 60 with 4, 50 with 8.
+  const int64_t pieces = (product.rows > int8_item_rows ? 4 : 2) * worker.threads;
+  const int64_t chunk = items > pieces ? items / pieces : 1;
   int64_t item, end;
   while (worker.next(items, chunk, &item, &end)) {
     for (; item < end; item++) {
