@@ -42,7 +42,7 @@ typedef struct octavo_load_request {
   int32_t reserved;
 } octavo_load_request;
 
-// `isa`: "scalar", "avx2", "avx512" or "neon", which the caller knows this machine to have. Bits do not depend on it.
+// `isa`: one of `octavo_isas` (runtime/abi.h). Bits do not depend on it.
 int32_t octavo_load(const octavo_load_request* request, const char* isa, char* error, int64_t error_size);
 
 // A packed tensor [rows, columns] back to row-major. `dtype` as above.
