@@ -59,7 +59,7 @@ const summarise = ({ name, arithmetic }: { name: string; arithmetic: string }): 
     arithmetic,
     prefill: median(all.flatMap(({ answer }) => answer.prefill)),
     decode: Object.fromEntries(BATCHES.map((b) => [b, median(all.flatMap(({ answer }) => answer.decode[b]!))])),
-    peakBytes: Math.max(...all.map((a) => a.peakBytes)),
+    peakBytes: median(all.map((a) => a.peakBytes)),
   };
 };
 const summary: Results = {
