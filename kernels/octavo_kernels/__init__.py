@@ -12,7 +12,7 @@ from .tensor import Tensor, nbytes
 
 __version__ = "0.1.0"
 
-BACKENDS = ("cpu", "reference")
+BACKENDS = ("cpu", "reference", "triton-interpreter")
 
 
 def open_backend(name: str, threads: int, isa: str | None = None) -> Backend:
@@ -34,6 +34,13 @@ def open_backend(name: str, threads: int, isa: str | None = None) -> Backend:
             text = f"the reference backend needs torch ({error}); install octavo-worker[torch]"
             raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
         return ReferenceBackend(threads, isa)
+    if name == "triton-interpreter":
+        try:
+            from .triton.backend import InterpreterBackend
+        except ImportError as error:
+            text = f"the {name} backend needs torch and triton ({error}); install octavo-worker[torch]"
+            raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
+        return InterpreterBackend(threads, isa)
     raise KernelError("OCTAVO_BAD_ARGUMENT", f"no backend {name!r}; there are {', '.join(BACKENDS)}")
 
 

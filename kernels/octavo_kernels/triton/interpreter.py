@@ -1,0 +1,116 @@
+"""Triton's interpreter, mended where it computes other bits than a GPU.
+
+As it comes (triton 3.6) it rounds fma twice, sums a float32 dot in BLAS's order where the GPU's is one fma chain in
+ascending k (FMADotUtility.cpp; input_precision="ieee"), truncates float32 to bfloat16, and multiplies integers
+slowly. Programs of a grid run one after another; races are not modelled.
+
+`enable` must be called before a module with kernels is imported: `triton.jit` decides there.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import triton
+import triton.language as tl
+from triton.runtime import interpreter
+
+from .launch import Launch
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+
+def enable() -> None:
+    """Make every kernel that is imported from now on an interpreted one. Not to be undone in this process."""
+    if not triton.knobs.runtime.interpret:
+        compiled = [name for name in sys.modules if name.startswith(f"{_PACKAGE}.ops")]
+        if compiled:
+            raise RuntimeError(f"{compiled[0]} was imported before the interpreter was enabled; use another process")
+        triton.knobs.runtime.interpret = True
+    builder: Any = interpreter.InterpreterBuilder
+    builder.create_fma = _create_fma
+    builder.create_dot = _create_dot
+    builder.cast_impl = _cast
+
+
+def run(launch: Launch) -> None:
+    """Every program of the grid, in order."""
+    if 0 in launch.grid:
+        return
+    kernel = launch.kernel
+    _Grid(kernel.rewrite(), kernel.arg_names, launch.grid)(**launch.arguments, **launch.constants)
+
+
+class _Grid(interpreter.GridExecutor):
+    """On CPU tensors: nothing to copy there and back (the original copies whole storages, weights too)."""
+
+    def _init_args_hst(self, args_dev: Any, kwargs: Any) -> Any:
+        return args_dev, kwargs
+
+    def _restore_args_dev(self, args_dev: Any, args_hst: Any, kwargs: Any, kwargs_hst: Any) -> None:
+        pass
+
+
+def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c in float32, rounded once: see reference/numbers.py, which has the same in torch."""
+    with np.errstate(all="ignore"):
+        product, addend = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)
+        total = product + addend
+        part = total - product
+        error = (product - (total - part)) + (addend - part)
+        bits = np.ascontiguousarray(total).view(np.int64)
+        away = np.where((error > 0) == (total > 0), 1, -1)
+        inexact = (error > 0) | (error < 0)
+        odd = np.where(inexact & (bits & 1 == 0), bits + away, bits)
+        return odd.view(np.float64).reshape(total.shape).astype(np.float32)
+
+
+def _create_fma(self: Any, x: Any, y: Any, z: Any) -> Any:
+    if x.data.dtype == np.float32:
+        return interpreter.TensorHandle(fma(x.data, y.data, z.data), z.dtype.scalar)
+    return interpreter.TensorHandle(x.data * y.data + z.data, z.dtype.scalar)
+
+
+def _create_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, max_num_imprecise_acc: Any) -> Any:
+    if d.data.dtype == np.int32:
+        # Exact in float64 (|sum| < 2^53), where BLAS is fast; wraps as int32 does.
+        product = np.matmul(a.data.astype(np.float64), b.data.astype(np.float64))
+        data = (product.astype(np.int64) + d.data).astype(np.int32)
+    elif a.data.dtype == np.float32:
+        data = d.data
+        for k in range(a.data.shape[-1]):
+            data = fma(a.data[..., :, k, None], b.data[..., None, k, :], data)
+    else:
+        # 16-bit tensor-core sums have no order that hardware promises; products are exact in float32.
+        left, right = (_wide(x) for x in (a, b))
+        data = np.matmul(left, right, dtype=d.data.dtype) + d.data
+    return interpreter.TensorHandle(data, d.dtype.scalar)
+
+
+def _wide(x: Any) -> np.ndarray:
+    return _from_bfloat16(x.data) if x.dtype.scalar == tl.bfloat16 else x.data.astype(np.float32)
+
+
+def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _to_bfloat16(x: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(x).view(np.uint32).reshape(x.shape)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(x), (bits >> 16) | 0x40, rounded).astype(np.uint16)
+
+
+_original_cast = interpreter.InterpreterBuilder.cast_impl
+
+
+def _cast(self: Any, src: Any, dst_type: Any) -> Any:
+    source, target = src.dtype.scalar, dst_type.scalar
+    if source == tl.float32 and target == tl.bfloat16:
+        return interpreter.TensorHandle(_to_bfloat16(src.data), target)
+    if source == tl.bfloat16 and target == tl.float32:
+        return interpreter.TensorHandle(_from_bfloat16(src.data), target)
+    with np.errstate(all="ignore"):
+        return _original_cast(self, src, dst_type)

@@ -1,0 +1,12 @@
+"""How each op of the table is planned: op name -> function(context, **operands, **attributes) -> launches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..launch import Launch
+from .elementwise import add
+
+Plan = Callable[..., list[Launch]]
+
+PLANS: dict[str, Plan] = {plan.__name__: plan for plan in (add,)}

@@ -1,0 +1,1 @@
+"""Tests of octavo_kernels.triton. (A folder named `triton` would hide the package.)"""
