@@ -38,15 +38,19 @@ export const sharedMemory = z.strictObject({ path: z.string().max(4096), offset:
 export const deviceDescription = z.strictObject({
   device: name,
   backend: z.enum(["cpu", "reference", "cuda", "triton-interpreter"]),
-  /** Instruction set in use, and those this machine could use. */
+  /** Instruction set in use, and those this machine could use. Of a GPU its architecture: "sm_90". */
   isa: name,
   isas: z.array(name).max(16),
   threads: count,
-  /** Bytes of the device: all of them, and those not in use by anybody when the worker started. */
+  /**
+   * Bytes of the device (the machine's for CPU backends, the GPU's own for cuda): all of them, and those not in use by
+   * anybody when the worker was ready, its baseline taken.
+   */
   memoryTotal: count,
   memoryAvailable: count,
-  /** Resident bytes of the worker process before any handle. */
+  /** Bytes of the device that the worker takes before any handle: resident ones of the process, a GPU's context. */
   baseline: count,
+  /** What the machine calls the processor or the GPU. */
   model: name,
 });
 
@@ -246,6 +250,8 @@ export const statistics = z.strictObject({
   /** Resident bytes of the process, and of these: anonymous and shared (not file-backed). */
   resident: count,
   anonymous: count,
+  /** Bytes in use of a device that has memory of its own (a GPU), by anybody, as its driver counts them. */
+  deviceUsed: count.optional(),
   /** Bytes and number of live handles, as the worker sees them. */
   handleBytes: count,
   handles: count,

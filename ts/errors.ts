@@ -50,6 +50,11 @@ export const ERRORS = {
     retryable: true,
     summary: "A worker process did not start; the message has the end of its log.",
   },
+  OCTAVO_NO_DEVICE: {
+    retryable: false,
+    summary:
+      "This machine has no such device, or none that can be used (driver, architecture); the message says what was found.",
+  },
   OCTAVO_WORKER_LOST: { retryable: true, summary: "A worker process died or stopped answering; its handles are gone." },
   OCTAVO_WORKER_FAILED: { retryable: false, summary: "A worker hit an error of its own; the message has its text." },
   OCTAVO_STEP_TIMEOUT: { retryable: true, summary: "A step did not end before its deadline; the worker was stopped." },

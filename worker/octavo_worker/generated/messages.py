@@ -321,6 +321,7 @@ Request = (
 class Statistics(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     resident: Count
     anonymous: Count
+    deviceUsed: Count | UnsetType = UNSET
     handleBytes: Count
     handles: Count
     steps: Count
