@@ -107,9 +107,10 @@ def test_rows_that_are_no_numbers_spoil_only_themselves():
 
 def _published(x: np.ndarray, codes: np.ndarray, scale: np.ndarray, threshold: float) -> np.ndarray:
     """bitsandbytes' int8_mixed_scaled_mm (section 3.2 of the paper) in float64, with the roundings that it makes."""
-    outlier = (np.abs(x) >= threshold).any(0) if threshold > 0 else np.zeros(x.shape[1], bool)
+    large = np.abs(x) >= (threshold if threshold > 0 else np.inf)
+    outlier = large.any(0)
     inliers = np.where(outlier, 0, x)
-    s = np.abs(inliers).max(1, keepdims=True)
+    s = np.where(large, 0, np.abs(x)).max(1, keepdims=True)
     q = np.rint(inliers * np.divide(np.float32(127), s, where=s > 0, out=np.zeros_like(s)))
     dense = (q.astype(np.int64) @ codes.T.astype(np.int64)) * s.astype(np.float64) * scale / (127 * 127)
     w = (codes[:, outlier].astype(np.float32) * (scale / np.float32(127))[:, None]).astype(np.float16)

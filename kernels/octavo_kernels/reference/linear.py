@@ -58,11 +58,13 @@ def linear_published(
     """LLM.int8() as published (arXiv 2208.07339, bitsandbytes): x [T, K] float32, codes [N, K] -> y [T, N].
 
     Columns with an outlier in any row of the call are taken out and multiplied in 16-bit floats with the dequantised
-    weight, so a row's result depends on its neighbours.
+    weight, so a row's result depends on its neighbours. A row's scale is its largest inlier, also where another row
+    takes the column out: bitsandbytes' rule (kInt8VectorQuant); in the paper (eq. 8) only columns that stay count.
     """
-    outlier = x.abs().ge(threshold).any(0) if threshold > 0 else torch.zeros(x.shape[1], dtype=torch.bool)
+    large = x.abs().ge(threshold) if threshold > 0 else torch.zeros(x.shape, dtype=torch.bool)
+    outlier = large.any(0)
     inliers = torch.where(outlier, f32(0), x)
-    s = inliers.abs().amax(1) if x.numel() else torch.zeros(x.shape[0])
+    s = torch.where(large, f32(0), x.abs()).amax(1) if x.numel() else torch.zeros(x.shape[0])
     q = torch.where(s[:, None] > 0, torch.round(inliers * (f32(127) / s)[:, None]), f32(0))
     total = (q.double() @ weight.double().T).float()
     y = (total * s[:, None]) * (scale / f32(127 * 127))[None, :]

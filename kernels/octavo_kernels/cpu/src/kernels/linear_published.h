@@ -81,6 +81,9 @@ inline void quantize_inliers(const PublishedProduct& product, const Worker& work
       if (product.outlier[k]) product.listed[count++] = static_cast<int32_t>(k);
     *product.count = count;
   }
+  // A row's scale is its largest inlier, also where another row takes the column out: bitsandbytes' rule.
+  const float threshold = product.call.number(op_linear_published::attr_threshold);
+  const float limit = threshold > 0.0f ? threshold : __builtin_nanf("");
   int64_t begin, end;
   worker.share(product.rows, 1, &begin, &end);
   for (int64_t row = begin; row < end; row++) {
@@ -88,8 +91,8 @@ inline void quantize_inliers(const PublishedProduct& product, const Worker& work
     float largest = 0.0f;
     bool finite = true;
     for (int64_t k = 0; k < product.depth; k++) {
-      if (product.outlier[k]) continue;
       const float magnitude = magnitude_of(x[k]);
+      if (magnitude >= limit) continue;
       finite = finite && magnitude < __builtin_inff();
       largest = magnitude > largest ? magnitude : largest;
     }
