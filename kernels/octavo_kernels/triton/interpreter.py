@@ -24,7 +24,7 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 def enable() -> None:
     """Make every kernel that is imported from now on an interpreted one. Not to be undone in this process."""
-    if not triton.knobs.runtime.interpret:
+    if not enabled():
         compiled = [name for name in sys.modules if name.startswith(f"{_PACKAGE}.ops")]
         if compiled:
             raise RuntimeError(f"{compiled[0]} was imported before the interpreter was enabled; use another process")
@@ -33,6 +33,11 @@ def enable() -> None:
     builder.create_fma = _create_fma
     builder.create_dot = _create_dot
     builder.cast_impl = _cast
+
+
+def enabled() -> bool:
+    """Whether kernels of this process run in the interpreter."""
+    return bool(triton.knobs.runtime.interpret)
 
 
 def run(launch: Launch) -> None:
