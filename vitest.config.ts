@@ -7,5 +7,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Files that start workers share two cores with them.
     maxWorkers: 2,
+    // "auto" is the CPU also on a machine with a GPU; what runs there is named.
+    env: { OCTAVO_DEVICE: "cpu:0" },
   },
 });

@@ -5,6 +5,8 @@ import { promisify } from "node:util";
 import { formatBytes } from "../memory/bytes.ts";
 import { openModel } from "../model/source/index.ts";
 import { findPython } from "../pool/python.ts";
+import { checkGpu } from "./doctor-gpu.ts";
+import { checkWorker } from "./doctor-worker.ts";
 import { describeError } from "./report.ts";
 
 export interface Check {
@@ -26,7 +28,7 @@ import importlib.metadata as m, json, platform
 def version(name):
     try: return m.version(name)
     except m.PackageNotFoundError: return None
-names = ${JSON.stringify([...WORKER_PACKAGES, "torch"])}
+names = ${JSON.stringify([...WORKER_PACKAGES, "torch", "triton"])}
 print(json.dumps({"python": platform.python_version(), "packages": {n: version(n) for n in names}}))
 `;
 
@@ -48,11 +50,12 @@ export async function* checkMachine(
   yield checkPython(python, facts);
   if (facts) yield checkPackages(python, facts);
   begin("a worker");
-  yield await checkWorker(python, signal);
+  yield await checkWorker("cpu:0", python, signal);
   begin("the demo model");
   yield await checkModel(python);
   yield await checkSharedMemory();
-  if (facts) yield checkTorch(python, facts);
+  begin("GPUs");
+  if (facts) yield* checkGpu(python, facts.packages, signal);
 }
 
 function checkNode(): Check {
@@ -87,26 +90,6 @@ function checkPackages(python: string, { packages }: PythonFacts): Check {
   return { name: "worker packages", ok: missing.length === 0, needed: true, detail, ...fix };
 }
 
-/** A real worker, from start to goodbye: what it reports is what a model would run on. */
-async function checkWorker(python: string, signal: AbortSignal): Promise<Check> {
-  const { Pool } = await import("../pool/pool.ts");
-  const start = performance.now();
-  try {
-    const pool = await Pool.start({ devices: "cpu:0", python, signal });
-    const found = pool.devices[0]?.description;
-    await pool.dispose();
-    const detail = found
-      ? `cpu:0 on ${found.model}, ${found.threads} threads, ${found.isa} of ${found.isas.join(", ")}, ` +
-        `${formatBytes(found.memoryAvailable)} of ${formatBytes(found.memoryTotal)} free, ` +
-        `started in ${((performance.now() - start) / 1000).toFixed(1)} s`
-      : "it told nothing about itself";
-    return { name: "worker", ok: found !== undefined, needed: true, detail };
-  } catch (error) {
-    signal.throwIfAborted();
-    return { name: "worker", ok: false, needed: true, detail: describeError(error) };
-  }
-}
-
 async function checkModel(python: string): Promise<Check> {
   try {
     const { path, tensors } = await openModel("smollm2", { python });
@@ -125,11 +108,4 @@ async function checkSharedMemory(): Promise<Check> {
   const ok = free >= 64 * 2 ** 20;
   const fix = ok ? {} : { fix: "in Docker: --shm-size 1g" };
   return { name, ok, needed: false, detail: `${formatBytes(free)} free in /dev/shm`, ...fix };
-}
-
-function checkTorch(python: string, { packages }: PythonFacts): Check {
-  const ok = Boolean(packages.torch);
-  const detail = packages.torch ?? "not installed; needed for the reference backend and device.call, not for cpu";
-  const fix = ok ? {} : { fix: `make setup TORCH=1, or ${python} -m pip install torch` };
-  return { name: "torch", ok, needed: false, detail, ...fix };
 }

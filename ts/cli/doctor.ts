@@ -13,7 +13,7 @@ interface DoctorFlags {
 export function doctorCommand(): Command {
   return new Command("doctor")
     .description(
-      "Check this machine: Node, Python and its packages, the kernels, the demo model, a worker. Exit 1 if one is unfit.",
+      "Check this machine: Node, Python and its packages, the kernels, a worker, the demo model, GPUs. Exit 1 if one is unfit.",
     )
     .option("--python <path>", "Python of the worker")
     .addOption(jsonOption())

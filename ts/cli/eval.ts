@@ -29,7 +29,7 @@ export function evalCommand(): Command {
     .option("--thresholds <list>", "int8 runs, such as 0,6,adaptive,all (the default)", thresholdList)
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
     .addOption(new Option("--head <form>", "the output layer of the int8 runs").choices(["16bit", "int8"]))
-    .option("--devices <list>", "auto, cpu:0, reference:0", "auto")
+    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
     .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
     .option("--python <path>", "Python of the worker")
     .addOption(jsonOption())

@@ -42,7 +42,7 @@ export function modelOption(): Option {
 export function addLoadOptions(command: Command): Command {
   return command
     .addOption(modelOption())
-    .option("--devices <list>", "auto, cpu:0, reference:0", "auto")
+    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
     .option("--tp <n>", "tensor parallel ranks", wholeNumber(1))
     .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
     .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))

@@ -15,7 +15,7 @@ export function planCommand(): Command {
     .description("Say what a model takes on each device, or why it does not fit and what would. Reads headers only.")
     .argument("[model]", "as --model")
     .addOption(modelOption())
-    .option("--devices <list>", "sizes (8x24GiB, or 24GiB,12GiB) or names (cpu:0); auto: this machine", "auto")
+    .option("--devices <list>", "sizes (8x24GiB, or 24GiB,12GiB) or names (cpu:0, cuda:0); auto: this machine", "auto")
     .option("--tp <n>", "tensor parallel ranks", wholeNumber(1))
     .option("--pp <n>", "pipeline parallel stages", wholeNumber(1))
     .option("--context <n>", "tokens of one sequence", wholeNumber(1))

@@ -13,7 +13,7 @@ export interface LoadProgress {
 }
 
 export interface LoadOptions {
-  /** "auto" (default), "cpu:0", "reference:0". This version runs a model on one device. */
+  /** "auto" (default, see `PoolOptions`), "cpu:0", "cuda:0", "reference:0". This version runs a model on one device. */
   readonly devices?: string | readonly string[] | undefined;
   /** Threads of the worker. By default the CPUs that this process may use. */
   readonly threads?: number | undefined;

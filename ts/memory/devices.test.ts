@@ -5,6 +5,8 @@ const names = (devices: string | string[]) => parseDeviceNames(devices).map(({ n
 
 test("devices are read as users write them", () => {
   expect(names("auto")).toEqual(["cpu:0"]);
+  expect(parseDeviceNames("auto", "cuda:0")).toEqual([{ name: "cuda:0", backend: "cuda", index: 0 }]);
+  expect(names("triton-interpreter")).toEqual(["triton-interpreter:0"]);
   expect(names("cpu")).toEqual(["cpu:0"]);
   expect(names("cpu:0, cpu:1")).toEqual(["cpu:0", "cpu:1"]);
   expect(names(["reference:3", "cuda:0,cuda:1"])).toEqual(["reference:3", "cuda:0", "cuda:1"]);
@@ -16,6 +18,7 @@ test("a device that is none, or is listed twice, is refused with what there is",
   }
   expect(() => parseDeviceNames("cpu:0,auto")).toThrow("twice");
   expect(() => parseDeviceNames([])).toThrow("cpu:0");
+  expect(() => parseDeviceNames("auto", "gpu:0")).toThrow("gpu:0");
 });
 
 test("sizes of imagined devices, for planning", () => {

@@ -12,17 +12,19 @@ export interface DeviceName {
   readonly index: number;
 }
 
-/** A device of which only the size matters, for planning without the machine. */
+/** A device of which only the size matters, for planning without a worker. */
 export interface DeviceSize {
   readonly name: string;
+  /** Of a device of this machine; unknown of an imagined one. */
+  readonly backend?: DeviceBackend;
   /** Bytes. */
   readonly total: number;
 }
 
-/** `"cpu:0"`, `"cpu:0,cpu:1"`, `["cpu:0", "reference:0"]`, `"auto"`. Each device once. */
-export function parseDeviceNames(devices: string | readonly string[]): DeviceName[] {
+/** `"cpu:0"`, `"cpu:0,cpu:1"`, `["cuda:0", "reference:0"]`, `"auto"`, which stands for `auto`. Each device once. */
+export function parseDeviceNames(devices: string | readonly string[], auto = "cpu:0"): DeviceName[] {
   const names = (typeof devices === "string" ? [devices] : devices).flatMap((text) => text.split(","));
-  const parsed = names.map((name) => parseDeviceName(name.trim()));
+  const parsed = names.map((name) => parseDeviceName(name.trim() === "auto" ? auto : name.trim()));
   const seen = new Set<string>();
   for (const { name } of parsed) {
     if (seen.has(name)) {
@@ -35,7 +37,6 @@ export function parseDeviceNames(devices: string | readonly string[]): DeviceNam
 }
 
 function parseDeviceName(text: string): DeviceName {
-  if (text === "auto") return { name: "cpu:0", backend: "cpu", index: 0 };
   const match = /^([a-z-]+)(?::(\d{1,4}))?$/.exec(text);
   const backend = DEVICE_BACKENDS.find((name) => name === match?.[1]);
   if (match === null || backend === undefined) {

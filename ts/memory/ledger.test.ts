@@ -61,4 +61,14 @@ describe("DeviceLedger", () => {
     ledger.plan("b", []);
     expect(ledger.planned).toBe(50);
   });
+
+  it("books every byte in use of a GPU, and of a CPU every byte of the worker", () => {
+    const ledger = new DeviceLedger("cuda:0");
+    ledger.reserve(full({ handle: 1, bytes: 4096, kind: "weight" }));
+    ledger.commit(1);
+    expect(ledger.report({ anonymous: 5000 })).toMatchObject({ committed: 4096, measured: 5000, unattributed: 904 });
+    const report = ledger.report({ anonymous: 5000, deviceUsed: 2 ** 30 });
+    expect(report.committed + report.unattributed).toBe(2 ** 30);
+    expect(report.measured).toBe(2 ** 30);
+  });
 });

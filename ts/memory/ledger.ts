@@ -44,9 +44,12 @@ export interface LedgerReport {
   readonly reserved: number;
   /** Confirmed by the worker and not freed. */
   readonly committed: number;
-  /** Memory of the worker process that no file backs, as the system counts it. */
+  /** In use as the system counts it: memory of the worker process that no file backs; of a GPU all that anybody uses. */
   readonly measured: number;
-  /** measured - committed: the runtime itself (Python, libraries, threads). Below zero while pages of a handle were never touched. */
+  /**
+   * measured - committed: the runtime itself (Python, libraries, threads; CUDA's context, others' use of the GPU). Below
+   * zero while pages of a handle were never touched.
+   */
   readonly unattributed: number;
   /** Reserved and committed bytes by kind. */
   readonly byKind: Readonly<Record<HandleKind, number>>;
@@ -138,14 +141,15 @@ export class DeviceLedger {
   }
 
   /** The books against what the worker measured. */
-  report(statistics: Pick<Statistics, "anonymous">): LedgerReport {
+  report(statistics: Pick<Statistics, "anonymous" | "deviceUsed">): LedgerReport {
+    const measured = statistics.deviceUsed ?? statistics.anonymous;
     return {
       device: this.device,
       planned: this.planned,
       reserved: this.reserved,
       committed: this.committed,
-      measured: statistics.anonymous,
-      unattributed: statistics.anonymous - this.committed,
+      measured,
+      unattributed: measured - this.committed,
       byKind: { ...this.#byKind },
     };
   }

@@ -1,7 +1,7 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { modelOfConfig } from "../model/families/index.ts";
 import { planManifest, planModel } from "./plan.ts";
@@ -50,6 +50,19 @@ describe("planManifest", () => {
     expect(planManifest(smollm2(), { ...options, context: context + PAGE_SIZE }).fits).toBe(false);
   });
 
+  it("of a GPU leaves its context and what others use alone, and refuses with numbers like that of a CPU", () => {
+    const gpu = { name: "cuda:0", backend: "cuda", total: 24 * 2 ** 30 } as const;
+    const known = { baseline: 300 * 2 ** 20, memoryLimit: 20 * 2 ** 30, context: 2048, sequences: 1 };
+    const [device] = planManifest(smollm2(), { device: gpu, ...known }).devices;
+    expect([device!.name, device!.total, device!.context]).toEqual(["cuda:0", 20 * 2 ** 30, 300 * 2 ** 20]);
+    expect(planManifest(smollm2(), { device: gpu }).devices[0]!.context).toBeGreaterThan(400 * 2 ** 20);
+    const { fits, refusal } = planManifest(smollm2(), { device: gpu, ...known, memoryLimit: 500 * 2 ** 20 });
+    expect([fits, refusal]).toEqual([
+      false,
+      expect.stringMatching(/^cuda:0: .* more than its 500.00 MiB.*\d+ bytes\) more/),
+    ]);
+  });
+
   it("accounts for every byte of the device", () => {
     const options = { device: { name: "device:0", total: 2 ** 30 }, memoryLimit: 400 * 2 ** 20 };
     const { total, weights, kv, activations, context, collectives, margin, free } = planManifest(smollm2(), options)
@@ -67,6 +80,12 @@ describe("planModel", () => {
     expect(plan.kvTokens).toBe(2048);
     expect(plan.devices[0]!.name).toBe("device:0");
     await expect(planModel(file, { devices: "2x1GiB" })).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+    vi.stubEnv("PATH", "/nowhere"); // Without nvidia-smi.
+    await expect(planModel(file, { devices: "cuda:0" })).rejects.toMatchObject({
+      code: "OCTAVO_NO_DEVICE",
+      message: expect.stringMatching(/^cuda:0: .*24GiB/),
+    });
+    vi.unstubAllEnvs();
     await expect(planModel(join(file, "none.json"))).rejects.toMatchObject({ code: "OCTAVO_MODEL_NOT_FOUND" });
   });
 });

@@ -12,12 +12,29 @@ import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program } from "../program/program.ts";
 import type { Threshold } from "../program/threshold.ts";
 import { allocatedBytes } from "./bytes.ts";
-import { type DeviceSize, isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
+import {
+  type DeviceBackend,
+  type DeviceName,
+  type DeviceSize,
+  isDeviceNames,
+  parseDeviceNames,
+  parseDeviceSizes,
+} from "./devices.ts";
+import { autoDevices, listGpus } from "./gpus.ts";
 import { explainRefusal } from "./refusal.ts";
 
-/** A worker before any handle: interpreter, numpy, pyzmq, the kernel library. An estimate; `describe` has the real one. */
-const WORKER_BASELINE = 64 * 2 ** 20;
-/** Left free for allocator slack and messages in flight: an estimate, a share of the device. */
+/**
+ * What a worker takes of its device before any handle; estimates, a worker that runs tells the real one. cpu: interpreter,
+ * numpy, pyzmq, the kernel library. reference, triton-interpreter: torch as well. cuda: the CUDA context and loaded kernels
+ * (vLLM's logs of cards with 16 and 44 GiB say 0.39 and 0.28 GiB).
+ */
+const BASELINE: Readonly<Record<DeviceBackend, number>> = {
+  cpu: 64 * 2 ** 20,
+  reference: 256 * 2 ** 20,
+  cuda: 460 * 2 ** 20,
+  "triton-interpreter": 256 * 2 ** 20,
+};
+/** Left free for allocator slack, messages in flight, captured graphs: an estimate, a share of the device. */
 const MARGIN = 0.02;
 
 export interface PlanOptions {
@@ -32,12 +49,12 @@ export interface PlanOptions {
   readonly weights?: "int8" | "16bit" | undefined;
   readonly head?: "16bit" | "int8" | undefined;
   readonly threshold?: Threshold | undefined;
-  /** Bytes of the worker process, when it is known. */
+  /** Bytes that the worker takes of the device before any handle, when they are known. */
   readonly baseline?: number | undefined;
 }
 
 export interface PlanModelOptions extends PlanOptions {
-  /** Sizes ("24GiB") or names ("cpu:0"; "auto" by default). */
+  /** Sizes ("24GiB") or names ("cpu:0", "cuda:0"; "auto" by default). */
   readonly devices?: string | readonly string[] | undefined;
   readonly tensorParallel?: number | undefined;
   readonly pipelineParallel?: number | undefined;
@@ -76,11 +93,11 @@ export interface Plan {
 
 /**
  * Reads headers only; `model` is what `Engine.load` takes, or the path of a `config.json` alone. No worker is started: a
- * device named rather than sized is taken to have this machine's memory. Throws what `openModel` throws, and
- * `OCTAVO_BAD_ARGUMENT`.
+ * device named rather than sized is taken to have this machine's memory, cuda:0 what nobody uses of that GPU's.
+ * Throws what `openModel` throws, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_NO_DEVICE`.
  */
 export async function planModel(model: string, options: PlanModelOptions = {}): Promise<Plan> {
-  const device = onlyDevice(options);
+  const device = await onlyDevice(options);
   const manifest = model.endsWith(".json") ? await openConfig(model) : await openModel(model);
   return planManifest(manifest, { ...options, device });
 }
@@ -148,7 +165,7 @@ function place(needs: ModelNeeds, options: PlanOptions & { readonly device: Devi
   const activations = arenaBytes + bytes.io;
   const total = Math.min(options.device.total, options.memoryLimit ?? Number.POSITIVE_INFINITY);
   const margin = Math.ceil(total * MARGIN);
-  const fixed = options.baseline ?? WORKER_BASELINE;
+  const fixed = options.baseline ?? BASELINE[options.device.backend ?? "cpu"];
   const room = total - weights - activations - fixed - margin;
   const pages = Math.max(0, Math.min(sequences * pagesPerSequence, Math.floor(room / bytes.kvPage)));
   const fits = pages >= pagesPerSequence;
@@ -182,18 +199,27 @@ async function openConfig(path: string): Promise<Manifest> {
 }
 
 /** The seam of sharding: with a `shard` pass there will be one program, and one plan, per rank. */
-function onlyDevice({ devices = "auto", tensorParallel = 1, pipelineParallel = 1 }: PlanModelOptions): DeviceSize {
+async function onlyDevice(options: PlanModelOptions): Promise<DeviceSize> {
+  const { devices = "auto", tensorParallel = 1, pipelineParallel = 1 } = options;
   const text = typeof devices === "string" ? devices : devices.join(",");
-  const sizes = isDeviceNames(text)
-    ? parseDeviceNames(text).map(({ name }) => ({ name, total: machineMemory() }))
-    : parseDeviceSizes(text);
-  const [first, ...others] = sizes;
-  if (first && others.length === 0 && tensorParallel === 1 && pipelineParallel === 1) return first;
+  const all = isDeviceNames(text) ? parseDeviceNames(text, autoDevices()[0]) : parseDeviceSizes(text);
+  const [first, ...others] = all;
+  if (first && others.length === 0 && tensorParallel === 1 && pipelineParallel === 1)
+    return "total" in first ? first : sizeOf(first);
   throw new OctavoError(
     "OCTAVO_BAD_ARGUMENT",
-    `${sizes.length} devices (${text}), tensor parallel ${tensorParallel}, pipeline parallel ${pipelineParallel}: ` +
+    `${all.length} devices (${text}), tensor parallel ${tensorParallel}, pipeline parallel ${pipelineParallel}: ` +
       "this version runs a model on one device; name one, and leave the parallel options at 1",
   );
+}
+
+async function sizeOf({ name, backend, index }: DeviceName): Promise<DeviceSize> {
+  if (backend !== "cuda") return { name, backend, total: machineMemory() };
+  const gpus = await listGpus();
+  const gpu = gpus[index];
+  if (gpu !== undefined) return { name, backend, total: gpu.free };
+  const text = `${name}: nvidia-smi lists ${gpus.length} GPUs here; give the size of the one you mean, such as 24GiB`;
+  throw new OctavoError("OCTAVO_NO_DEVICE", text);
 }
 
 /** Memory of this machine, or of the container that this process is in. */

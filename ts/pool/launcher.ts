@@ -36,6 +36,8 @@ export interface LaunchedProcess {
 
 /** Lines of a worker's output that are kept for error messages. */
 const KEPT_LINES = 50;
+/** Errors of a worker's start that are its caller's to mend; the others are OCTAVO_WORKER_START_FAILED. */
+const TOLD_CODES = ["OCTAVO_MISSING_DEPENDENCY", "OCTAVO_NO_DEVICE"] as const;
 /** How long to wait for the output of a process that has ended. */
 const LAST_LINES_MS = 100;
 
@@ -104,11 +106,8 @@ export function startFailure(device: string, launched: LaunchedProcess, exit: Ex
   const log = launched.log();
   const told = /^octavo-error: (OCTAVO_[A-Z_]+) (.*)$/m.exec(log);
   if (told !== null) {
-    const missing = told[1] === "OCTAVO_MISSING_DEPENDENCY";
-    return new OctavoError(
-      missing ? "OCTAVO_MISSING_DEPENDENCY" : "OCTAVO_WORKER_START_FAILED",
-      `${device}: ${told[2]}`,
-    );
+    const own = TOLD_CODES.find((code) => code === told[1]);
+    return new OctavoError(own ?? "OCTAVO_WORKER_START_FAILED", `${device}: ${told[2]}`);
   }
   const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}`;
   const text = `${device}: the worker (${launched.python}) ended with ${how} before it was ready.${log && `\n${log}`}`;

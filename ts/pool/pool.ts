@@ -1,6 +1,7 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
 import { OctavoError } from "../errors.ts";
 import { type DeviceName, parseDeviceNames } from "../memory/devices.ts";
+import { autoDevices } from "../memory/gpus.ts";
 import { Device } from "../tensor/device.ts";
 import { Channel } from "./channel.ts";
 import { shareCores, usableCores } from "./cores.ts";
@@ -8,7 +9,10 @@ import { SharedMemory } from "./shared-memory.ts";
 import { Worker } from "./worker.ts";
 
 export interface PoolOptions {
-  /** "auto" (default), "cpu:0", "cpu:0,cpu:1", or a list: one worker each. */
+  /**
+   * "cpu:0", "cuda:0", "cpu:0,cpu:1", or a list: one worker each. "auto" (default): what OCTAVO_DEVICE says, else cuda:0 where
+   * there is an NVIDIA GPU that can be used (with a warning when only torch or triton is missing for it), else cpu:0.
+   */
   readonly devices?: string | readonly string[];
   /** Where workers run: processes of this machine. */
   readonly launcher?: "local";
@@ -68,10 +72,22 @@ export class Pool {
 
   /**
    * Starts one worker per device, all at once; all or none.
-   * Throws `OCTAVO_BAD_ARGUMENT`, `OCTAVO_WORKER_START_FAILED`, `OCTAVO_MISSING_DEPENDENCY`, or the signal's reason.
+   * Throws `OCTAVO_BAD_ARGUMENT`, `OCTAVO_WORKER_START_FAILED`, `OCTAVO_MISSING_DEPENDENCY`, `OCTAVO_NO_DEVICE`, or the
+   * signal's reason.
    */
   static async start(options: PoolOptions = {}): Promise<Pool> {
-    const names = parseDeviceNames(options.devices ?? "auto");
+    const { devices = "auto" } = options;
+    const [first, ...others] = autoDevices();
+    try {
+      return await Pool.#start(parseDeviceNames(devices, first), options);
+    } catch (error) {
+      if (others[0] === undefined || String(devices) !== "auto" || !isUnusable(error)) throw error;
+      process.emitWarning(`${error.message}. Running on ${others[0]}`, { code: error.code });
+      return await Pool.#start(parseDeviceNames(others[0]), options);
+    }
+  }
+
+  static async #start(names: readonly DeviceName[], options: PoolOptions): Promise<Pool> {
     const threads = shareCores(threadsOf(options.threads), names.length);
     for (const name of options.ops ?? []) checkFunction(name);
     options.signal?.throwIfAborted();
@@ -170,6 +186,11 @@ async function close({ channel, shared }: Setup, workers: readonly Worker[]): Pr
   await Promise.all(workers.map((worker) => worker.stop()));
   await channel.close();
   shared?.close();
+}
+
+/** The device is not for us, but nothing is broken. */
+function isUnusable(error: unknown): error is OctavoError {
+  return OctavoError.isInstance(error) && ["OCTAVO_MISSING_DEPENDENCY", "OCTAVO_NO_DEVICE"].includes(error.code);
 }
 
 function threadsOf(given: number | undefined): number {

@@ -37,6 +37,7 @@ export function workerEnvironment(token: string): Record<string, string> {
     PYTHONSAFEPATH: "1", // the current folder must not shadow libraries (Python 3.11 and later)
     // numpy would start a BLAS thread per core, 50 ms for nothing: kernels have their own team.
     OPENBLAS_NUM_THREADS: process.env.OPENBLAS_NUM_THREADS ?? "1",
+    CUDA_DEVICE_ORDER: process.env.CUDA_DEVICE_ORDER ?? "PCI_BUS_ID", // cuda:1 is then nvidia-smi's GPU 1
     OCTAVO_WORKER_TOKEN: token,
   };
 }
