@@ -1,0 +1,56 @@
+"""Compiles everything once, and keeps what was found until a source changes.
+
+`load` is for any process, also one with Triton's interpreter: the compiling is done by another
+(`python -m octavo_kernels.triton.compile`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .entries import Entry
+from .facts import Facts
+
+_PACKAGE_NAME = __name__.rpartition(".")[0]
+_PACKAGE = Path(__file__).parents[1]
+_ROOT = _PACKAGE.parents[1]
+FOLDER = _PACKAGE / "build"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All launches, and what is known of each compilation by its key."""
+
+    entries: list[Entry]
+    facts: dict[str, Facts]
+
+
+def digest() -> str:
+    """Of all sources that kernels, plans and their reading are made of."""
+    sources = [path for path in sorted(_PACKAGE.rglob("*.py")) if "report" not in path.relative_to(_PACKAGE).parts]
+    sources.append(_PACKAGE.parent / "generated/ops.py")
+    whole = hashlib.sha256()
+    for path in sources:
+        whole.update(path.relative_to(_PACKAGE.parent).as_posix().encode() + path.read_bytes())
+    return whole.hexdigest()[:24]
+
+
+@cache
+def load() -> Compiled:
+    """All launches and facts; compiles what is missing, which takes minutes after a change of many kernels."""
+    path = FOLDER / f"compiled-{digest()}.json"
+    if not path.exists():
+        # The interpreter, once enabled here, would be inherited.
+        environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), environment.get("PYTHONPATH", "")])
+        subprocess.run([sys.executable, "-m", _PACKAGE_NAME, str(path)], env=environment, check=True)
+    data = json.loads(path.read_text())
+    entries = [Entry.of(one) for one in data["entries"]]
+    return Compiled(entries, {key: Facts.of(one) for key, one in data["facts"].items()})
