@@ -36,11 +36,15 @@ def open_backend(name: str, threads: int, isa: str | None = None) -> Backend:
         return ReferenceBackend(threads, isa)
     if name == "triton-interpreter":
         try:
-            from .triton.backend import InterpreterBackend
+            from .triton.device import InterpreterDevice
+
+            # Before the backend is imported: Triton decides when kernels are imported whether it interprets them.
+            device = InterpreterDevice()
+            from .triton.backend import TritonBackend
         except ImportError as error:
             text = f"the {name} backend needs torch and triton ({error}); install octavo-worker[torch]"
             raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
-        return InterpreterBackend(threads, isa)
+        return TritonBackend(device, threads, isa)
     raise KernelError("OCTAVO_BAD_ARGUMENT", f"no backend {name!r}; there are {', '.join(BACKENDS)}")
 
 

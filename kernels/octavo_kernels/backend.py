@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from .program import ProgramSpec
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class Ceiling:
     read_bytes: int
     int8_operations: int
     float32_operations: int
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Bytes of a device with memory of its own: all; in use by anybody; of these, what this process's context takes."""
+
+    total: int
+    used: int
+    context: int
 
 
 class Executable(Protocol):
@@ -95,6 +107,23 @@ class Backend(Protocol):
 
     def read(self, tensor: Tensor) -> np.ndarray:
         """The tensor's bytes, row-major whatever its layout, without padding; a copy (uint8)."""
+        ...
+
+    def write(self, tensor: Tensor, offset: int, size: int, fill: Callable[[np.ndarray], None]) -> None:
+        """Replace `size` bytes of the tensor's memory from byte `offset` on by what `fill` puts into the array (uint8,
+        `size` long) that it is called with. Where the backend can, that array is the memory itself: no copy."""
+        ...
+
+    def read_range(self, tensor: Tensor, offset: int, size: int) -> np.ndarray:
+        """Bytes of the tensor's memory (uint8); may be the memory itself: use it before the next call."""
+        ...
+
+    def expose(self, tensor: Tensor) -> np.ndarray | torch.Tensor:
+        """The tensor's memory itself, uint8, for others to read and write before the next call to this backend."""
+        ...
+
+    def memory(self) -> DeviceMemory | None:
+        """Of a device that has memory of its own; None where tensors are the machine's memory."""
         ...
 
     def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> Executable:

@@ -6,6 +6,7 @@ import math
 import mmap
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,12 +69,15 @@ def nbytes(dtype: str, layout: str, shape: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """`memory` is one-dimensional uint8, `nbytes(dtype, layout, shape)` long, at a multiple of 64 bytes."""
+    """`memory` is one-dimensional uint8, `nbytes(dtype, layout, shape)` long, at a multiple of 64 bytes.
+
+    A numpy array, or a torch tensor where the backend's device has memory of its own: only backends look at it.
+    """
 
     dtype: str
     layout: str
     shape: tuple[int, ...]
-    memory: np.ndarray
+    memory: Any
 
 
 def allocate(dtype: str, layout: str, shape: tuple[int, ...]) -> Tensor:

@@ -90,7 +90,7 @@ def run_program(backend: Backend, prepared: Prepared, tensors: dict[int, Tensor]
     tensors = prepared_tensors(backend, prepared) if tensors is None else tensors
     arena = backend.allocate("int8", "plain", (prepared.arena_bytes,)) if prepared.arena_bytes else None
     if arena is not None:
-        arena.memory[:] = 0xFF
+        _spoil(backend, arena)
     program = backend.define(spec, tensors, arena)
     try:
         payload = Layout(spec, spec.inputs).pack(prepared.sizes, prepared.brought)
@@ -126,11 +126,16 @@ def prepared_tensors(backend: Backend, prepared: Prepared) -> dict[int, Tensor]:
 def fill(backend: Backend, tensor: Tensor, array: np.ndarray | None) -> None:
     """Give a tensor its contents, None being 0xFF. Packed ones go through `load`, as weights of a model do."""
     if array is None:
-        tensor.memory[:] = 0xFF
+        _spoil(backend, tensor)
     elif tensor.layout == "plain":
-        tensor.memory[: array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        backend.write(tensor, 0, content.size, lambda memory: np.copyto(memory, content))
     elif array.size:
         load_packed(backend, tensor, array)
+
+
+def _spoil(backend: Backend, tensor: Tensor) -> None:
+    backend.write(tensor, 0, nbytes(tensor.dtype, tensor.layout, tensor.shape), lambda memory: memory.fill(0xFF))
 
 
 def load_packed(backend: Backend, tensor: Tensor, array: np.ndarray) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..backend import Ceiling, SourcePart
 from ..errors import KernelError
+from ..host import HostMemory
 from ..program import ProgramSpec
-from ..tensor import Tensor, allocate
+from ..tensor import Tensor
 from ..validate import validate
 from .executable import CpuExecutable
 from .library import CeilingStruct, available_isas, load_library
@@ -22,7 +23,7 @@ from .load import load, read
 ISA_VARIABLE = "OCTAVO_CPU_ISA"
 
 
-class CpuBackend:
+class CpuBackend(HostMemory):
     """Our own C++ kernels; bits do not depend on the instruction set or the number of threads."""
 
     name = "cpu"
@@ -39,10 +40,6 @@ class CpuBackend:
         self._context = self._library.octavo_open(self.isa.encode(), threads)
         if not self._context:
             raise KernelError("OCTAVO_OUT_OF_MEMORY", f"could not start {threads} threads")
-
-    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
-        """See backend.Backend."""
-        return allocate(dtype, layout, tuple(shape))
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         """See backend.Backend."""

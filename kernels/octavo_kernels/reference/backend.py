@@ -10,15 +10,16 @@ import torch
 
 from ..backend import Ceiling, SourcePart
 from ..errors import KernelError
+from ..host import HostMemory
 from ..program import ProgramSpec
-from ..tensor import Tensor, allocate
+from ..tensor import Tensor
 from ..validate import validate
 from .executable import ReferenceExecutable, row_major_bytes
 from .load import load
 from .views import tensor_view
 
 
-class ReferenceBackend:
+class ReferenceBackend(HostMemory):
     """Plain torch on the CPU, by the definitions."""
 
     name = "reference"
@@ -31,10 +32,6 @@ class ReferenceBackend:
         self.threads = threads
         self.model = platform.processor() or platform.machine()
         torch.set_num_threads(threads)
-
-    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
-        """See backend.Backend."""
-        return allocate(dtype, layout, tuple(shape))
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         """See backend.Backend."""

@@ -1,68 +1,100 @@
-"""The backends of the Triton kernels: see backend.Backend."""
+"""The backends of the Triton kernels. `cuda` and `triton-interpreter` differ in their device alone (`device.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 
-from . import interpreter
+from ..backend import Ceiling, DeviceMemory, SourcePart
+from ..errors import KernelError
+from ..program import ProgramSpec
+from ..tensor import Tensor, nbytes
+from ..validate import validate
+from .device import Device
+from .executable import TritonExecutable
+from .load import host_load, load
+from .mirrors import Mirrors
+from .views import flat_bytes, tensor_view
 
-interpreter.enable()
 
-from ..backend import Ceiling, SourcePart  # noqa: E402
-from ..errors import KernelError  # noqa: E402
-from ..program import ProgramSpec  # noqa: E402
-from ..tensor import PACKED_COLUMNS, Tensor, allocate, round_up  # noqa: E402
-from ..validate import validate  # noqa: E402
-from .executable import TritonExecutable  # noqa: E402
+class TritonBackend:
+    """See backend.Backend. `isa`: the one instruction set to ask for, or None."""
 
-
-class InterpreterBackend:
-    """The kernels and the executor of the CUDA backend, on CPU tensors in Triton's interpreter."""
-
-    name = "triton-interpreter"
-    isa = "triton"
-
-    def __init__(self, threads: int, isa: str | None = None) -> None:
+    def __init__(self, device: Device, threads: int, isa: str | None = None) -> None:
+        self.name, self.isa, self.model, self.threads = device.backend, device.isa, device.model, threads
+        self.isas = [self.isa]
         if isa not in (None, self.isa):
             raise KernelError("OCTAVO_BAD_ARGUMENT", f"the {self.name} backend has no instruction set {isa!r}")
-        self.isas = [self.isa]
-        self.threads = threads
-        self.model = "Triton interpreter"
         torch.set_num_threads(threads)
+        self._device = device
+        self._mirrors = Mirrors(self.read)
+        self._host_load = host_load(threads)
 
     def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
         """See backend.Backend."""
-        return allocate(dtype, layout, tuple(shape))
+        with self._current():
+            return Tensor(dtype, layout, tuple(shape), self._device.allocate(nbytes(dtype, layout, tuple(shape))))
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         """See backend.Backend."""
-        from ..reference.load import load
-
-        if target.layout != "packed" or target.dtype != "int8":
-            load(form, parts, target, scale)
-            return
-        rows, columns = target.shape
-        plain = allocate("int8", "plain", target.shape)
-        load(form, parts, plain, scale)
-        pitch = round_up(columns, PACKED_COLUMNS)
-        packed = target.memory[: rows * pitch].reshape(rows, pitch)
-        packed[:, :columns] = plain.memory[: rows * columns].reshape(rows, columns)
-        packed[:, columns:] = 0
+        with self._current():
+            load(self._host_load, self._put, form, parts, target, scale)
 
     def read(self, tensor: Tensor) -> np.ndarray:
         """See backend.Backend."""
-        from .executable import _bytes, _view
+        with self._current():
+            content = flat_bytes(tensor_view(tensor))
+            return content.clone().numpy() if content.device.type == "cpu" else content.cpu().numpy()
 
-        return _bytes(_view(tensor.memory, tensor.dtype, tensor.layout, tensor.shape)).copy()
+    def read_range(self, tensor: Tensor, offset: int, size: int) -> np.ndarray:
+        """See backend.Backend."""
+        with self._current():
+            return tensor.memory[offset : offset + size].cpu().numpy()
+
+    def write(self, tensor: Tensor, offset: int, size: int, fill: Callable[[np.ndarray], None]) -> None:
+        """See backend.Backend."""
+        self._mirrors.forget(tensor)
+        with self._current():
+            target = tensor.memory[offset : offset + size]
+            if target.device.type == "cpu":
+                fill(target.numpy())
+            else:
+                content = np.empty(size, np.uint8)
+                fill(content)
+                self._device.put(target, content)
+
+    def expose(self, tensor: Tensor) -> torch.Tensor:
+        """See backend.Backend."""
+        self._mirrors.forget(tensor)
+        return tensor.memory
+
+    def memory(self) -> DeviceMemory | None:
+        """See backend.Backend."""
+        return self._device.memory()
 
     def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> TritonExecutable:
         """See backend.Backend."""
-        complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
-        return TritonExecutable(complete, tensors, arena)
+        complete = validate(spec, tensors, 0 if arena is None else arena.memory.numel())
+        return TritonExecutable(self._device, self._mirrors, complete, tensors, arena)
 
     def measure(self) -> Ceiling:
         """See backend.Backend."""
-        raise KernelError("OCTAVO_BAD_ARGUMENT", "the interpreter is not made for speed: measure cuda or cpu")
+        with self._current():
+            return self._device.measure()
+
+    def _current(self) -> AbstractContextManager:
+        return self._device.current()
+
+    def _put(self, target: Tensor, content: Tensor) -> None:
+        """A plain tensor of the machine's memory as the content of one of the device."""
+        self._mirrors.forget(target)
+        view, rows = tensor_view(target), content.memory[: tensor_view(content).nbytes]
+        if view.is_contiguous():
+            self._device.put(target.memory[: rows.size], rows)
+        else:  # Packed int8 whose rows are padded; the padding is zero since it was allocated.
+            plain = self._device.allocate(rows.size)
+            self._device.put(plain, rows)
+            view.copy_(plain.view(view.dtype).reshape(view.shape))

@@ -1,10 +1,14 @@
-"""A defined program: launches planned for the sizes of a step, run in order."""
+"""A defined program on a GPU or in the interpreter.
+
+A step is one copy to the device, launches, one copy back and one wait. The launches of a capacity (`buckets.py`) are
+planned once; from the second time on they are one captured graph (`plan.py`). All memory was allocated by `define`.
+"""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,40 +16,45 @@ import torch
 from ..backend import Counters
 from ..checks import DataChecks
 from ..errors import KernelError
-from ..payload import Layout, check_sizes
-from ..program import Arena, Columns, Dimension, Handle, ProgramSpec, resolve
-from ..reference.views import TORCH_DTYPES
-from ..tensor import PACKED_COLUMNS, Tensor, round_up
-from . import interpreter
-from .launch import Operand
-from .ops import PLANS
-
-
-class InterpretedContext:
-    """See launch.Context."""
-
-    architecture, processors, interpreted = 90, 132, True
-
-    def __init__(self) -> None:
-        self.counters = torch.zeros(2, dtype=torch.int64)
-
-    def scratch(self, dtype: torch.dtype, *shape: int) -> torch.Tensor:
-        return torch.full((math.prod(shape) * dtype.itemsize,), -1, dtype=torch.int8).view(dtype).reshape(shape)
-
-    def tickets(self, count: int) -> torch.Tensor:
-        return torch.zeros(count, dtype=torch.int32)
+from ..generated.ops import OPS
+from ..payload import NUMPY_DTYPES, Layout, check_sizes
+from ..program import Columns, Dimension, Handle, ProgramSpec, resolve
+from ..tensor import Tensor, nbytes
+from .buckets import Buckets, Capacity
+from .device import Device
+from .frame import Frame, Memories, constant_sizes
+from .measure import Needs, measure
+from .mirrors import KEPT_TO, Mirrors
+from .plan import StepPlan
+from .workspace import Workspace
 
 
 class TritonExecutable:
     """Holds the program and the tensors it names; made by the backend's `define` from a validated program."""
 
-    def __init__(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> None:
+    def __init__(
+        self, device: Device, mirrors: Mirrors, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None
+    ) -> None:
         self._spec: ProgramSpec | None = spec
+        self._device, self._mirrors = device, mirrors
         self._checks = DataChecks(spec)
         self._payload, self._reply = Layout(spec, spec.inputs), Layout(spec, spec.outputs)
-        self._arena = arena
-        handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
-        self._tensors = {handle: tensors[handle] for handle in handles}
+        self._inputs = {value: number for number, value in enumerate(spec.inputs)}
+        used = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
+        self._tensors = {handle: tensors[handle] for handle in used}
+        written = _written(spec)
+        self._written = {self._tensors[handle] for handle in written}
+        self._mirrored = {index: self._tensors[handle] for handle, index in written.items() if _is_ids(spec, index)}
+        self._returned = list(dict.fromkeys((*spec.outputs, *self._mirrored)))
+        quantizing = [index for index, operation in enumerate(spec.ops) if "carries" in operation.outputs]
+        self._slots = {index: slot for slot, index in enumerate(quantizing)}
+        self._buckets = Buckets(spec)
+        self._plans: dict[Capacity, tuple[Frame, StepPlan]] = {}
+        with device.current():
+            needs = measure(spec, device, self._buckets, self._returned, len(self._slots) + 1)
+            self._workspace = Workspace(device, needs.ops)
+            self._to, self._back = device.staging(needs.inputs), device.staging(needs.outputs)
+            self._at = self._memories(spec, needs, arena)
 
     def step(
         self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
@@ -56,62 +65,126 @@ class TritonExecutable:
             raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
         began = time.perf_counter_ns()
         sizes = check_sizes(spec, sizes)
-        operands = self._operands(spec, sizes, self._payload.split(sizes, payload))
-        self._checks.run(sizes, lambda value: _array(operands[value].tensor))
-        context, quantized = InterpretedContext(), 0
-        for index, operation in enumerate(spec.ops):
-            started = time.perf_counter_ns()
-            named = {name: operands[value] for name, value in (*operation.inputs.items(), *operation.outputs.items())}
-            for launch in PLANS[operation.op](context, **named, **operation.attributes):
-                interpreter.run(launch)
-            if profile is not None:
-                profile[index] = time.perf_counter_ns() - started
-            if "carries" in operation.outputs:
-                rows, columns = operands[next(iter(operation.inputs.values()))].shape
-                quantized += (rows - int(operands[operation.outputs["step"]].tensor.isnan().sum())) * columns
-        results = [_bytes(operands[value].tensor) for value in spec.outputs]
-        reply = self._reply.pack(sizes, results)
-        carries, nonfinite = context.counters.tolist()
+        arrays = self._payload.split(sizes, payload)
+        with self._device.current():
+            self._checks.run(sizes, lambda value: self._checked(spec, value, sizes, arrays))
+            for tensor in self._written:
+                self._mirrors.forget(tensor)
+            frame, plan = self._planned(spec, self._buckets.fit(sizes))
+            self._run(frame, plan, sizes, arrays, profile)
+        outputs = frame.outputs
+        for index, tensor in self._mirrored.items():
+            self._mirrors.put(tensor, outputs.array(index, sizes).view(np.uint8))
+        reply = self._reply.pack(sizes, [outputs.array(index, sizes) for index in spec.outputs])
+        quantized, carries, nonfinite = self._counted(spec, sizes, outputs.counters)
         return reply, Counters(quantized, carries, nonfinite, time.perf_counter_ns() - began)
 
     def close(self) -> None:
         """See backend.Executable."""
-        self._spec, self._arena, self._tensors = None, None, {}
+        if self._spec is not None:
+            self._spec, self._tensors, self._written, self._mirrored, self._plans = None, {}, set(), {}, {}
+            del self._workspace, self._to, self._back, self._at
 
-    def _operands(self, spec: ProgramSpec, sizes: Mapping[str, int], inputs: list[np.ndarray]) -> list[Operand]:
-        brought = dict(zip(spec.inputs, inputs, strict=True))
-        operands: list[Operand] = []
-        for index, value in enumerate(spec.values):
-            shape = resolve(value.shape, dict(sizes))
-            match value.place:
-                case Handle(handle):
-                    view = _view(self._tensors[handle].memory, value.dtype, value.layout, shape)
-                case Arena(offset):
-                    assert self._arena is not None
-                    view = _view(self._arena.memory, value.dtype, "plain", shape, offset)
-                case Columns(of, column):
-                    view = operands[of].tensor[:, column : column + shape[1]]
-                case _:
-                    data = brought[index].reshape(-1).view(np.uint8).copy()
-                    view = _view(data, value.dtype, "plain", shape)
-            operands.append(Operand(view, torch.tensor([shape[0]], dtype=torch.int32)))
-        return operands
+    def _run(
+        self,
+        frame: Frame,
+        plan: StepPlan,
+        sizes: Mapping[str, int],
+        arrays: Sequence[np.ndarray],
+        profile: np.ndarray | None,
+    ) -> None:
+        """The only wait is at the end."""
+        device, used = self._device, frame.inputs.fill(sizes, arrays)
+        device.copy(self._at.inputs[:used], self._to[:used])
+        marks = []
+        if profile is None:
+            plan.enqueue()
+        else:
+            marks = plan.enqueue_marked()
+        used = frame.outputs.used(sizes)
+        device.copy(self._back[:used], self._at.outputs[:used])
+        device.synchronize()
+        if profile is not None:
+            profile[:] = [device.nanoseconds(start, end) for start, end in pairwise(marks)]
+
+    def _planned(self, spec: ProgramSpec, capacity: Capacity) -> tuple[Frame, StepPlan]:
+        found = self._plans.get(capacity)
+        if found is None:
+            frame = Frame(spec, capacity, self._returned, len(self._slots) + 1, self._at)
+            ops = []
+            for index, operation in enumerate(spec.ops):
+                # An op that counts although nobody asks it to has the last slot.
+                self._workspace.begin(frame.counters(self._slots.get(index, len(self._slots))))
+                ops.append(frame.plan(self._workspace, operation))
+            frame.inputs.attach(self._to.numpy())
+            frame.outputs.attach(self._back.numpy())
+            plan = StepPlan(self._device, ops, frame.all_counters, frame.copies(), capacity.captured)
+            found = self._plans[capacity] = frame, plan
+        return found
+
+    def _memories(self, spec: ProgramSpec, needs: Needs, arena: Tensor | None) -> Memories:
+        device, constants = self._device, constant_sizes(spec)
+        numbers = device.staging(4 * len(constants)).view(torch.int32)
+        numbers.copy_(torch.tensor(list(constants), dtype=torch.int32))
+        on_device = device.allocate(4 * len(constants)).view(torch.int32)
+        device.copy(on_device, numbers)
+        device.synchronize()
+        return Memories(
+            handles={handle: tensor.memory for handle, tensor in self._tensors.items()},
+            arena=None if arena is None else arena.memory,
+            inputs=device.allocate(needs.inputs),
+            outputs=device.allocate(needs.outputs),
+            constants=on_device,
+            constant_index=constants,
+        )
+
+    def _checked(
+        self, spec: ProgramSpec, index: int, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """What a data check looks at: a step's input, or the host copy of a tensor."""
+        if index in self._inputs:
+            return arrays[self._inputs[index]]
+        value = spec.values[index]
+        shape = resolve(value.shape, sizes)
+        if isinstance(value.place, Columns):
+            whole = self._checked(spec, value.place.of, sizes, arrays)
+            return whole[:, value.place.column : value.place.column + shape[1]]
+        assert isinstance(value.place, Handle)
+        content = self._mirrors.of(self._tensors[value.place.handle])
+        return np.ndarray(shape, NUMPY_DTYPES[value.dtype], content)
+
+    def _counted(self, spec: ProgramSpec, sizes: Mapping[str, int], counters: np.ndarray) -> tuple[int, int, int]:
+        quantized = carries = nonfinite = 0
+        for index, slot in self._slots.items():
+            rows, columns = resolve(_matrix(spec, index), sizes)
+            carried, bad = counters[slot].tolist()
+            quantized += (rows - bad) * columns
+            carries += carried
+            nonfinite += bad
+        return quantized, carries, nonfinite
 
 
-def _view(memory: np.ndarray, dtype: str, layout: str, shape: tuple[Dimension, ...], offset: int = 0) -> torch.Tensor:
-    sizes = tuple(int(size) for size in shape)
-    if 0 in sizes:
-        return torch.empty(sizes, dtype=TORCH_DTYPES[dtype])
-    pitch = list(sizes)
-    if layout == "packed" and dtype == "int8":
-        pitch[-1] = round_up(sizes[-1], PACKED_COLUMNS)
-    whole = torch.frombuffer(memory.data, dtype=TORCH_DTYPES[dtype], count=math.prod(pitch), offset=offset)
-    return whole.reshape(pitch)[..., : sizes[-1]]
+def _matrix(spec: ProgramSpec, operation: int) -> tuple[Dimension, ...]:
+    """The shape of what an op quantises: its first input."""
+    return spec.values[next(iter(spec.ops[operation].inputs.values()))].shape
 
 
-def _array(x: torch.Tensor) -> np.ndarray:
-    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+def _written(spec: ProgramSpec) -> dict[int, int]:
+    """Handles that a step writes to, each with a value that lies there."""
+    found = {}
+    for operation in spec.ops:
+        table = OPS[operation.op]
+        mutated = {name: index for name, index in operation.inputs.items() if table.inputs[name].mutated}
+        for index in (*mutated.values(), *operation.outputs.values()):
+            place = spec.values[index].place
+            if isinstance(place, Handle):
+                found[place.handle] = index
+    return found
 
 
-def _bytes(x: torch.Tensor) -> np.ndarray:
-    return x.contiguous().reshape(-1).view(torch.uint8).numpy() if x.numel() else np.zeros(0, np.uint8)
+def _is_ids(spec: ProgramSpec, index: int) -> bool:
+    """Whether later steps may be checked against what a step writes here: `sampled`, small and of a fixed size."""
+    value = spec.values[index]
+    sizes = [size for size in value.shape if isinstance(size, int)]
+    fixed = len(sizes) == len(value.shape)
+    return value.dtype == "int32" and fixed and nbytes(value.dtype, value.layout, tuple(sizes)) <= KEPT_TO

@@ -13,8 +13,8 @@ import sys
 from typing import Any
 
 import numpy as np
-import triton
 import triton.language as tl
+from triton import knobs
 from triton.runtime import interpreter
 
 from .launch import Launch
@@ -28,7 +28,7 @@ def enable() -> None:
         compiled = [name for name in sys.modules if name.startswith(f"{_PACKAGE}.ops")]
         if compiled:
             raise RuntimeError(f"{compiled[0]} was imported before the interpreter was enabled; use another process")
-        triton.knobs.runtime.interpret = True
+        knobs.runtime.interpret = True
     builder: Any = interpreter.InterpreterBuilder
     builder.create_fma = _create_fma
     builder.create_dot = _create_dot
@@ -37,7 +37,7 @@ def enable() -> None:
 
 def enabled() -> bool:
     """Whether kernels of this process run in the interpreter."""
-    return bool(triton.knobs.runtime.interpret)
+    return bool(knobs.runtime.interpret)
 
 
 def run(launch: Launch) -> None:

@@ -14,6 +14,7 @@ from octavo_kernels import Backend, Ceiling, KernelError, ProgramSpec, SourcePar
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable
+from octavo_kernels.host import HostMemory
 from octavo_kernels.payload import Layout
 from octavo_kernels.program import SIZES
 from octavo_kernels.validate import validate
@@ -47,17 +48,14 @@ def build_driver() -> Path:
     return target
 
 
-class EmulatedBackend:
-    """`host` gives and fills memory; programs run on the emulated processor."""
+class EmulatedBackend(HostMemory):
+    """`host` fills memory; programs run on the emulated processor."""
 
     def __init__(self, host: Backend, isa: str, threads: int) -> None:
         self.name, self.isa, self.isas, self.threads, self.model = "cpu", isa, [isa], threads, "emulated"
         self._host = host
         command = [EMULATOR, str(build_driver()), isa, str(threads)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
-        return self._host.allocate(dtype, layout, shape)
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         self._host.load(form, parts, target, scale)

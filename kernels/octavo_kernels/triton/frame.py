@@ -1,0 +1,107 @@
+"""A program's values and launches at one capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
+from .block import SYMBOLS, InputBlock, OutputBlock
+from .buckets import Capacity
+from .launch import Context, Launch, Operand
+from .ops import PLANS
+from .views import view
+
+
+@dataclass(frozen=True)
+class Memories:
+    """Where a program's values lie, as uint8 tensors of one device (or all on "meta", to measure)."""
+
+    handles: Mapping[int, torch.Tensor]
+    arena: torch.Tensor | None
+    inputs: torch.Tensor
+    outputs: torch.Tensor
+    #: int32: the sizes that are numbers, for kernels that read them like those of the step.
+    constants: torch.Tensor
+    #: Where each number is in `constants`.
+    constant_index: Mapping[int, int]
+
+
+def constant_sizes(spec: ProgramSpec) -> dict[int, int]:
+    """The numbers of rows that no step changes, each with its place in `Memories.constants`."""
+    sizes = dict.fromkeys(value.shape[0] for value in spec.values if isinstance(value.shape[0], int))
+    return {size: place for place, size in enumerate(sizes)}
+
+
+class Frame:
+    """Views of all values at a capacity, made when they are asked for.
+
+    What the program returns lies in the output block instead of the arena: nothing else may share its bytes there
+    either, so that it needs no copy. Other results are copied into the block at the end (`copies`).
+    """
+
+    def __init__(
+        self, spec: ProgramSpec, capacity: Capacity, returned: Sequence[int], slots: int, at: Memories
+    ) -> None:
+        self._spec, self._at = spec, at
+        self._sizes = capacity.named()
+        self.inputs = InputBlock(spec, capacity)
+        self.outputs = OutputBlock(spec, returned, slots, capacity)
+        self._moved = {index for index in returned if isinstance(spec.values[index].place, Arena)}
+        self._views: dict[int, torch.Tensor] = {}
+        #: uint8, the counters of all ops.
+        self.all_counters = at.outputs[: 16 * slots]
+
+    def view(self, index: int) -> torch.Tensor:
+        """A value's memory at the capacity."""
+        found = self._views.get(index)
+        if found is None:
+            found = self._views[index] = self._view(index)
+        return found
+
+    def operand(self, index: int) -> Operand:
+        """A value as plans take it."""
+        size = self._spec.values[index].shape[0]
+        if isinstance(size, int):
+            place = self._at.constant_index[size]
+            rows = self._at.constants[place : place + 1]
+        else:
+            place = SYMBOLS.index(size)
+            rows = self._at.inputs[4 * place : 4 * place + 4].view(torch.int32)
+        return Operand(self.view(index), rows)
+
+    def plan(self, context: Context, operation: Operation) -> list[Launch]:
+        """The launches of an op."""
+        named = {name: self.operand(index) for name, index in {**operation.inputs, **operation.outputs}.items()}
+        return PLANS[operation.op](context, **named, **operation.attributes)
+
+    def counters(self, slot: int) -> torch.Tensor:
+        """int64 [2], those of one op."""
+        return self._at.outputs[16 * slot : 16 * slot + 16].view(torch.int64)
+
+    def copies(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """(target, source) of what is returned but does not lie in the output block."""
+        outputs = self.outputs.places.offsets
+        return [(self._returned(index), self.view(index)) for index in outputs if index not in self._moved]
+
+    def _returned(self, index: int) -> torch.Tensor:
+        value, places = self._spec.values[index], self.outputs.places
+        return view(self._at.outputs, value.dtype, value.layout, places.shapes[index], places.offsets[index])
+
+    def _view(self, index: int) -> torch.Tensor:
+        if index in self._moved:
+            return self._returned(index)
+        value = self._spec.values[index]
+        shape = resolve(value.shape, self._sizes)
+        match value.place:
+            case Handle(handle):
+                return view(self._at.handles[handle], value.dtype, value.layout, shape)
+            case Arena(offset):
+                assert self._at.arena is not None
+                return view(self._at.arena, value.dtype, value.layout, shape, offset)
+            case Columns(of, column):
+                return self.view(of)[:, column : column + shape[1]]
+            case _:
+                return view(self._at.inputs, value.dtype, value.layout, shape, self.inputs.places.offsets[index])

@@ -1,0 +1,73 @@
+"""What a program's steps need beside its tensors: found by planning on memory that has no contents ("meta")."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
+from ..tensor import nbytes
+from .buckets import Buckets
+from .device import Device
+from .frame import Frame, Memories, constant_sizes
+from .workspace import Measure
+
+
+@dataclass(frozen=True)
+class Needs:
+    """`inputs`, `outputs`: bytes of the blocks that go to the device and come back."""
+
+    ops: Measure
+    inputs: int
+    outputs: int
+
+
+def measure(spec: ProgramSpec, device: Device, buckets: Buckets, returned: Sequence[int], slots: int) -> Needs:
+    """The most that any step within the program's limits can need."""
+    context = Measure(device)
+    distinct = list({_key(spec, operation): operation for operation in spec.ops}.values())
+    at = _without_contents(spec)
+    inputs = outputs = 0
+    for capacity in buckets.all():
+        frame = Frame(spec, capacity, returned, slots, at)
+        inputs, outputs = max(inputs, frame.inputs.bytes), max(outputs, frame.outputs.bytes)
+        for operation in distinct:
+            context.begin()
+            frame.plan(context, operation)
+    return Needs(context, inputs, outputs)
+
+
+def _key(spec: ProgramSpec, operation: Operation) -> Hashable:
+    """Equal for ops that plan alike: the layers of a model."""
+    operands = {**operation.inputs, **operation.outputs}
+    described = tuple((name, _described(spec, index)) for name, index in sorted(operands.items()))
+    return operation.op, described, tuple(sorted(operation.attributes.items()))
+
+
+def _described(spec: ProgramSpec, index: int) -> Hashable:
+    value = spec.values[index]
+    within = None
+    if isinstance(value.place, Columns):
+        within = (value.place.column, _described(spec, value.place.of))
+    return value.dtype, value.layout, tuple(value.shape), within
+
+
+def _without_contents(spec: ProgramSpec) -> Memories:
+    def memory(size: int) -> torch.Tensor:
+        return torch.empty(size, dtype=torch.uint8, device="meta")
+
+    handles, arena = {}, 0
+    for value in spec.values:
+        size = nbytes(value.dtype, value.layout, resolve(value.shape, spec.limits))
+        match value.place:
+            case Handle(handle):
+                handles[handle] = memory(size)
+            case Arena(offset):
+                arena = max(arena, offset + size)
+    constants = constant_sizes(spec)
+    # Blocks as large as they may be: how large, is what this is to find out.
+    block = memory(1 << 60)
+    numbers = torch.empty(len(constants), dtype=torch.int32, device="meta")
+    return Memories(handles, memory(arena), block, block, numbers, constants)
