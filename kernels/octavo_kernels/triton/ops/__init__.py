@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from ..launch import Launch
 from .elementwise import add
+from .linear_float import linear_float
+from .linear_int8 import linear_int8
 
 Plan = Callable[..., list[Launch]]
 
-PLANS: dict[str, Plan] = {plan.__name__: plan for plan in (add,)}
+PLANS: dict[str, Plan] = {plan.__name__: plan for plan in (add, linear_float, linear_int8)}

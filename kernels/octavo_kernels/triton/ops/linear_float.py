@@ -1,0 +1,69 @@
+"""linear_float: weights of 16 or 32 bits, one fma chain per output in ascending k. The output layer, mostly."""
+
+# pyright: basic, reportIndexIssue=false
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from ..launch import Context, Launch, Operand, cdiv
+
+
+@triton.jit
+def float_product(
+    x,
+    weight,
+    bias,
+    y,
+    rows,
+    x_stride,
+    weight_stride,
+    y_stride,
+    outputs,
+    columns,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """y[BLOCK_M rows, BLOCK_N outputs] of program (tile of outputs, tile of rows).
+
+    A float32 dot of precision "ieee" is one fma chain per output (FMADotUtility): its order is k's, whatever the tile.
+    """
+    m = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    count = tl.load(rows)
+    if tl.program_id(1) * BLOCK_M < count:
+        stored = (m < count)[:, None] & (n < outputs)[None, :]
+        if bias is None:
+            chain = tl.full((BLOCK_M, BLOCK_N), 0, tl.float32)
+        else:
+            start = tl.load(bias + n, mask=n < outputs, other=0.0)[None, :]
+            chain = tl.broadcast_to(start, (BLOCK_M, BLOCK_N))
+        k = tl.arange(0, BLOCK_K)
+        x_pointers = x + m.to(tl.int64)[:, None] * x_stride + k[None, :]
+        weight_pointers = weight + tl.minimum(n, outputs - 1).to(tl.int64)[:, None] * weight_stride + k[None, :]
+        for start in tl.range(0, columns, BLOCK_K):
+            inside = start + k < columns
+            a = tl.load(x_pointers, mask=(m < count)[:, None] & inside[None, :], other=0.0)
+            w = tl.load(weight_pointers, mask=inside[None, :], other=0.0)
+            chain = tl.dot(a, w.to(tl.float32).T, chain, input_precision="ieee")
+            x_pointers += BLOCK_K
+            weight_pointers += BLOCK_K
+        tl.store(y + m.to(tl.int64)[:, None] * y_stride + n[None, :], chain, mask=stored)
+
+
+def linear_float(
+    context: Context, *, x: Operand, weight: Operand, y: Operand, bias: Operand | None = None
+) -> list[Launch]:
+    """x float32 [T, K] times weight [N, K] of float32, float16 or bfloat16 -> y float32 [T, N]; bias float32 [N]."""
+    rows, outputs = y.shape
+    if rows == 0 or outputs == 0:
+        return []
+    block_m, block_n = 8, 64
+    arguments = {
+        **{"x": x.tensor, "weight": weight.tensor, "bias": bias.tensor if bias else None, "y": y.tensor},
+        **{"rows": y.rows, "x_stride": x.stride, "weight_stride": weight.stride, "y_stride": y.stride},
+        **{"outputs": outputs, "columns": x.shape[1]},
+    }
+    constants = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": 32}
+    return [Launch(float_product, (cdiv(outputs, block_n), cdiv(rows, block_m)), arguments, constants, stages=3)]

@@ -1,0 +1,116 @@
+"""linear_int8 for few rows: one int8 product over both digits, bound by the weights' bytes.
+
+A tensor core multiplies at least 8 rows at a time anyway, so both digits of up to 8 rows ride in the tile that one row
+pays for: outliers cost nothing, and there is no branch on them. The weights are the left operand (swap-AB): a row of
+them is a row of the tile, so that on sm_90 wgmma takes them from shared memory without touching registers.
+"""
+
+# pyright: basic, reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+from .epilogue import dequantized
+
+
+@triton.jit
+def prefetch_l2(pointers):
+    """Asks for the 128-byte lines at `pointers`, and does not wait. Not in the interpreter."""
+    tl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [pointers], dtype=tl.int32, is_pure=False, pack=1
+    )
+
+
+@triton.jit
+def decode(
+    low,
+    high,
+    step,
+    weight,
+    scale,
+    bias,
+    y,
+    rows,
+    partial,
+    tickets,
+    low_stride,
+    high_stride,
+    weight_stride,
+    y_stride,
+    capacity,
+    outputs,
+    columns,
+    chunk,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    EVEN: tl.constexpr,
+    DEPENDENT: tl.constexpr,
+    PREFETCH: tl.constexpr,
+):
+    """y[BLOCK_M rows, BLOCK_N outputs] of program (tile of outputs, split of K, tile of rows).
+
+    columns: where K ends in memory, `chunk` of them to a split (a multiple of BLOCK_K). EVEN: BLOCK_K divides all
+    chunks. partial: int32 [SPLITS, capacity, outputs]; the last split of a tile to arrive adds them up and leaves its
+    ticket zero. PREFETCH: bytes of each weight row to ask for before the kernel before has ended.
+    """
+    tile, split, row_tile = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    n = tile * BLOCK_N + tl.arange(0, BLOCK_N)
+    # Rows and outputs that do not exist are computed from ones that do and not stored: cheaper than masks.
+    weights = weight + tl.minimum(n, outputs - 1).to(tl.int64)[:, None] * weight_stride
+    begin = split * chunk
+    if DEPENDENT:
+        gdc_launch_dependents()
+        if PREFETCH > 0:
+            prefetch_l2(weights + begin + (tl.arange(0, PREFETCH // 128) * 128)[None, :])
+        gdc_wait()
+    count = tl.load(rows)
+    if row_tile * BLOCK_M < count:
+        # Digit 2m is the low one of row m, 2m + 1 the high one: a thread holds both sums of a row side by side.
+        digit = tl.arange(0, 2 * BLOCK_M)
+        source = tl.minimum(row_tile * BLOCK_M + digit // 2, capacity - 1).to(tl.int64)
+        digits = tl.where(digit % 2 == 0, low + source * low_stride, high + source * high_stride)
+        k = begin + tl.arange(0, BLOCK_K)
+        digit_pointers = digits[:, None] + k[None, :]
+        weight_pointers = weights + k[None, :]
+        sums = tl.full((BLOCK_N, 2 * BLOCK_M), 0, tl.int32)
+        for start in tl.range(begin, tl.minimum(begin + chunk, columns), BLOCK_K):
+            if EVEN:
+                w = tl.load(weight_pointers)
+                d = tl.load(digit_pointers)
+            else:
+                inside = (start + tl.arange(0, BLOCK_K) < columns)[None, :]
+                w = tl.load(weight_pointers, mask=inside, other=0)
+                d = tl.load(digit_pointers, mask=inside, other=0)
+            sums = tl.dot(w, d.T, sums, out_dtype=tl.int32)
+            weight_pointers += BLOCK_K
+            digit_pointers += BLOCK_K
+        low_sums, high_sums = tl.split(tl.reshape(sums, (BLOCK_N, BLOCK_M, 2)))
+        total = low_sums + 255 * high_sums
+
+        m = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
+        stored = (n < outputs)[:, None] & (m < count)[None, :]
+        last = True
+        if SPLITS > 1:
+            slab = partial + m.to(tl.int64)[None, :] * outputs + n[:, None]
+            slab_size = capacity.to(tl.int64) * outputs
+            tl.store(slab + split * slab_size, total, mask=stored)
+            ticket = tickets + row_tile * tl.num_programs(0) + tile
+            last = tl.atomic_add(ticket, 1, sem="acq_rel", scope="gpu") == SPLITS - 1
+        if last:
+            if SPLITS > 1:
+                tl.store(ticket, 0)
+                total = tl.full((BLOCK_N, BLOCK_M), 0, tl.int32)
+                for other in tl.static_range(SPLITS):
+                    # From L2, where the others wrote: this SM's L1 may hold what the slab held before.
+                    total += tl.load(slab + other * slab_size, mask=stored, other=0, cache_modifier=".cg")
+            row_step = tl.load(step + m, mask=m < count, other=0.0)[None, :]
+            column_scale = tl.load(scale + n, mask=n < outputs, other=0.0)[:, None]
+            column_bias = None
+            if bias is not None:
+                column_bias = tl.load(bias + n, mask=n < outputs, other=0.0)[:, None]
+            result = dequantized(total, row_step, column_scale, column_bias)
+            tl.store(y + m.to(tl.int64)[None, :] * y_stride + n[:, None], result, mask=stored)
