@@ -18,6 +18,7 @@ from pathlib import Path
 
 from triton import knobs
 
+from ..ops import PLANS
 from .build import build
 from .cases import cases
 from .context import PROCESSORS
@@ -45,7 +46,7 @@ def main(path: Path) -> None:
     complete = [dataclasses.replace(one, error=errors.get(one.key, one.error)) for one in entries]
     for old in (*path.parent.glob("compiled-*.json"), *(one for one in folder.iterdir() if one.stem not in wanted)):
         old.unlink()
-    _write(path, {"entries": [dataclasses.asdict(one) for one in complete], "facts": facts})
+    _write(path, {"ops": sorted(PLANS), "entries": [dataclasses.asdict(one) for one in complete], "facts": facts})
     seconds = time.perf_counter() - started
     print(f"{len(entries)} launches, {len(wanted)} compilations, {len(_waiting)} of them new: {seconds:.0f} s")
 

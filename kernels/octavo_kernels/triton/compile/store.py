@@ -30,6 +30,8 @@ class Compiled:
 
     entries: list[Entry]
     facts: dict[str, Facts]
+    #: The ops that have kernels.
+    ops: list[str]
 
 
 def digest() -> str:
@@ -53,4 +55,4 @@ def load() -> Compiled:
         subprocess.run([sys.executable, "-m", _PACKAGE_NAME, str(path)], env=environment, check=True)
     data = json.loads(path.read_text())
     entries = [Entry.of(one) for one in data["entries"]]
-    return Compiled(entries, {key: Facts.of(one) for key, one in data["facts"].items()})
+    return Compiled(entries, {key: Facts.of(one) for key, one in data["facts"].items()}, data["ops"])
