@@ -1,25 +1,32 @@
 """Octavo's ops, defined once (`generated/ops.py`) and implemented by backends.
 
-`reference` is plain torch, readable and slow: the oracle. `cpu` is C++ and needs no torch.
+`reference` is plain torch, readable and slow: the oracle. `cpu` is C++ and needs no torch. `cuda` is Triton, and
+`triton-interpreter` the same without a GPU.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from .backend import Backend, Ceiling, Counters, Executable, SourcePart
 from .errors import KernelError
 from .program import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
 from .tensor import Tensor, nbytes
 
+if TYPE_CHECKING:
+    from .triton.device import Device
+
 __version__ = "0.1.0"
 
-BACKENDS = ("cpu", "reference", "triton-interpreter")
+BACKENDS = ("cpu", "reference", "cuda", "triton-interpreter")
 
 
-def open_backend(name: str, threads: int, isa: str | None = None) -> Backend:
+def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0) -> Backend:
     """A backend by name, with a team of `threads`.
 
     `isa` forces an instruction set of `cpu` (scalar, avx2, avx512, neon, dotprod); the best one is the default.
-    Raises KernelError OCTAVO_BAD_ARGUMENT, OCTAVO_MISSING_DEPENDENCY.
+    `index`: which GPU of `cuda`. A process that opens `triton-interpreter` cannot open `cuda`, nor the other way round.
+    Raises KernelError OCTAVO_BAD_ARGUMENT, OCTAVO_MISSING_DEPENDENCY, OCTAVO_NO_DEVICE.
     """
     if threads < 1:
         raise KernelError("OCTAVO_BAD_ARGUMENT", f"threads must be at least 1, got {threads}")
@@ -34,18 +41,26 @@ def open_backend(name: str, threads: int, isa: str | None = None) -> Backend:
             text = f"the reference backend needs torch ({error}); install octavo-worker[torch]"
             raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
         return ReferenceBackend(threads, isa)
-    if name == "triton-interpreter":
+    if name in ("cuda", "triton-interpreter"):
         try:
-            from .triton.device import InterpreterDevice
-
-            # Before the backend is imported: Triton decides when kernels are imported whether it interprets them.
-            device = InterpreterDevice()
+            device = _triton_device(name, index)
             from .triton.backend import TritonBackend
         except ImportError as error:
             text = f"the {name} backend needs torch and triton ({error}); install octavo-worker[torch]"
             raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
         return TritonBackend(device, threads, isa)
     raise KernelError("OCTAVO_BAD_ARGUMENT", f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+
+
+def _triton_device(name: str, index: int) -> Device:
+    """Before the backend is imported: Triton decides when kernels are imported whether it interprets them."""
+    if name == "cuda":
+        from .triton.cuda import CudaDevice
+
+        return CudaDevice(index)
+    from .triton.device import InterpreterDevice
+
+    return InterpreterDevice()
 
 
 __all__ = [

@@ -38,7 +38,7 @@ def main() -> int:
         text = f"{error}; run: {sys.executable} -m pip install numpy pyzmq msgspec"
         return _fail(3, "OCTAVO_MISSING_DEPENDENCY", text)
     try:
-        backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa)
+        backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa, _index(options.device))
     except octavo_kernels.KernelError as error:
         return _fail(3 if error.code == "OCTAVO_MISSING_DEPENDENCY" else 4, error.code, error.message)
     except ImportError as error:
@@ -62,13 +62,19 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="octavo_worker", description=__doc__)
     parser.add_argument("--endpoint", required=True, help="the orchestrator's socket: ipc://... or tcp://127.0.0.1:...")
     parser.add_argument("--device", required=True, help="name of the device, for example cpu:0")
-    parser.add_argument("--backend", required=True, help="cpu or reference")
+    parser.add_argument("--backend", required=True, help="cpu, cuda, reference or triton-interpreter")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--epoch", type=int, required=True, help="incarnation of the device's worker")
     parser.add_argument("--isa", default=os.environ.get("OCTAVO_ISA") or None, help="force an instruction set")
     parser.add_argument("--shared-memory", help="folder of payload files")
     parser.add_argument("--max-frame", type=int, default=1 << 30, help="largest frame in bytes")
     return parser.parse_args()
+
+
+def _index(device: str) -> int:
+    """The number in a device's name: cuda:1 is the second GPU."""
+    number = device.rpartition(":")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _fail(status: int, code: str, message: str) -> int:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from octavo_kernels import KernelError, Tensor
+from octavo_kernels import Backend, KernelError, Tensor
 
 from .generated.messages import BooleanCallOption, CallOption, IntegerCallOption, NumberCallOption, StringCallOption
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Functions:
     """The allow-list: "module:function", or "module" for all public functions that the module itself defines."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._allowed: frozenset[str] = frozenset()
         self._resolved: dict[str, Callable[..., Any]] = {}
 
@@ -28,11 +28,11 @@ class Functions:
         self._allowed = frozenset(names)
 
     def call(self, name: str, tensors: Sequence[Tensor], options: Sequence[CallOption]) -> list[torch.Tensor]:
-        """The function's results as contiguous CPU tensors. The arguments share memory with `tensors`: writing to one
+        """The function's results as contiguous tensors. The arguments share memory with `tensors`: writing to one
         in place changes the handle."""
         function = self._resolve(name)
-        torch = _torch(self._threads)
-        arguments = [as_torch(tensor, torch) for tensor in tensors]
+        torch = _torch(self._backend.threads)
+        arguments = [as_torch(self._backend, tensor, torch) for tensor in tensors]
         keywords = {option.name: _option(option) for option in options}
         with torch.inference_mode():
             result = function(*arguments, **keywords)
@@ -81,16 +81,17 @@ def _torch(threads: int) -> Any:
     return torch
 
 
-def as_torch(tensor: Tensor, torch: Any) -> torch.Tensor:
-    """A torch tensor over the same memory."""
+def as_torch(backend: Backend, tensor: Tensor, torch: Any) -> torch.Tensor:
+    """A torch tensor over the same memory, on a GPU where that memory is."""
     if tensor.layout != "plain":
         raise KernelError("OCTAVO_DTYPE_MISMATCH", "a packed weight is not a torch tensor; read it, or pass it plain")
     dtype = getattr(torch, tensor.dtype)
     count = 1
     for size in tensor.shape:
         count *= size
-    content = torch.from_numpy(tensor.memory)[: count * dtype.itemsize]
-    return content.view(dtype).reshape(tensor.shape)
+    memory: Any = backend.expose(tensor)
+    content: torch.Tensor = memory if isinstance(memory, torch.Tensor) else torch.from_numpy(memory)
+    return content[: count * dtype.itemsize].view(dtype).reshape(tensor.shape)
 
 
 def _option(option: CallOption) -> object:
@@ -114,4 +115,4 @@ def _listed(result: object) -> list[object]:
 def _checked(name: str, item: Any, torch: Any) -> torch.Tensor:
     if not isinstance(item, torch.Tensor):
         raise KernelError("OCTAVO_WORKER_FAILED", f"{name} returned a {type(item).__name__}; it must return tensors")
-    return item.detach().cpu().contiguous()
+    return item.detach().contiguous()

@@ -13,13 +13,13 @@ from octavo_kernels import Backend, KernelError, SourcePart, Tensor, nbytes
 
 from . import machine
 from .definitions import program_spec, sizes, used_handles
-from .functions import Functions
+from .functions import Functions, as_torch
 from .generated import messages as wire
 from .shared_memory import SharedFolder
 from .tensors import Handles, Program
 
 # An allocation from this size on is held against the memory that is really there: Linux promises more than it has, and
-# then kills the process.
+# then kills the process. A GPU's driver refuses.
 _CHECK_MEMORY_FROM = 64 << 20
 # Seconds between two progress messages.
 _PROGRESS_INTERVAL = 0.05
@@ -43,9 +43,10 @@ class Session:
         self._epoch = epoch
         self._shared = shared
         self._handles = Handles()
-        self._functions = Functions(backend.threads)
+        self._functions = Functions(backend)
         self._work = _Work()
         self._welcomed = False
+        self._in_machine = backend.memory() is None
         self.ended = False
         self.description = wire.DeviceDescription(
             device=device,
@@ -53,10 +54,8 @@ class Session:
             isa=backend.isa,
             isas=tuple(backend.isas),
             threads=backend.threads,
-            memoryTotal=machine.memory_total(),
-            memoryAvailable=machine.memory_available(),
-            baseline=machine.process_memory().resident,
             model=backend.model[:256],
+            **_memory(backend),
         )
         self._actions: dict[type, Callable] = {
             wire.Step: self._step,
@@ -124,7 +123,7 @@ class Session:
     def _allocate(self, request: wire.Allocate, payloads: Sequence[bytes], send: Send):
         self._handles.check_new([item.handle for item in request.handles])
         wanted = sum(nbytes(item.dtype, item.layout, item.shape) for item in request.handles)
-        if wanted >= _CHECK_MEMORY_FROM:
+        if wanted >= _CHECK_MEMORY_FROM and self._in_machine:
             available = machine.memory_available()
             if wanted > available:
                 raise KernelError("OCTAVO_OUT_OF_MEMORY", f"{wanted} bytes wanted, {available} available")
@@ -162,17 +161,20 @@ class Session:
         if request.offset + size > content:
             text = f"{size} bytes at offset {request.offset} do not fit handle {request.handle} of {content} bytes"
             raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
-        target = tensor.memory[request.offset : request.offset + size]
-        if shared:
-            self._shared.read_into(shared, target)
-        else:
-            target[:] = np.frombuffer(_one(payloads), np.uint8)
+
+        def fill(target: np.ndarray) -> None:
+            if shared:
+                self._shared.read_into(shared, target)
+            else:
+                target[:] = np.frombuffer(_one(payloads), np.uint8)
+
+        self._backend.write(tensor, request.offset, size, fill)
         return self._ok(request)
 
     def _read(self, request: wire.Read, payloads: Sequence[bytes], send: Send):
         tensor = self._handles.tensor(request.handle)
         if tensor.layout == "plain":
-            content = _range(request, tensor)  # As it lies there: no copy of its own.
+            content = self._backend.read_range(tensor, *_range(request, tensor))
         elif request.offset is wire.UNSET and request.bytes is wire.UNSET:
             content = self._backend.read(tensor)
         else:
@@ -238,12 +240,12 @@ class Session:
         if dtype not in ("float32", "float16", "bfloat16", "int8", "int32", "int64"):
             raise KernelError("OCTAVO_DTYPE_MISMATCH", f"the function returned {dtype}, which handles cannot hold")
         tensor = self._backend.allocate(dtype, "plain", tuple(result.shape))
-        content = result.reshape(-1).view(torch.uint8).numpy()
-        tensor.memory[: content.nbytes] = content
+        content = result.reshape(-1).view(torch.uint8)
+        as_torch(self._backend, tensor, torch).reshape(-1).view(torch.uint8).copy_(content)
         return tensor
 
     def _stats(self, request: wire.Stats, payloads: Sequence[bytes], send: Send):
-        memory = machine.process_memory()
+        memory, device = machine.process_memory(), self._backend.memory()
         statistics = wire.Statistics(
             resident=memory.resident,
             anonymous=memory.anonymous,
@@ -251,6 +253,7 @@ class Session:
             handles=len(self._handles),
             steps=self._work.steps,
             stepTime=self._work.step_time,
+            deviceUsed=wire.UNSET if device is None else device.used,
         )
         return wire.Ok(id=request.id, epoch=self._epoch, statistics=statistics), None
 
@@ -277,14 +280,29 @@ def _one(payloads: Sequence[bytes]) -> bytes:
     return payloads[0]
 
 
-def _range(request: wire.Read, tensor: Tensor) -> np.ndarray:
+def _memory(backend: Backend) -> dict[str, int]:
+    """The fields of a description that count bytes."""
+    device = backend.memory()
+    if device is None:
+        total, available, baseline = (
+            machine.memory_total(),
+            machine.memory_available(),
+            machine.process_memory().resident,
+        )
+    else:
+        total, available, baseline = device.total, device.total - device.used, device.context
+    return {"memoryTotal": total, "memoryAvailable": available, "baseline": baseline}
+
+
+def _range(request: wire.Read, tensor: Tensor) -> tuple[int, int]:
+    """First byte and number of bytes."""
     content = _content_bytes(tensor)
     offset = 0 if request.offset is wire.UNSET else request.offset
     size = max(0, content - offset) if request.bytes is wire.UNSET else request.bytes
     if offset + size > content:
         text = f"{size} bytes from offset {offset} are not in handle {request.handle} of {content} bytes"
         raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
-    return tensor.memory[offset : offset + size]
+    return offset, size
 
 
 def _content_bytes(tensor: Tensor) -> int:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from octavo_kernels import Counters, KernelError, ProgramSpec, SourcePart, Tensor
-from octavo_kernels.tensor import allocate
+from octavo_kernels.host import HostMemory
 from octavo_worker.codec import decode_request
 from octavo_worker.generated import messages as wire
 from octavo_worker.session import Session
@@ -36,7 +36,7 @@ class Echo:
         self.closed = True
 
 
-class PlainBackend:
+class PlainBackend(HostMemory):
     """Memory, loads that fill with ones, and programs that echo."""
 
     name = "cpu"
@@ -47,9 +47,6 @@ class PlainBackend:
 
     def __init__(self) -> None:
         self.programs: list[Echo] = []
-
-    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
-        return allocate(dtype, layout, tuple(shape))
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         if parts[0].file == "missing":

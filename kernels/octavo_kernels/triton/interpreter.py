@@ -17,6 +17,7 @@ import triton.language as tl
 from triton import knobs
 from triton.runtime import interpreter
 
+from ..errors import KernelError
 from .launch import Launch
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -27,7 +28,8 @@ def enable() -> None:
     if not enabled():
         compiled = [name for name in sys.modules if name.startswith(f"{_PACKAGE}.ops")]
         if compiled:
-            raise RuntimeError(f"{compiled[0]} was imported before the interpreter was enabled; use another process")
+            text = f"{compiled[0]} was imported before the interpreter was enabled; use another process"
+            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
         knobs.runtime.interpret = True
     builder: Any = interpreter.InterpreterBuilder
     builder.create_fma = _create_fma

@@ -1,0 +1,189 @@
+"""The arithmetic that definitions are made of, on the device: reference/numbers.py and functions.py bit for bit.
+
+Kernels are compiled without fusion of multiplications and additions, so that fma stands only where it is written.
+Division and square root are `tl.div_rn` and `tl.sqrt_rn`, the correctly rounded ones: `/` and tl.sqrt are not.
+"""
+
+# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false, reportGeneralTypeIssues=false
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+#: 1.5 * 2^23. A float32 of magnitude below 2^22 that is added to it is rounded to an integer, nearest even, and the
+#: low bits of the sum are that integer's.
+_ROUNDER = tl.constexpr(12582912.0)
+_ROUNDER_BITS = tl.constexpr(0x4B400000)
+_MAGNITUDE_BITS = tl.constexpr(0x7FFFFFFF)
+#: Bits of infinity: magnitudes from here on are Inf and NaN.
+NOT_FINITE = tl.constexpr(0x7F800000)
+
+LANES = tl.constexpr(16)
+#: Columns of a block of `row_sum`.
+BLOCK = tl.constexpr(64)
+
+
+@triton.jit
+def rint(x):
+    """Nearest integer, ties to even, of |x| < 2^22; -0 becomes 0."""
+    return (x + _ROUNDER) - _ROUNDER
+
+
+@triton.jit
+def rint_to_int(x):
+    """As `rint`, to int32, without the slow conversion."""
+    return (x + _ROUNDER).to(tl.int32, bitcast=True) - _ROUNDER_BITS
+
+
+@triton.jit
+def magnitude_bits(x):
+    """Bits of |x|, int32. They are ordered as the magnitudes are, Inf and NaN last: a maximum that NaN cannot spoil."""
+    return x.to(tl.int32, bitcast=True) & _MAGNITUDE_BITS
+
+
+@triton.jit
+def _power_of_two(n):
+    """2^n of int32 in -126..127."""
+    return ((n + 127) << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def exp(x):
+    """e^x: 2^n times a polynomial (Cephes) in x - n ln 2."""
+    number = x == x
+    clamped = tl.where(number, tl.minimum(tl.maximum(tl.where(number, x, 0.0), -87.5), 89.0), 0.0)
+    n = rint(clamped * 1.44269504088896341)
+    r = tl.fma(-n, -2.12194440e-4, tl.fma(-n, 0.693359375, clamped))
+    y = tl.fma(r, 1.9875691500e-4, 1.3981999507e-3)
+    y = tl.fma(y, r, 8.3334519073e-3)
+    y = tl.fma(y, r, 4.1665795894e-2)
+    y = tl.fma(y, r, 1.6666665459e-1)
+    y = tl.fma(y, r, 5.0000001201e-1)
+    y = tl.fma(y, r * r, r) + 1.0
+    exponent = n.to(tl.int32)
+    half = exponent >> 1  # in two factors, for 2^128 is not a float
+    scaled = y * _power_of_two(half) * _power_of_two(exponent - half)
+    return tl.where(number, tl.where(x < -87.3, 0.0, scaled), x)
+
+
+@triton.jit
+def tanh(x):
+    """A polynomial (Cephes) below 0.625, above it 1 - 2 / (e^2|x| + 1)."""
+    a = tl.abs(x)
+    square = x * x
+    y = tl.fma(square, -5.70498872745e-3, 2.06390887954e-2)
+    y = tl.fma(y, square, -5.37397155531e-2)
+    y = tl.fma(y, square, 1.33314422036e-1)
+    y = tl.fma(y, square, -3.33332819422e-1)
+    small = tl.fma(y * square, x, x)
+    large = 1.0 - tl.div_rn(tl.full(a.shape, 2.0, tl.float32), exp(a + a) + 1.0)
+    return tl.where(a < 0.625, small, tl.where(x < 0.0, -large, large))
+
+
+@triton.jit
+def erfc_of_positive(a):
+    """1 - erf(a) for a >= 0 (Cephes): a polynomial below 1, above it e^-a^2 / a times one in 1 / a^2."""
+    square = a * a
+    y = tl.fma(square, 7.853861353153693e-5, -8.010193625184903e-4)
+    y = tl.fma(y, square, 5.188327685732524e-3)
+    y = tl.fma(y, square, -2.685381193529856e-2)
+    y = tl.fma(y, square, 1.128358514861418e-1)
+    y = tl.fma(y, square, -3.761262582423300e-1)
+    y = tl.fma(y, square, 1.128379165726710e0)
+    near = tl.fma(-a, y, 1.0)
+
+    safe = tl.where(a < 1.0, 1.0, a)  # keeps NaN, which a maximum would drop
+    inverse = tl.div_rn(tl.full(a.shape, 1.0, tl.float32), safe)
+    square = inverse * inverse
+    y = tl.fma(square, 2.326819970068386e-2, -1.387039388740657e-1)
+    y = tl.fma(y, square, 3.687424674597105e-1)
+    y = tl.fma(y, square, -5.824733027278666e-1)
+    y = tl.fma(y, square, 6.210004621745983e-1)
+    y = tl.fma(y, square, -4.944515323274145e-1)
+    y = tl.fma(y, square, 3.404879937665872e-1)
+    y = tl.fma(y, square, -2.741127028184656e-1)
+    middle = tl.fma(y, square, 5.638259427386472e-1)
+    y = tl.fma(square, -1.047766399936249e1, 1.297719955372516e1)
+    y = tl.fma(y, square, -7.495518717768503e0)
+    y = tl.fma(y, square, 2.921019019210786e0)
+    y = tl.fma(y, square, -1.015265279202700e0)
+    y = tl.fma(y, square, 4.218463358204948e-1)
+    y = tl.fma(y, square, -2.820767439740514e-1)
+    outer = tl.fma(y, square, 5.641895067754075e-1)
+    tail = tl.where(a < 2.0, middle, outer)
+    return tl.where(a < 1.0, near, exp(-(safe * safe)) * inverse * tail)
+
+
+@triton.jit
+def silu(x):
+    return tl.div_rn(x, exp(-x) + 1.0)
+
+
+@triton.jit
+def gelu(x):
+    """x times the normal distribution up to x; the tail on the left keeps its relative accuracy."""
+    tail = erfc_of_positive(tl.abs(x) * 0.70710678118654752) * 0.5
+    return x * tl.where(x < 0.0, tail, 1.0 - tail)
+
+
+@triton.jit
+def gelu_tanh(x):
+    inner = tl.fma(x * x * x, 0.044715, x) * 0.79788456080286536
+    return (x * 0.5) * (tanh(inner) + 1.0)
+
+
+@triton.jit
+def relu(x):
+    """NaN stays NaN."""
+    return tl.where(x < 0.0, 0.0, x)
+
+
+@triton.jit
+def activation_of(x, ACTIVATION: tl.constexpr):
+    """`ACTIVATION`: silu, gelu, gelu_tanh, relu."""
+    if ACTIVATION == "silu":
+        return silu(x)
+    elif ACTIVATION == "gelu":
+        return gelu(x)
+    elif ACTIVATION == "gelu_tanh":
+        return gelu_tanh(x)
+    else:
+        return relu(x)
+
+
+@triton.jit
+def lane_tree(v, N: tl.constexpr):
+    """[N, 16] -> [N]: v[i] + v[i+8], then +4, +2, +1. Two numbers at a time: tl.sum over more has no fixed order."""
+    v = tl.sum(tl.reshape(v, (N, 2, 8)), axis=1)
+    v = tl.sum(tl.reshape(v, (N, 2, 4)), axis=1)
+    v = tl.sum(tl.reshape(v, (N, 2, 2)), axis=1)
+    return tl.sum(v, axis=1)
+
+
+@triton.jit
+def pair_tree(v, N: tl.constexpr):
+    """[N] -> scalar, N a power of two: adjacent pairs added until one is left.
+
+    An aligned part of 2^n elements is a subtree of its own and zeros change nothing: a row may be added in parts.
+    """
+    # A while loop would reassign a constexpr.
+    for level in tl.static_range(1, 17):
+        if (N >> level) >= 1:
+            v = tl.sum(tl.reshape(v, (N >> level, 2)), axis=1)
+    return tl.sum(v, axis=0)  # of one element
+
+
+@triton.jit
+def block_sum(a, b, c, d, BLOCKS: tl.constexpr):
+    """The sum of BLOCKS * 64 columns, BLOCKS a power of two: a..d [BLOCKS, 16] hold columns 0..15, 16..31, 32..47 and
+    48..63 of each block, zero beyond the row."""
+    return pair_tree(lane_tree((((a + 0.0) + b) + c) + d, BLOCKS), BLOCKS)
+
+
+@triton.jit
+def block_sum_of_squares(a, b, c, d, BLOCKS: tl.constexpr):
+    """As `block_sum`, of squares, by fma."""
+    total = tl.fma(d, d, tl.fma(c, c, tl.fma(b, b, a * a)))
+    return pair_tree(lane_tree(total, BLOCKS), BLOCKS)
