@@ -41,6 +41,13 @@ class CpuBackend(HostMemory):
         if not self._context:
             raise KernelError("OCTAVO_OUT_OF_MEMORY", f"could not start {threads} threads")
 
+    def borrow_threads(self, parallel: int, thread_count: int) -> None:
+        """Steps run on OpenMP's threads from now on, as many as before: of the runtime whose GOMP_parallel and
+        omp_get_num_threads are at these addresses. For a process whose other work has such threads; not while a step
+        runs.
+        """
+        self._library.octavo_borrow_threads(self._context, parallel, thread_count)
+
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         """See backend.Backend."""
         load(form, parts, target, scale, isa=self.isa, threads=self.threads)

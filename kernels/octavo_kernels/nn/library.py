@@ -1,6 +1,6 @@
 """The compiled C++ library as an engine: programs of one or two ops, one for each weight and setting.
 
-Its threads are as many as torch's (`torch.set_num_threads`); both teams are idle while the other works.
+Its threads are torch's (`torch.set_num_threads`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .derived import Derived
 from .engine import Digits
 from .packing import pack
 from .program import Program, exact, linear, published, quantizer
+from .threads import open_on_torch_threads
 from .threshold import Dial
 
 # Rows of one step where rows are independent. Intermediates have room for so many, whatever a call brings.
@@ -117,7 +118,7 @@ class LibraryEngine:
             self._forget_programs()
             if self._backend is not None:
                 self._backend.close()
-            self._backend = CpuBackend(threads)
+            self._backend = open_on_torch_threads()
         return self._backend
 
     def _forget_programs(self) -> None:

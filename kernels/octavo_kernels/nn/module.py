@@ -110,8 +110,8 @@ class Int8Linear(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         emit_format(destination, prefix)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **named: Any) -> None:
         check_entries(state_dict, prefix)
         if self.weight.is_inference():  # writes to it are not counted (derived.py): a new tensor is noticed
             self.weight = nn.Parameter(torch.empty_like(self.weight), requires_grad=False)
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **named)

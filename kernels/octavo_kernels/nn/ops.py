@@ -85,9 +85,9 @@ def linear_int8(
     outputs = weight.shape[0]
     if step.numel() == 0 or weight.numel() == 0:
         return _without_products(low, scale, bias, torch.float32)
-    digits = tuple(part.reshape(-1, part.shape[-1]).contiguous() for part in (low, high, carries))
-    engine = engine_for(low.device)
-    y = engine.linear_int8((*digits, step.reshape(-1).contiguous()), *_held(weight, scale, bias))
+    flat = [part.reshape(-1, part.shape[-1]).contiguous() for part in (low, high, carries)]
+    digits = (flat[0], flat[1], flat[2], step.reshape(-1).contiguous())
+    y = engine_for(low.device).linear_int8(digits, *_held(weight, scale, bias))
     return y.reshape(*low.shape[:-1], outputs)
 
 

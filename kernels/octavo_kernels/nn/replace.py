@@ -122,7 +122,7 @@ def _reason_to_keep(place: _Place, skip: Collection[str], output: nn.Module | No
 
 def _output_layer(model: nn.Module) -> nn.Module | None:
     """What a transformers model calls its output embeddings."""
-    ask = getattr(model, "get_output_embeddings", None)
+    ask: Any = getattr(model, "get_output_embeddings", None)
     return ask() if callable(ask) else None
 
 

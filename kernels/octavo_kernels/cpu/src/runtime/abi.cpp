@@ -46,6 +46,11 @@ octavo_context* octavo_open(const char* isa, int32_t threads) try {
 
 void octavo_close(octavo_context* context) { delete context; }
 
+void octavo_borrow_threads(octavo_context* context, void (*parallel)(void (*)(void*), void*, unsigned, unsigned),
+                           int (*thread_count)(void)) {
+  context->team.borrow({parallel, thread_count});
+}
+
 octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec) try {
   return new octavo_program{octavo::Program(context->team, context->isa, *spec)};
 } catch (const std::bad_alloc&) {

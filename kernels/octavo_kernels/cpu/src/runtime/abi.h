@@ -8,7 +8,7 @@ extern "C" {
 #endif
 
 // Raised with every change below, so that a stale library is not taken for a fresh one.
-#define OCTAVO_ABI_VERSION 1
+#define OCTAVO_ABI_VERSION 2
 int32_t octavo_abi_version(void);
 
 // Names of the instruction sets that this machine can run, slowest first, separated by spaces.
@@ -18,6 +18,12 @@ const char* octavo_isas(void);
 typedef struct octavo_context octavo_context;
 octavo_context* octavo_open(const char* isa, int32_t threads);
 void octavo_close(octavo_context* context);
+
+// Steps run on OpenMP's threads from now on, as many as the team has: `parallel` is its GOMP_parallel, `thread_count` its
+// omp_get_num_threads. For a process whose other work has such a pool; not while a step runs.
+void octavo_borrow_threads(octavo_context* context,
+                           void (*parallel)(void (*body)(void* data), void* data, unsigned threads, unsigned flags),
+                           int (*thread_count)(void));
 
 // Sizes of a step, in this order: T, S, B, J, H, D, Q.
 #define OCTAVO_SIZES 7

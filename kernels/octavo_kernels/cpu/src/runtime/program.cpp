@@ -162,7 +162,7 @@ void Program::step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
 void Program::run(int thread) {
   Worker worker{};
   worker.thread = thread;
-  worker.threads = team_.size();
+  worker.threads = team_.active();
   worker.scratch = scratch_[static_cast<size_t>(thread)].get();
   worker.shared = shared_.get();
   worker.counters = &counters_[static_cast<size_t>(thread)];

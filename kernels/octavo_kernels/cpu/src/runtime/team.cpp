@@ -32,7 +32,7 @@ inline void pause_briefly() {
 
 }  // namespace
 
-Team::Team(int threads) : size_(threads), reached_(new Reached[static_cast<size_t>(threads)]) {
+Team::Team(int threads) : size_(threads), active_(threads), reached_(new Reached[static_cast<size_t>(threads)]) {
   try {
     for (int thread = 1; thread < threads; thread++) threads_.emplace_back([this, thread] { work(thread); });
   } catch (...) {
@@ -51,9 +51,36 @@ void Team::end() {
   }
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Team::borrow(const Pool& pool) {
+  end();
+  pool_ = pool;
+}
+
+void Team::run_on_pool(void (*body)(void*, int), void* context) {
+  struct Run {
+    Team& team;
+    void (*body)(void*, int);
+    void* context;
+    std::atomic<int> next{0};
+  } run{*this, body, context};
+  // Threads that were not given last time are behind.
+  for (int thread = 0; thread < size_; thread++) reached_[thread].count.store(0, std::memory_order_relaxed);
+  passed_.store(0, std::memory_order_relaxed);
+  const auto enter = [](void* data) {
+    Run& run = *static_cast<Run*>(data);
+    const DefaultFloatMode mode;
+    // All see and write the same number.
+    run.team.active_.store(run.team.pool_.thread_count(), std::memory_order_relaxed);
+    run.body(run.context, run.next.fetch_add(1));
+  };
+  pool_.parallel(enter, &run, static_cast<unsigned>(size_), 0);
 }
 
 void Team::run(void (*body)(void*, int), void* context) {
+  if (pool_.parallel) return run_on_pool(body, context);
   const DefaultFloatMode mode;
   if (size_ > 1) {
     body_ = body;
@@ -71,7 +98,8 @@ void Team::run(void (*body)(void*, int), void* context) {
 }
 
 void Team::barrier(int thread) {
-  if (size_ == 1) return;
+  const int threads = active();
+  if (threads == 1) return;
   const auto wait = [](const std::atomic<int64_t>& count, int64_t wanted) {
     for (int spin = 0; count.load(std::memory_order_acquire) < wanted; spin++) {
       if (spin < kSpins) {
@@ -85,10 +113,10 @@ void Team::barrier(int thread) {
   // counter that all increase would travel three times (270 against 60 ns). Many threads go through thread 0.
   const int64_t mine = reached_[thread].count.load(std::memory_order_relaxed) + 1;
   reached_[thread].count.store(mine, std::memory_order_release);
-  if (thread == 0 || size_ <= kDirect) {
-    for (int other = 0; other < size_; other++) wait(reached_[other].count, mine);
+  if (thread == 0 || threads <= kDirect) {
+    for (int other = 0; other < threads; other++) wait(reached_[other].count, mine);
   }
-  if (size_ <= kDirect) return;
+  if (threads <= kDirect) return;
   if (thread == 0) {
     passed_.store(mine, std::memory_order_release);
   } else {
