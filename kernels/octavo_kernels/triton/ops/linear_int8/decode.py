@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-from .epilogue import dequantized
+from .epilogue import arrives_last, dequantized, sum_of_splits
 
 
 @triton.jit
@@ -23,7 +23,8 @@ def prefetch_l2(pointers):
     )
 
 
-@triton.jit
+# One row, or one output, is no constant worth a compilation of its own.
+@triton.jit(do_not_specialize=["capacity", "outputs"])
 def decode(
     low,
     high,
@@ -65,7 +66,8 @@ def decode(
     if DEPENDENT:
         gdc_launch_dependents()
         if PREFETCH > 0:
-            prefetch_l2(weights + begin + (tl.arange(0, PREFETCH // 128) * 128)[None, :])
+            ahead = tl.minimum(begin + tl.arange(0, PREFETCH // 128) * 128, columns - 1)
+            prefetch_l2(weights + ahead[None, :])
         gdc_wait()
     count = tl.load(rows)
     if row_tile * BLOCK_M < count:
@@ -93,20 +95,16 @@ def decode(
 
         m = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
         stored = (n < outputs)[:, None] & (m < count)[None, :]
+        slab = partial
+        slab_size = tl.cast(capacity, tl.int64) * outputs
         last = True
         if SPLITS > 1:
             slab = partial + m.to(tl.int64)[None, :] * outputs + n[:, None]
-            slab_size = capacity.to(tl.int64) * outputs
-            tl.store(slab + split * slab_size, total, mask=stored)
             ticket = tickets + row_tile * tl.num_programs(0) + tile
-            last = tl.atomic_add(ticket, 1, sem="acq_rel", scope="gpu") == SPLITS - 1
+            last = arrives_last(total, slab, stored, split, slab_size, ticket, SPLITS)
         if last:
             if SPLITS > 1:
-                tl.store(ticket, 0)
-                total = tl.full((BLOCK_N, BLOCK_M), 0, tl.int32)
-                for other in tl.static_range(SPLITS):
-                    # From L2, where the others wrote: this SM's L1 may hold what the slab held before.
-                    total += tl.load(slab + other * slab_size, mask=stored, other=0, cache_modifier=".cg")
+                total = sum_of_splits(slab, stored, slab_size, SPLITS)
             row_step = tl.load(step + m, mask=m < count, other=0.0)[None, :]
             column_scale = tl.load(scale + n, mask=n < outputs, other=0.0)[:, None]
             column_bias = None

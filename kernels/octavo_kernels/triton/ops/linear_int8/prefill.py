@@ -1,0 +1,135 @@
+"""linear_int8 for many rows: bound by the tensor cores, so second digits are multiplied only where there are some.
+
+Each tile of rows has a list of groups of columns with a carry (blocks.py). Their products come first; the accumulator
+times 255 then starts the dense product of the low digits: one accumulator, integers, no second pass over outputs.
+Groups are GROUP = 16 columns, one 16-byte copy per row: the finest grain that costs no more copies than a coarser one.
+"""
+
+# pyright: basic, reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .epilogue import arrives_last, dequantized, sum_of_splits
+
+
+@triton.jit
+def tile_of(program, row_tiles, column_tiles, HEIGHT: tl.constexpr):
+    """(tile of rows, tile of outputs), HEIGHT tiles of rows at a time, so that neighbours in time share operands."""
+    band = program // (HEIGHT * column_tiles)
+    height = tl.minimum(row_tiles - band * HEIGHT, HEIGHT)
+    within = program % (HEIGHT * column_tiles)
+    return band * HEIGHT + within % height, within // height
+
+
+@triton.jit(do_not_specialize=["capacity", "outputs", "group_count"])
+def prefill(
+    low,
+    high,
+    step,
+    weight,
+    scale,
+    bias,
+    y,
+    rows,
+    counts,
+    groups,
+    partial,
+    tickets,
+    low_tiles,
+    weight_tiles,
+    low_stride,
+    high_stride,
+    weight_stride,
+    y_stride,
+    capacity,
+    outputs,
+    columns,
+    chunk,
+    group_count,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    CARRY_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    EVEN: tl.constexpr,
+):
+    """y[BLOCK_M rows, BLOCK_N outputs] of program (tile, split of K).
+
+    low_tiles, weight_tiles: TMA descriptors of low and weight, or None: pointers. counts, groups: see carry_groups.
+    columns: where K ends in memory, `chunk` of them to a split (a multiple of BLOCK_K). EVEN: BLOCK_K divides all
+    chunks. partial: int32 [SPLITS, capacity, outputs].
+    """
+    split = tl.program_id(1)
+    row_tiles, column_tiles = (capacity + BLOCK_M - 1) // BLOCK_M, (outputs + BLOCK_N - 1) // BLOCK_N
+    row_tile, tile = tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
+    first = row_tile * BLOCK_M
+    count = tl.load(rows)
+    if first < count:
+        m, n = first + tl.arange(0, BLOCK_M), tile * BLOCK_N + tl.arange(0, BLOCK_N)
+        # Rows and outputs that do not exist are computed from ones that do and not stored: cheaper than masks.
+        source = tl.minimum(m, capacity - 1).to(tl.int64)[:, None]
+        weights = weight + tl.minimum(n, outputs - 1).to(tl.int64)[:, None] * weight_stride
+        sums = tl.full((BLOCK_M, BLOCK_N), 0, tl.int32)
+
+        carrying = tl.load(counts + row_tile)
+        listed = groups + row_tile.to(tl.int64) * group_count
+        STEP: tl.constexpr = CARRY_K // GROUP
+        lane = tl.arange(0, CARRY_K)
+        for start in tl.range(split * STEP, carrying, SPLITS * STEP):
+            entry = start + lane // GROUP
+            present = entry < carrying
+            group = tl.load(listed + entry, mask=present, other=0)
+            k = group * GROUP + lane % GROUP
+            k = tl.max_contiguous(tl.multiple_of(k, GROUP), GROUP)[None, :]
+            if EVEN:
+                w = tl.load(weights + k)
+            else:
+                w = tl.load(weights + k, mask=k < columns, other=0)
+            h = tl.load(high + source * high_stride + k, mask=present[None, :], other=0)
+            sums = tl.dot(h, w.T, sums, out_dtype=tl.int32)
+        sums = sums * 255
+
+        begin = split * chunk
+        end = tl.minimum(begin + chunk, columns)
+        if low_tiles is not None:
+            for k in tl.range(begin, end, BLOCK_K):
+                sums = tl.dot(
+                    low_tiles.load([first, k]), weight_tiles.load([tile * BLOCK_N, k]).T, sums, out_dtype=tl.int32
+                )
+        else:
+            k = begin + tl.arange(0, BLOCK_K)
+            digits = low + source * low_stride + k[None, :]
+            weights += k[None, :]
+            for start in tl.range(begin, end, BLOCK_K):
+                if EVEN:
+                    d = tl.load(digits)
+                    w = tl.load(weights)
+                else:
+                    inside = (start + tl.arange(0, BLOCK_K) < columns)[None, :]
+                    d = tl.load(digits, mask=inside, other=0)
+                    w = tl.load(weights, mask=inside, other=0)
+                sums = tl.dot(d, w.T, sums, out_dtype=tl.int32)
+                digits += BLOCK_K
+                weights += BLOCK_K
+
+        stored = (m < count)[:, None] & (n < outputs)[None, :]
+        slab = partial
+        slab_size = tl.cast(capacity, tl.int64) * outputs
+        last = True
+        if SPLITS > 1:
+            slab = partial + m.to(tl.int64)[:, None] * outputs + n[None, :]
+            ticket = tickets + row_tile * column_tiles + tile
+            last = arrives_last(sums, slab, stored, split, slab_size, ticket, SPLITS)
+        if last:
+            if SPLITS > 1:
+                sums = sum_of_splits(slab, stored, slab_size, SPLITS)
+            row_step = tl.load(step + m, mask=m < count, other=0.0)[:, None]
+            column_scale = tl.load(scale + n, mask=n < outputs, other=0.0)[None, :]
+            column_bias = None
+            if bias is not None:
+                column_bias = tl.load(bias + n, mask=n < outputs, other=0.0)[None, :]
+            result = dequantized(sums, row_step, column_scale, column_bias)
+            tl.store(y + m.to(tl.int64)[:, None] * y_stride + n[None, :], result, mask=stored)

@@ -1,0 +1,95 @@
+"""Tiles of linear_int8 by architecture and rows: tables and a rule for splits, nothing tuned at run time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...launch import cdiv
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one program computes: rows by outputs, in steps of columns."""
+
+    rows: int
+    outputs: int
+    columns: int
+    warps: int
+    stages: int
+    #: Programs that an SM holds at once, by shared memory and registers.
+    resident: int = 1
+
+
+# Most rows -> tile. Shared memory per stage is (2 rows + outputs) * columns bytes: 227 KB an SM on sm_90 and sm_100,
+# 163 KB on sm_80, 99 KB on sm_86 and sm_89. From 64 outputs and 256 columns on, a loop costs 11 to 15 instructions per
+# warp and 512 bytes of weights (research/triton.md, section 1); wider tiles read the digits less often from L2.
+_DECODE: dict[int, tuple[Tile, ...]] = {
+    80: (
+        Tile(8, 64, 256, 4, 4, 2),
+        Tile(16, 64, 256, 4, 4, 2),
+        Tile(32, 64, 256, 4, 3, 2),
+        Tile(64, 128, 128, 8, 3, 2),
+    ),
+    86: (
+        Tile(8, 64, 256, 4, 3, 2),
+        Tile(16, 64, 256, 4, 3, 2),
+        Tile(32, 64, 128, 4, 4, 2),
+        Tile(64, 128, 128, 8, 3),
+    ),
+    90: (
+        Tile(8, 64, 256, 4, 4, 2),
+        Tile(16, 64, 256, 4, 4, 2),
+        Tile(32, 64, 256, 4, 3, 2),
+        Tile(64, 128, 128, 8, 3, 2),
+    ),
+}
+_DECODE[89] = _DECODE[86]
+_DECODE[100] = _DECODE[80]
+
+# Two programs to an SM hide each other's waits: int8 wgmma is synchronous in Triton 3.6 (research/triton.md, 0.3).
+_PREFILL: dict[int, Tile] = {
+    80: Tile(128, 128, 128, 8, 3),
+    86: Tile(128, 128, 64, 8, 4),
+    89: Tile(128, 128, 64, 8, 4),
+    90: Tile(128, 128, 128, 8, 3, 2),
+    100: Tile(128, 128, 128, 8, 3),
+}
+
+#: Up to this many rows both digits are multiplied densely: the weights' bytes, or fewer launches, decide.
+MOST_DECODE_ROWS = {80: 64, 86: 64, 89: 128, 90: 128, 100: 64}
+
+
+def known(architecture: int) -> int:
+    """The newest architecture of the tables that is not newer than this one."""
+    return max((one for one in _PREFILL if one <= architecture), default=min(_PREFILL))
+
+
+def decode_tile(architecture: int, rows: int, columns: int) -> Tile:
+    """The smallest tile that holds all rows, or the largest; its columns divide `columns` if that is a multiple of 64."""
+    table = _DECODE[known(architecture)]
+    return _dividing(next((tile for tile in table if rows <= tile.rows), table[-1]), columns)
+
+
+def prefill_tile(architecture: int, columns: int) -> Tile:
+    """As decode_tile."""
+    return _dividing(_PREFILL[known(architecture)], columns)
+
+
+def _dividing(tile: Tile, columns: int) -> Tile:
+    step = tile.columns
+    while columns % 64 == 0 and columns % step:
+        step //= 2
+    return Tile(tile.rows, tile.outputs, step, tile.warps, tile.stages, tile.resident)
+
+
+def split(programs: int, steps: int, slots: int, overhead: int) -> tuple[int, int]:
+    """Into how many parts to cut K, and the loop steps of a part, so that the last wave of programs is short.
+
+    `programs` fill `slots` at a time and run `steps` each; adding up the parts costs as much as `overhead` steps.
+    """
+    best = (cdiv(programs, slots) * steps, 1, steps)
+    for parts in range(2, min(steps // 2, 16) + 1):
+        length = cdiv(steps, parts)
+        real = cdiv(steps, length)
+        best = min(best, (cdiv(programs * real, slots) * length + overhead, real, length))
+    return best[1], best[2]
