@@ -16,6 +16,7 @@ import numpy as np
 import triton.language as tl
 from triton import knobs
 from triton.runtime import interpreter
+from triton.runtime.jit import JITFunction
 
 from ..errors import KernelError
 from .launch import Launch
@@ -31,10 +32,21 @@ def enable() -> None:
             text = f"{compiled[0]} was imported before the interpreter was enabled; use another process"
             raise KernelError("OCTAVO_BAD_ARGUMENT", text)
         knobs.runtime.interpret = True
+        _interpret_standard()
     builder: Any = interpreter.InterpreterBuilder
     builder.create_fma = _create_fma
     builder.create_dot = _create_dot
     builder.cast_impl = _cast
+
+
+def _interpret_standard() -> None:
+    """tl.sum, tl.zeros, tl.sort and the like are kernels' functions too, compiled ones since triton was imported."""
+    for name, function in list(vars(tl.standard).items()):
+        if isinstance(function, JITFunction):
+            interpreted = interpreter.InterpretedFunction(function.fn)
+            for module in (tl.standard, tl):
+                if getattr(module, name, None) is function:
+                    setattr(module, name, interpreted)
 
 
 def enabled() -> bool:

@@ -1,0 +1,81 @@
+"""attention: paged, causal, grouped queries, ALiBi, window, softcap; two forms of the same arithmetic."""
+
+from __future__ import annotations
+
+import torch
+
+from ...launch import Context, Launch, Operand, cdiv
+from .block import CHUNK, PAGE
+from .split import attend_chunks, join_chunks
+from .tile import attend_tiles
+
+#: Partial outputs of a split step may take this much memory.
+_SPLIT_BYTES = 128 << 20
+_TILE_ROWS = 64
+
+
+def attention(
+    context: Context,
+    *,
+    q: Operand,
+    keys: Operand,
+    values: Operand,
+    pages: Operand,
+    lengths: Operand,
+    starts: Operand,
+    y: Operand,
+    slopes: Operand | None = None,
+    heads: int,
+    kvHeads: int,
+    headDim: int,
+    scale: float,
+    window: int,
+    softcap: float,
+) -> list[Launch]:
+    """q [T, heads*headDim], keys [G, kvHeads, headDim, 16], values [G, kvHeads, 16, headDim], pages [B, J], lengths [B],
+    starts [B+1], slopes [heads] -> y as q. The form follows from the capacities alone; the results do not differ."""
+    rows, pages_per_sequence = q.shape[0], pages.shape[1]
+    if rows == 0 or pages_per_sequence == 0:
+        return []
+    group, chunks = heads // kvHeads, cdiv(pages_per_sequence * PAGE, CHUNK)
+    block_d = _power_of_two(headDim)
+    arguments = {
+        **{"q": q.tensor, "keys": keys.tensor, "values": values.tensor, "pages": pages.tensor},
+        **{"lengths": lengths.tensor, "starts": starts.tensor, "slopes": slopes.tensor if slopes else None},
+        **{"sequences": lengths.rows, "q_stride": q.stride, "pages_stride": pages.stride},
+        **{"page_stride": keys.stride, "scale": float(scale), "softcap": float(softcap)},
+    }
+    constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
+    group_rows = _power_of_two(group)
+    split_bytes = 4 * rows * kvHeads * chunks * group_rows * (headDim + 2)
+    if rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
+        sizes = {"M": group_rows, "N": 32, "STEP": 16}
+        parts = {
+            "maxima": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows),
+            "totals": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows),
+            "outputs": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows, headDim),
+        }
+        joined = {
+            **{"lengths": lengths.tensor, "starts": starts.tensor, "y": y.tensor, "rows": q.rows},
+            **{"sequences": lengths.rows, "y_stride": y.stride, "chunks": chunks},
+        }
+        join = {name: constants[name] for name in ("GROUP", "D", "WINDOW", "BLOCK_D")} | {"M": group_rows}
+        return [
+            Launch(
+                attend_chunks, (chunks, kvHeads, rows), {**arguments, **parts, "rows": q.rows}, {**constants, **sizes}
+            ),
+            Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1),
+        ]
+    tile_rows = max(group_rows, _TILE_ROWS)
+    queries = tile_rows // group
+    tiles = rows // queries + lengths.shape[0]
+    arguments |= {
+        "maxima": context.scratch(torch.float32, tiles, kvHeads, chunks, tile_rows),
+        **{"y": y.tensor, "y_stride": y.stride, "chunks": chunks},
+    }
+    sizes = {"QUERIES": queries, "M": tile_rows, "N": 32, "STEP": 16}
+    return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps=8)]
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
