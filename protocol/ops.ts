@@ -157,6 +157,22 @@ export const OPS = {
     outputs: { y: f32("T", "N") },
     attributes: {},
   },
+  linear_scheme: {
+    summary:
+      "A linear by one of the int8 schemes of the LLM.int8() paper's Table 1: weight and activations are quantised at each call.",
+    formula:
+      "y = float(sum (q + zx)(c + zw)) * ux * (uw / r) over inlier columns + half(x) half(w) over outlier columns + bias; depends on the batch, as linear_published; docs/numerics.md",
+    inputs: { x: f32("T", "K"), weight: packed(float("N", "K")), bias: optional(f32("N")) },
+    outputs: { y: f32("T", "N") },
+    attributes: {
+      /** absmax: -127..127 is -max |x| .. max |x|. zeropoint: -127..127 is min(0, min x) .. max(0, max x). */
+      codes: { type: "enum", values: ["absmax", "zeropoint"], default: "absmax" },
+      /** What shares a scale. tensor: all of x, all of w. row: a row of x, all of w. vector: a row of x, a row of w (an output). */
+      scope: { type: "enum", values: ["tensor", "row", "vector"], default: "vector" },
+      /** Columns with |x| >= threshold in any row of the call are multiplied in 16-bit floats; 0: none. */
+      threshold: { type: "number", min: 0, default: 0 },
+    },
+  },
   rope: {
     summary: "Rotary position embedding; frequencies and scaling come as tables.",
     formula: "(a, b) -> (a*cos - b*sin, b*cos + a*sin) with the row `positions[t]` of the tables",
@@ -284,6 +300,13 @@ export const OPS = {
     inputs: { logits: f32("S", "V"), targets: i32("S"), reference: optional(f32("S", "V")) },
     outputs: { nll: f32("S"), kl: f32("S"), top1: i32("S") },
     attributes: {},
+  },
+  observe_outliers: {
+    summary: "Count each column's outliers over steps, and keep its largest magnitude.",
+    formula: "counts[k] += rows with |x[t,k]| >= threshold; largest[k] = max(largest[k], |x[t,k]|); NaN is neither",
+    inputs: { x: f32("T", "K"), counts: mutated(i32("K")), largest: mutated(f32("K")) },
+    outputs: {},
+    attributes: { threshold: { type: "number", min: 0, default: 6 } },
   },
   norm_quantize: {
     summary: "norm, then quantize, in one pass.",

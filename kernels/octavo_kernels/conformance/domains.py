@@ -156,6 +156,24 @@ def _linear_float(o: Choice, rng: np.random.Generator) -> Arrays:
     return {"x": ordinary(rng, o["T"], o["K"]), "weight": weight, "bias": _normal(rng, o["N"])}
 
 
+def _linear_scheme(o: Choice, rng: np.random.Generator) -> Arrays:
+    arrays = _linear_float(o, rng)
+    x, weight = arrays["x"], arrays["weight"]
+    if o["ranges"] == "uneven":  # only positive, only negative, none at all, larger than a half, tiny
+        x[:] = np.abs(x)
+        weight[:] = -np.abs(weight)
+        x[1:2], weight[1:2] = 0, 0
+        x[2:3], weight[2:3] = 1e5, 2.0**-20
+    if o["ranges"] == "NaN":
+        x[1:2, 0], x[3:4, -1] = np.nan, np.inf
+    return arrays
+
+
+def _observe_outliers(o: Choice, rng: np.random.Generator) -> Arrays:
+    counts = rng.integers(0, 1000, o["K"], dtype=np.int32)
+    return {"x": _x(o, rng), "counts": counts, "largest": np.abs(_normal(rng, o["K"])) * 4}
+
+
 def _rope(o: Choice, rng: np.random.Generator) -> Arrays:
     return {"x": _normal(rng, o["T"], o["heads"] * o["headDim"]), **tables(o, rng)}
 
@@ -190,6 +208,9 @@ DOMAINS: dict[str, Domain] = {
     "linear_int8": Domain({**_LINEAR, "carried": ("few", "none", "all")}, _linear_int8),
     "linear_published": Domain({**_LINEAR, "threshold": (6.0, 0.0, 0.1, 1e30)}, _linear_published),
     "linear_float": Domain(_LINEAR, _linear_float),
+    "linear_scheme": Domain(
+        {**_LINEAR, "threshold": (6.0, 0.0, 0.1, 1e30), "ranges": ("ordinary", "uneven", "NaN")}, _linear_scheme
+    ),
     "rope": Domain(_ROPE_AXES, _rope),
     "append": Domain({**KV_AXES, "T": _T}, appended),
     "attention": Domain(
@@ -220,6 +241,7 @@ DOMAINS: dict[str, Domain] = {
     "sample": Domain(SAMPLE_AXES, sampling),
     "pool": Domain({"sequences": ((3, 1, 7), (), (0,), (0, 2, 0), (40,)), "K": _K, "zeros": (False, True)}, _pool),
     "score": Domain({"S": (3, 0, 1, 17), "V": (50, 1, 16, 1000)}, _score),
+    "observe_outliers": Domain({**_ROWS, "threshold": (6.0, 0.0, 1e30)}, _observe_outliers),
     "norm_quantize": Domain({**_NORM, **_QUANTIZE}, _norm),
     "add_norm_quantize": Domain({**_NORM, **_QUANTIZE}, _add_norm),
     "glu_quantize": Domain({**_ROWS, **_QUANTIZE}, _pair("gate", "up")),

@@ -160,8 +160,24 @@ OPS: dict[str, OpSpec] = {
             "y": Operand(("float32",), ("T", "N")),
         },
     ),
-    "rope": OpSpec(
+    "linear_scheme": OpSpec(
         code=8,
+        inputs={
+            "x": Operand(("float32",), ("T", "K")),
+            "weight": Operand(("float32", "float16", "bfloat16"), ("N", "K"), packed=True),
+            "bias": Operand(("float32",), ("N",), optional=True),
+        },
+        outputs={
+            "y": Operand(("float32",), ("T", "N")),
+        },
+        attributes={
+            "codes": Attribute("enum", default="absmax", values=("absmax", "zeropoint")),
+            "scope": Attribute("enum", default="vector", values=("tensor", "row", "vector")),
+            "threshold": Attribute("number", min=0.0, default=0.0),
+        },
+    ),
+    "rope": OpSpec(
+        code=9,
         inputs={
             "x": Operand(("float32",), ("T", "W")),
             "positions": Operand(("int32",), ("T",)),
@@ -177,7 +193,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "append": OpSpec(
-        code=9,
+        code=10,
         inputs={
             "k": Operand(("float32",), ("T", "kvHeads*headDim")),
             "v": Operand(("float32",), ("T", "kvHeads*headDim")),
@@ -191,7 +207,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "attention": OpSpec(
-        code=10,
+        code=11,
         inputs={
             "q": Operand(("float32",), ("T", "heads*headDim")),
             "keys": Operand(("float16", "bfloat16"), ("G", "kvHeads", "headDim", "16")),
@@ -214,7 +230,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "glu": OpSpec(
-        code=11,
+        code=12,
         inputs={
             "gate": Operand(("float32",), ("T", "K")),
             "up": Operand(("float32",), ("T", "K")),
@@ -227,7 +243,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "activate": OpSpec(
-        code=12,
+        code=13,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
         },
@@ -239,7 +255,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "add": OpSpec(
-        code=13,
+        code=14,
         inputs={
             "a": Operand(("float32",), ("T", "K")),
             "b": Operand(("float32",), ("T", "K")),
@@ -249,7 +265,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "rows": OpSpec(
-        code=14,
+        code=15,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "index": Operand(("int32",), ("S",)),
@@ -259,7 +275,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "sample": OpSpec(
-        code=15,
+        code=16,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "settings": Operand(("float32",), ("S", "6")),
@@ -283,7 +299,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "pool": OpSpec(
-        code=16,
+        code=17,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "starts": Operand(("int32",), ("B+1",)),
@@ -297,7 +313,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "score": OpSpec(
-        code=17,
+        code=18,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "targets": Operand(("int32",), ("S",)),
@@ -309,8 +325,19 @@ OPS: dict[str, OpSpec] = {
             "top1": Operand(("int32",), ("S",)),
         },
     ),
+    "observe_outliers": OpSpec(
+        code=19,
+        inputs={
+            "x": Operand(("float32",), ("T", "K")),
+            "counts": Operand(("int32",), ("K",), mutated=True),
+            "largest": Operand(("float32",), ("K",), mutated=True),
+        },
+        attributes={
+            "threshold": Attribute("number", min=0.0, default=6.0),
+        },
+    ),
     "norm_quantize": OpSpec(
-        code=18,
+        code=20,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "weight": Operand(("float32", "float16", "bfloat16"), ("K",)),
@@ -333,7 +360,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("norm", "quantize"),
     ),
     "add_norm_quantize": OpSpec(
-        code=19,
+        code=21,
         inputs={
             "a": Operand(("float32",), ("T", "K")),
             "b": Operand(("float32",), ("T", "K")),
@@ -358,7 +385,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("add", "norm", "quantize"),
     ),
     "glu_quantize": OpSpec(
-        code=20,
+        code=22,
         inputs={
             "gate": Operand(("float32",), ("T", "K")),
             "up": Operand(("float32",), ("T", "K")),
@@ -378,7 +405,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("glu", "quantize"),
     ),
     "rope_append": OpSpec(
-        code=21,
+        code=23,
         inputs={
             "q": Operand(("float32",), ("T", "W")),
             "k": Operand(("float32",), ("T", "kvHeads*headDim")),

@@ -1,4 +1,4 @@
-"""score and pool: what evaluation and embeddings need."""
+"""score, pool and observe_outliers: what evaluation, embeddings and inspection need."""
 
 from __future__ import annotations
 
@@ -43,3 +43,14 @@ def pool(*, x: torch.Tensor, starts: torch.Tensor, kind: str, normalize: bool) -
         length = sqrt(row_sum_of_squares(y))[:, None]
         y = torch.where(length > 0, y / length, f32(0))
     return {"y": y}
+
+
+def observe_outliers(
+    *, x: torch.Tensor, counts: torch.Tensor, largest: torch.Tensor, threshold: float
+) -> dict[str, torch.Tensor]:
+    """Adds to counts [K] the rows of x [T, K] with |x| >= threshold, and raises largest [K]; NaN does neither."""
+    magnitude = torch.where(x.isnan(), f32(-1), x.abs())
+    counts += magnitude.ge(f32(threshold)).sum(0).int()
+    if x.shape[0]:
+        torch.maximum(largest, magnitude.amax(0), out=largest)
+    return {}

@@ -10,12 +10,13 @@ from .activation import activate, glu
 from .attention import attention
 from .elementwise import add, cast, embed, rows
 from .fused import add_norm_quantize, glu_quantize, norm_quantize
-from .judge import pool, score
+from .judge import observe_outliers, pool, score
 from .linear import linear_float, linear_int8, linear_published
 from .norm import norm
 from .quantize import quantize, quantize_weight
 from .rope import append, rope, rope_append
 from .sample import sample
+from .scheme import linear_scheme
 
 DEFINITIONS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
     definition.__name__: definition
@@ -28,6 +29,7 @@ DEFINITIONS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
         linear_int8,
         linear_published,
         linear_float,
+        linear_scheme,
         rope,
         append,
         attention,
@@ -38,6 +40,7 @@ DEFINITIONS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
         sample,
         pool,
         score,
+        observe_outliers,
         norm_quantize,
         add_norm_quantize,
         glu_quantize,

@@ -26,7 +26,7 @@ inline constexpr int page_size = 16;
 inline constexpr int attention_chunk = 256;
 inline constexpr int max_logprobs = 20;
 
-inline constexpr int op_count = 22;
+inline constexpr int op_count = 24;
 inline constexpr int max_inputs = 10;
 inline constexpr int max_outputs = 5;
 inline constexpr int max_attributes = 6;
@@ -40,20 +40,22 @@ enum class OpCode : int32_t {
   linear_int8 = 5,
   linear_published = 6,
   linear_float = 7,
-  rope = 8,
-  append = 9,
-  attention = 10,
-  glu = 11,
-  activate = 12,
-  add = 13,
-  rows = 14,
-  sample = 15,
-  pool = 16,
-  score = 17,
-  norm_quantize = 18,
-  add_norm_quantize = 19,
-  glu_quantize = 20,
-  rope_append = 21,
+  linear_scheme = 8,
+  rope = 9,
+  append = 10,
+  attention = 11,
+  glu = 12,
+  activate = 13,
+  add = 14,
+  rows = 15,
+  sample = 16,
+  pool = 17,
+  score = 18,
+  observe_outliers = 19,
+  norm_quantize = 20,
+  add_norm_quantize = 21,
+  glu_quantize = 22,
+  rope_append = 23,
 };
 inline constexpr const char* op_names[] = {
     "embed",
@@ -64,6 +66,7 @@ inline constexpr const char* op_names[] = {
     "linear_int8",
     "linear_published",
     "linear_float",
+    "linear_scheme",
     "rope",
     "append",
     "attention",
@@ -74,6 +77,7 @@ inline constexpr const char* op_names[] = {
     "sample",
     "pool",
     "score",
+    "observe_outliers",
     "norm_quantize",
     "add_norm_quantize",
     "glu_quantize",
@@ -156,6 +160,21 @@ inline constexpr int weight = 1;
 inline constexpr int bias = 2;
 inline constexpr int out_y = 0;
 }  // namespace op_linear_float
+
+namespace op_linear_scheme {
+inline constexpr int x = 0;
+inline constexpr int weight = 1;
+inline constexpr int bias = 2;
+inline constexpr int out_y = 0;
+inline constexpr int attr_codes = 0;
+inline constexpr int attr_scope = 1;
+inline constexpr int attr_threshold = 2;
+inline constexpr int codes_absmax = 0;
+inline constexpr int codes_zeropoint = 1;
+inline constexpr int scope_tensor = 0;
+inline constexpr int scope_row = 1;
+inline constexpr int scope_vector = 2;
+}  // namespace op_linear_scheme
 
 namespace op_rope {
 inline constexpr int x = 0;
@@ -265,6 +284,13 @@ inline constexpr int out_nll = 0;
 inline constexpr int out_kl = 1;
 inline constexpr int out_top1 = 2;
 }  // namespace op_score
+
+namespace op_observe_outliers {
+inline constexpr int x = 0;
+inline constexpr int counts = 1;
+inline constexpr int largest = 2;
+inline constexpr int attr_threshold = 0;
+}  // namespace op_observe_outliers
 
 namespace op_norm_quantize {
 inline constexpr int x = 0;

@@ -13,8 +13,10 @@
 #include "linear_float.h"
 #include "linear_int8.h"
 #include "linear_published.h"
+#include "linear_scheme.h"
 #include "norm.h"
 #include "norm_quantize.h"
+#include "observe_outliers.h"
 #include "pool.h"
 #include "quantize.h"
 #include "quantize_weight.h"
@@ -36,6 +38,7 @@ inline const KernelEntry kernel_table[op_count] = {
     /* linear_int8 */ {run_linear_int8, nullptr, linear_int8_scratch, nullptr},
     /* linear_published */ {run_linear_published, linear_published_phases, nullptr, linear_published_shared},
     /* linear_float */ {run_linear_float, nullptr, nullptr, nullptr},
+    /* linear_scheme */ {run_linear_scheme, linear_scheme_phases, linear_scheme_scratch, linear_scheme_shared},
     /* rope */ {run_rope, nullptr, nullptr, nullptr},
     /* append */ {run_append, nullptr, nullptr, nullptr},
     /* attention */ {run_attention, nullptr, attention_scratch, attention_shared},
@@ -46,6 +49,7 @@ inline const KernelEntry kernel_table[op_count] = {
     /* sample */ {run_sample, sample_phases, sample_scratch, nullptr},
     /* pool */ {run_pool, nullptr, nullptr, nullptr},
     /* score */ {run_score, nullptr, nullptr, nullptr},
+    /* observe_outliers */ {run_observe_outliers, nullptr, nullptr, nullptr},
     /* norm_quantize */ {run_norm_quantize, nullptr, norm_quantize_scratch, nullptr},
     /* add_norm_quantize */ {run_add_norm_quantize, nullptr, add_norm_quantize_scratch, nullptr},
     /* glu_quantize */ {run_glu_quantize, nullptr, glu_quantize_scratch, nullptr},
