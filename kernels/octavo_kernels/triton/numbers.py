@@ -78,7 +78,7 @@ def tanh(x):
     y = tl.fma(y, square, 1.33314422036e-1)
     y = tl.fma(y, square, -3.33332819422e-1)
     small = tl.fma(y * square, x, x)
-    large = 1.0 - tl.div_rn(tl.full(a.shape, 2.0, tl.float32), exp(a + a) + 1.0)
+    large = 1.0 - tl.div_rn(2.0, exp(a + a) + 1.0)
     return tl.where(a < 0.625, small, tl.where(x < 0.0, -large, large))
 
 
@@ -95,7 +95,7 @@ def erfc_of_positive(a):
     near = tl.fma(-a, y, 1.0)
 
     safe = tl.where(a < 1.0, 1.0, a)  # keeps NaN, which a maximum would drop
-    inverse = tl.div_rn(tl.full(a.shape, 1.0, tl.float32), safe)
+    inverse = tl.div_rn(1.0, safe)
     square = inverse * inverse
     y = tl.fma(square, 2.326819970068386e-2, -1.387039388740657e-1)
     y = tl.fma(y, square, 3.687424674597105e-1)
@@ -168,7 +168,6 @@ def pair_tree(v, N: tl.constexpr):
 
     An aligned part of 2^n elements is a subtree of its own and zeros change nothing: a row may be added in parts.
     """
-    # A while loop would reassign a constexpr.
     for level in tl.static_range(1, 17):
         if (N >> level) >= 1:
             v = tl.sum(tl.reshape(v, (N >> level, 2)), axis=1)
@@ -176,14 +175,29 @@ def pair_tree(v, N: tl.constexpr):
 
 
 @triton.jit
-def block_sum(a, b, c, d, BLOCKS: tl.constexpr):
-    """The sum of BLOCKS * 64 columns, BLOCKS a power of two: a..d [BLOCKS, 16] hold columns 0..15, 16..31, 32..47 and
-    48..63 of each block, zero beyond the row."""
+def _vectors(x, BLOCKS: tl.constexpr):
+    """[4, BLOCKS, 16] -> the four [BLOCKS, 16]."""
+    pairs = tl.reshape(tl.permute(x, (1, 2, 0)), (BLOCKS, 16, 2, 2))
+    even, odd = tl.split(pairs)
+    a, c = tl.split(even)
+    b, d = tl.split(odd)
+    return a, b, c, d
+
+
+@triton.jit
+def block_sum(x, BLOCKS: tl.constexpr):
+    """The sum of BLOCKS * 64 columns, BLOCKS a power of two. x[i, j, l] is column 64 j + 16 i + l, 0 beyond the row.
+
+    In this shape a thread holds the four vectors of its lanes when rows are long: the first three sums need no
+    other thread.
+    """
+    a, b, c, d = _vectors(x, BLOCKS)
     return pair_tree(lane_tree((((a + 0.0) + b) + c) + d, BLOCKS), BLOCKS)
 
 
 @triton.jit
-def block_sum_of_squares(a, b, c, d, BLOCKS: tl.constexpr):
+def block_sum_of_squares(x, BLOCKS: tl.constexpr):
     """As `block_sum`, of squares, by fma."""
+    a, b, c, d = _vectors(x, BLOCKS)
     total = tl.fma(d, d, tl.fma(c, c, tl.fma(b, b, a * a)))
     return pair_tree(lane_tree(total, BLOCKS), BLOCKS)

@@ -1,5 +1,7 @@
 """add, rows, embed, cast: moving rows and adding them."""
 
+# pyright: basic, reportOptionalOperand=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import triton
@@ -7,12 +9,13 @@ import triton.language as tl
 
 from ..launch import Context, Launch, Operand, cdiv
 
-_BLOCK = 1024
+#: Columns of a program. Rows are cut, so that one row, a decode step, occupies several multiprocessors.
+BLOCK = 1024
 
 
 @triton.jit
 def add_rows(a, b, y, rows, a_stride, b_stride, y_stride, columns, BLOCK: tl.constexpr):
-    """One program per row and block of columns."""
+    """One program per row and block of columns, as all kernels here."""
     t = tl.program_id(0).to(tl.int64)
     if t < tl.load(rows):
         k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -21,11 +24,78 @@ def add_rows(a, b, y, rows, a_stride, b_stride, y_stride, columns, BLOCK: tl.con
         tl.store(y + t * y_stride + k, total, mask=inside)
 
 
+@triton.jit
+def take_rows(x, index, y, rows, x_rows, x_stride, y_stride, columns, BLOCK: tl.constexpr):
+    """An index that is no row of x is moved to the nearest one: it must not read elsewhere."""
+    t = tl.program_id(0).to(tl.int64)
+    if t < tl.load(rows):
+        source = tl.maximum(tl.minimum(tl.load(index + t), tl.load(x_rows) - 1), 0).to(tl.int64)
+        k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        inside = k < columns
+        tl.store(y + t * y_stride + k, tl.load(x + source * x_stride + k, mask=inside), mask=inside)
+
+
+@triton.jit
+def embed_rows(
+    tokens, table, sampled, y, rows, scale, vocabulary, drawn, table_stride, y_stride, columns, BLOCK: tl.constexpr
+):
+    """An id that is no row of the table is moved to the nearest one. `drawn`: elements of `sampled`."""
+    t = tl.program_id(0).to(tl.int64)
+    if t < tl.load(rows):
+        token = tl.load(tokens + t)
+        if sampled is not None:
+            place = tl.maximum(tl.minimum(-1 - token, drawn - 1), 0)
+            token = tl.where(token < 0, tl.load(sampled + place, mask=token < 0, other=0), token)
+        source = tl.maximum(tl.minimum(token, vocabulary - 1), 0).to(tl.int64)
+        k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        inside = k < columns
+        row = tl.load(table + source * table_stride + k, mask=inside).to(tl.float32)
+        tl.store(y + t * y_stride + k, row * scale, mask=inside)
+
+
+@triton.jit
+def cast_rows(x, y, rows, x_stride, y_stride, columns, BLOCK: tl.constexpr):
+    t = tl.program_id(0).to(tl.int64)
+    if t < tl.load(rows):
+        k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        inside = k < columns
+        row = tl.load(x + t * x_stride + k, mask=inside).to(tl.float32)
+        tl.store(y + t * y_stride + k, row.to(y.dtype.element_ty), mask=inside)
+
+
 def add(context: Context, *, a: Operand, b: Operand, y: Operand) -> list[Launch]:
     """y = a + b, [T, K] float32."""
-    rows, columns = y.shape
+    arguments = {"a": a.tensor, "b": b.tensor, "a_stride": a.stride, "b_stride": b.stride}
+    return by_blocks(add_rows, y, arguments)
+
+
+def rows(context: Context, *, x: Operand, index: Operand, y: Operand) -> list[Launch]:
+    """y [S, K] = x[index], float32."""
+    arguments = {"x": x.tensor, "index": index.tensor, "x_rows": x.rows, "x_stride": x.stride}
+    return by_blocks(take_rows, y, arguments)
+
+
+def embed(
+    context: Context, *, tokens: Operand, table: Operand, y: Operand, sampled: Operand | None = None, scale: float
+) -> list[Launch]:
+    """y [T, K] float32 = scale * table[tokens]; the id -1-j is the one in `sampled[j]`."""
+    drawn = sampled.shape[0] if sampled is not None else 0
     arguments = {
-        **{"a": a.tensor, "b": b.tensor, "y": y.tensor, "rows": y.rows},
-        **{"a_stride": a.stride, "b_stride": b.stride, "y_stride": y.stride, "columns": columns},
+        **{"tokens": tokens.tensor, "table": table.tensor, "table_stride": table.stride, "vocabulary": table.shape[0]},
+        **{"sampled": sampled.tensor if sampled is not None and drawn else None, "drawn": drawn, "scale": scale},
     }
-    return [Launch(add_rows, (rows, cdiv(columns, _BLOCK)), arguments, {"BLOCK": _BLOCK})]
+    return by_blocks(embed_rows, y, arguments)
+
+
+def cast(context: Context, *, x: Operand, y: Operand, dtype: str) -> list[Launch]:
+    """To the type of y, nearest even; too large is infinite."""
+    return by_blocks(cast_rows, y, {"x": x.tensor, "x_stride": x.stride})
+
+
+def by_blocks(kernel, y: Operand, arguments: dict, constants: dict | None = None) -> list[Launch]:
+    """A kernel that computes BLOCK columns of a row of y in each program."""
+    count, columns = y.shape
+    shared = {"y": y.tensor, "rows": y.rows, "y_stride": y.stride, "columns": columns}
+    return [
+        Launch(kernel, (count, cdiv(columns, BLOCK)), {**arguments, **shared}, {**(constants or {}), "BLOCK": BLOCK})
+    ]
