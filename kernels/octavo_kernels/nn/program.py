@@ -82,7 +82,9 @@ class Program:
             value = self._values[index]
             start = array.ctypes.data - reply.ctypes.data
             part = whole[start : start + array.nbytes].view(TORCH_DTYPES[value.dtype])
-            results.append(part.reshape(resolve(value.shape, sizes)))
+            part = part.reshape(resolve(value.shape, sizes))
+            # An op of torch.library may not return two tensors of one memory.
+            results.append(part if len(self._outputs) == 1 else part.clone())
         return results
 
     def _value(self, dtype: str, layout: str, shape: tuple[Dimension, ...], place: Arena | Handle | Input) -> int:
