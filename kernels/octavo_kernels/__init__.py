@@ -43,17 +43,16 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
         return ReferenceBackend(threads, isa)
     if name in ("cuda", "triton-interpreter"):
         try:
-            device = _triton_device(name, index)
             from .triton.backend import TritonBackend
+
+            return TritonBackend(_triton_device(name, index), threads, isa)
         except ImportError as error:
             text = f"the {name} backend needs torch and triton ({error}); install octavo-worker[torch]"
             raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
-        return TritonBackend(device, threads, isa)
     raise KernelError("OCTAVO_BAD_ARGUMENT", f"no backend {name!r}; there are {', '.join(BACKENDS)}")
 
 
 def _triton_device(name: str, index: int) -> Device:
-    """Before the backend is imported: Triton decides when kernels are imported whether it interprets them."""
     if name == "cuda":
         from .triton.cuda import CudaDevice
 

@@ -35,6 +35,8 @@ class DataChecks:
         self._spec = spec
         self._step = _Step()
         self._checks: list[tuple[_Check, _Operands]] = []
+        #: Values whose arrays the checks look at.
+        self.values: set[int] = set()
         seen: set[tuple] = set()
         for index, operation in enumerate(spec.ops):
             for check, operands in CHECKS.get(operation.op, ()):
@@ -43,6 +45,7 @@ class DataChecks:
                     continue
                 bounds = tuple(spec.values[value].shape for value in operation.inputs.values())
                 key = (check, tuple(operation.inputs.get(name) for name in operands), bounds)
+                self.values.update(operation.inputs[name] for name in operands if name in operation.inputs)
                 if key not in seen:
                     seen.add(key)
                     where = f"op {index} ({operation.op})"

@@ -46,13 +46,12 @@ class TritonBackend:
     def read(self, tensor: Tensor) -> np.ndarray:
         """See backend.Backend."""
         with self._current():
-            content = flat_bytes(tensor_view(tensor))
-            return content.clone().numpy() if content.device.type == "cpu" else content.cpu().numpy()
+            return self._device.get(flat_bytes(tensor_view(tensor)))
 
     def read_range(self, tensor: Tensor, offset: int, size: int) -> np.ndarray:
         """See backend.Backend."""
         with self._current():
-            return tensor.memory[offset : offset + size].cpu().numpy()
+            return self._device.get(tensor.memory[offset : offset + size])
 
     def write(self, tensor: Tensor, offset: int, size: int, fill: Callable[[np.ndarray], None]) -> None:
         """See backend.Backend."""

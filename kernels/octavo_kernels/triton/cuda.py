@@ -67,6 +67,9 @@ class CudaDevice:
             target[start : start + part.numel()].copy_(piece[: part.numel()], non_blocking=True)
             copied.record()
 
+    def get(self, source: torch.Tensor) -> np.ndarray:
+        return source.cpu().numpy()
+
     def staging(self, size: int) -> torch.Tensor:
         try:
             return torch.zeros(size, dtype=torch.uint8, pin_memory=True)

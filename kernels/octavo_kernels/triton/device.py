@@ -44,6 +44,10 @@ class Device(Protocol):
         """Copy host bytes to the device; `content` may change when this returns."""
         ...
 
+    def get(self, source: torch.Tensor) -> np.ndarray:
+        """A copy of device bytes; waits for everything before it."""
+        ...
+
     def staging(self, size: int) -> torch.Tensor:
         """uint8 of the host, from and to which `copy` does not block. Raises KernelError OCTAVO_OUT_OF_MEMORY."""
         ...
@@ -100,6 +104,9 @@ class InterpreterDevice:
 
     def put(self, target: torch.Tensor, content: np.ndarray) -> None:
         target.copy_(torch.from_numpy(content))
+
+    def get(self, source: torch.Tensor) -> np.ndarray:
+        return source.clone().numpy()
 
     def staging(self, size: int) -> torch.Tensor:
         return self.allocate(size)

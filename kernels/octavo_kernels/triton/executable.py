@@ -18,6 +18,7 @@ from ..checks import DataChecks
 from ..errors import KernelError
 from ..generated.ops import OPS
 from ..payload import NUMPY_DTYPES, Layout, check_sizes
+from ..places import written_root
 from ..program import Columns, Dimension, Handle, ProgramSpec, resolve
 from ..tensor import Tensor, nbytes
 from .buckets import Buckets, Capacity
@@ -55,6 +56,8 @@ class TritonExecutable:
             self._workspace = Workspace(device, needs.ops)
             self._to, self._back = device.staging(needs.inputs), device.staging(needs.outputs)
             self._at = self._memories(spec, needs, arena)
+            for index in self._checks.values:  # Now, so that no step waits for them.
+                self._look_at(spec, index)
 
     def step(
         self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
@@ -152,6 +155,11 @@ class TritonExecutable:
         assert isinstance(value.place, Handle)
         content = self._mirrors.of(self._tensors[value.place.handle])
         return np.ndarray(shape, NUMPY_DTYPES[value.dtype], content)
+
+    def _look_at(self, spec: ProgramSpec, index: int) -> None:
+        place = spec.values[written_root(index, spec.values)].place
+        if isinstance(place, Handle):
+            self._mirrors.keep(self._tensors[place.handle])
 
     def _counted(self, spec: ProgramSpec, sizes: Mapping[str, int], counters: np.ndarray) -> tuple[int, int, int]:
         quantized = carries = nonfinite = 0

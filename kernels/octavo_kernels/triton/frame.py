@@ -11,7 +11,6 @@ from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from .block import SYMBOLS, InputBlock, OutputBlock
 from .buckets import Capacity
 from .launch import Context, Launch, Operand
-from .ops import PLANS
 from .views import view
 
 
@@ -74,6 +73,8 @@ class Frame:
 
     def plan(self, context: Context, operation: Operation) -> list[Launch]:
         """The launches of an op."""
+        from .ops import PLANS  # Not before a device was opened: it says whether kernels are compiled or interpreted.
+
         named = {name: self.operand(index) for name, index in {**operation.inputs, **operation.outputs}.items()}
         return PLANS[operation.op](context, **named, **operation.attributes)
 

@@ -2,8 +2,8 @@
 
 `sample` writes the ids it draws to a tensor on the device, and the next step's ids may point there. The check must look
 at them before the step, but a read would wait for the device. So a step brings what it wrote to such tensors back with
-its results, and the copy is kept here. It is forgotten when anything else may have written to the tensor, and read anew
-when it is asked for: never in the steps of a model that runs.
+its results, and the copy is kept here. It is forgotten when anything else may have written to the tensor (a write, a
+user's function), and read anew when it is asked for: never in the steps of a model that runs.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ class Mirrors:
             if found.nbytes <= KEPT_TO:
                 self._kept[tensor] = found
         return found
+
+    def keep(self, tensor: Tensor) -> None:
+        """Read a small tensor's content, if it is not known."""
+        if tensor.memory.nbytes <= KEPT_TO:
+            self.of(tensor)
 
     def put(self, tensor: Tensor, content: np.ndarray) -> None:
         """What a step left in the tensor, uint8; copied."""
