@@ -1,7 +1,7 @@
-"""Our layer beside the real bitsandbytes on a CPU: the same weights, the same rows, and every difference accounted for.
+"""Our layer beside the real bitsandbytes on a CPU: the same weights, the same rows, every difference accounted for.
 
-bitsandbytes runs int8 on CPUs by torch._int_mm where there is AVX-512, and by a float32 product elsewhere, which is exact
-while sums stay below 2^24: K up to 1040. Everything here is below that, so results are the same on any CPU.
+bitsandbytes runs int8 on CPUs by torch._int_mm where there is AVX-512, and by a float32 product elsewhere, which is
+exact while sums stay below 2^24: K up to 1040. Everything here is below that, so results are the same on any CPU.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def rows(count: int, dtype: torch.dtype = torch.float16) -> torch.Tensor:
 def gap(theirs: torch.Tensor, layer: Int8Linear, x: torch.Tensor, threshold: float) -> torch.Tensor:
     """How far `published` and bitsandbytes may be apart, [T, N], counting every rounding that they make differently.
 
-    I is the int8 part, D that with the bias, O the sum of |x w| over outlier columns, u bitsandbytes' unit for its dtype.
-    bitsandbytes rounds D and the result to its dtype (u |D| + u |y|) and the dequantised weights of outliers (u O; adding
-    up once more u O), and its constant is wrong by 1.8e-5 I. We round x and w of outliers to float16 (2 * 2^-11 O) and
-    the result (u |y|). Where an inlier lies in the middle between two codes (bitsandbytes multiplies by 127 * (1/s),
-    rounded twice, we by 127/s), the codes may differ by one step.
+    I is the int8 part, D that with the bias, O the sum of |x w| over outlier columns, u the unit of the layer's dtype.
+    bitsandbytes rounds D and the result to its dtype (u |D| + u |y|) and the dequantised weights of outliers (u O;
+    adding up once more u O), and its constant is wrong by 1.8e-5 I. We round x and w of outliers to float16
+    (2 * 2^-11 O) and the result (u |y|). Where an inlier lies in the middle between two codes (bitsandbytes multiplies
+    by 127 * (1/s), rounded twice, we by 127/s), the codes may differ by one step.
     """
     u, w = UNIT[theirs.dtype], layer.dequantize().double()
     x = x.double()
@@ -114,8 +114,8 @@ def test_published_has_no_bias_either():
 def test_exact_alone_is_bitsandbytes_but_for_half_a_step_per_outlier(dtype: torch.dtype):
     """What `exact` changes for one row at t = 6, and no more.
 
-    Both have the step s/127 (s the largest inlier; the other bounds of the step are smaller here) and the same codes for
-    inliers, so their sums are the same integer. An outlier is exact in bitsandbytes and a multiple of the step in ours,
+    Both have the step s/127 (s the largest inlier; the other bounds of the step are smaller here) and the same codes
+    for inliers, so their sums are the same integer. An outlier is exact in bitsandbytes and a multiple of the step in ours,
     so off by half a step at most, times its weight: sum over outliers k of step/2 |w[n,k]|; the rest are the roundings
     of `gap`. v = rint(x * inverse) may fall on the other side of a middle: 2^-22 |x| more.
     """
