@@ -57,4 +57,5 @@ def test_what_ptx_approximates_fuses_and_copies_is_counted():
         **{"load_16": 1, "load_small": 1, "wait_none": 1},
     }
     assert ptx.products(text) == {"wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8": 1}
+    assert ptx.fma_written("call <2 x float> @llvm.fma.v2f32(<2 x float> %1, <2 x float> %2, <2 x float> %3)") == 2
     assert ptx.fma_written("  %4 = tail call float @llvm.fma.f32(float %1, float %2, float %3)") == 1

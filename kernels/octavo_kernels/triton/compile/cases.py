@@ -121,6 +121,15 @@ def others(model: Model, rows: int) -> list[Case]:
         Case("score", "score", vocabulary, {}, {}, ("reference",)),
         Case("quantize_weight", "quantize a weight", {"N": hidden, "K": hidden}, {}, {"weight": "bfloat16"}),
         Case("linear_published", "linear as published", {**of, "N": model.qkv}, {"threshold": 6.0}),
+        Case(
+            "linear_scheme",
+            "linear by a scheme",
+            {**of, "N": model.qkv},
+            {"codes": "zeropoint", "scope": "tensor", "threshold": 6.0},
+            {"weight": "bfloat16"},
+            ("bias",),
+        ),
+        Case("observe_outliers", "observe outliers", of, {"threshold": 6.0}),
         Case("linear_int8", "linear with bias", {**of, "N": model.qkv}, {}, {}, ("bias",)),
     ]
 

@@ -43,6 +43,8 @@ class Entry:
     dependent: bool
     constants: dict[str, Any]
     tensors: dict[str, Argument]
+    #: Integers that are no constants, such as extents and strides.
+    integers: dict[str, int]
     #: Bytes of each operand of the whole op.
     operands: dict[str, int]
     key: str = ""
@@ -87,6 +89,7 @@ def plan(model: str, rows: int, case: Case, architecture: int) -> Iterator[tuple
             dependent=launch.dependent,
             constants={name: _plain(value) for name, value in launch.constants.items()},
             tensors=tensors,
+            integers={name: one for name, one in launch.arguments.items() if type(one) is int},
             operands=sizes,
         )
         yield entry, launch
@@ -98,7 +101,7 @@ def failed(model: str, rows: int, case: Case, architecture: int, error: str) -> 
         **{"model": model, "label": case.label, "op": case.op, "sizes": dict(case.sizes), "given": case.given},
         **{"attributes": dict(case.attributes), "rows": rows, "times": case.times, "architecture": architecture},
         **{"launch": 0, "kernel": "", "grid": (), "warps": 0, "stages": 0, "dependent": False, "constants": {}},
-        **{"tensors": {}, "operands": {}, "error": error},
+        **{"tensors": {}, "integers": {}, "operands": {}, "error": error},
     )
 
 

@@ -52,7 +52,7 @@ class Facts:
         return sum(loop.mix.get("spill", 0) for loop in self.loops if loop.innermost)
 
     def product_loop(self) -> Loop | None:
-        """The innermost loop with most tensor-core instructions; None in a kernel without."""
+        """The innermost loop with most tensor-core instructions, the last of equals; None in a kernel without."""
         loops = [loop for loop in self.loops if loop.products]
         inner = [a for a in loops if not any(a is not b and a.start <= b.start and b.end <= a.end for b in loops)]
-        return max(inner, key=lambda loop: (sum(loop.products.values()), loop.instructions), default=None)
+        return max(inner, key=lambda loop: (sum(loop.products.values()), loop.start), default=None)

@@ -30,12 +30,14 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     }.items()
 }
 _PRODUCT = re.compile(r"\b(wgmma\.mma_async[.\w:]*|mma\.sync[.\w:]*|tcgen05\.mma[.\w:]*)")
-_FMA_LLVM = re.compile(r"\bcall\b[^\n]*@llvm\.(?:nvvm\.)?fma")
+_PAIR_FMA = re.compile(r"\bfma\.r[nzmp]\.\S*x2\b")
+_FMA_LLVM = re.compile(r"\bcall\b[^\n]*@llvm\.(?:nvvm\.)?f(?:ma|muladd)\S*?(?:\.v(\d+)\w+)?\(")
 
 
 def count(text: str) -> dict[str, int]:
     """How often each of PATTERNS occurs in PTX."""
-    return {name: len(pattern.findall(text)) for name, pattern in PATTERNS.items()}
+    counted = {name: len(pattern.findall(text)) for name, pattern in PATTERNS.items()}
+    return {**counted, "fma": counted["fma"] + len(_PAIR_FMA.findall(text))}
 
 
 def products(text: str) -> dict[str, int]:
@@ -48,4 +50,4 @@ def fma_written(llvm: str) -> int:
 
     `fma` comes from tl.fma, `fmuladd` from a float dot; both become fma.rn, and nothing else may.
     """
-    return len(_FMA_LLVM.findall(llvm))
+    return sum(int(lanes or 1) for lanes in _FMA_LLVM.findall(llvm))
