@@ -10,11 +10,38 @@ from .attention import attention
 from .elementwise import add, cast, embed, rows
 from .linear_float import linear_float
 from .linear_int8 import linear_int8
+from .linear_scheme import linear_scheme
+from .norm import norm
+from .observe_outliers import observe_outliers
+from .quantize import add_norm_quantize, glu_quantize, norm_quantize, quantize, quantize_weight
 from .rope import append, rope, rope_append
+from .sample import sample
 
 Plan = Callable[..., list[Launch]]
 
 PLANS: dict[str, Plan] = {
     plan.__name__: plan
-    for plan in (activate, add, append, cast, embed, glu, rope, rope_append, rows, attention, linear_float, linear_int8)
+    for plan in (
+        activate,
+        add,
+        add_norm_quantize,
+        append,
+        attention,
+        cast,
+        embed,
+        glu,
+        glu_quantize,
+        linear_float,
+        linear_int8,
+        linear_scheme,
+        norm,
+        norm_quantize,
+        observe_outliers,
+        quantize,
+        quantize_weight,
+        rope,
+        rope_append,
+        rows,
+        sample,
+    )
 }
