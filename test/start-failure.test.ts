@@ -3,13 +3,18 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import * as gpus from "../ts/memory/gpus.ts";
 import { Pool } from "../ts/pool/pool.ts";
 import { DEVICE } from "./support/devices.ts";
+
+/** In its own module, so that a test can say what this machine has. */
+vi.mock("../ts/memory/gpus.ts", { spy: true });
 
 let folder: string | undefined;
 afterEach(() => {
   vi.unstubAllEnvs();
+  vi.restoreAllMocks();
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
   folder = undefined;
 });
@@ -89,11 +94,38 @@ test("aborting the start ends it with the signal's reason", async () => {
 });
 
 test("one device that cannot start ends the start of all", async () => {
-  await expect(start({ devices: [DEVICE, "cuda:0"] })).rejects.toMatchObject({
-    code: "OCTAVO_WORKER_START_FAILED",
-    message: expect.stringContaining("cuda"),
-  });
+  await expect(start({ devices: [DEVICE, "cuda:9999"] })).rejects.toMatchObject({ code: "OCTAVO_NO_DEVICE" });
   await expect(start({ devices: "tpu:0" })).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+});
+
+describe("a GPU that is not there", () => {
+  test("is named, with what is wrong, before any effect", async () => {
+    vi.stubEnv("CUDA_VISIBLE_DEVICES", "");
+    await expect(start({ devices: "cuda:0" })).rejects.toMatchObject({
+      code: "OCTAVO_NO_DEVICE",
+      retryable: false,
+      message: expect.stringMatching(/^cuda:0: .*(NVIDIA|CUDA)/),
+    });
+  });
+
+  test.each(["torch", "triton"])("and %s missing: the message says so, and for what it is needed", async (missing) => {
+    shadow(missing, `raise ImportError("No module named ${missing}")`);
+    await expect(start({ devices: "cuda:0" })).rejects.toMatchObject({
+      code: "OCTAVO_MISSING_DEPENDENCY",
+      message: expect.stringMatching(new RegExp(`^cuda:0: .*cuda backend needs .*No module named ${missing}`)),
+    });
+  });
+
+  test("leaves auto the CPU, with a warning that says why; a device that was named is not replaced", async () => {
+    vi.stubEnv("CUDA_VISIBLE_DEVICES", "");
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    const auto = vi.spyOn(gpus, "autoDevices").mockReturnValue(["cuda:0", "cpu:0"]);
+    await using pool = await start({ devices: "auto" });
+    expect(pool.devices.map(({ name }) => name)).toEqual(["cpu:0"]);
+    expect(warn).toHaveBeenCalledWith(expect.stringMatching(/^cuda:0: .*cpu:0/), { code: "OCTAVO_NO_DEVICE" });
+    auto.mockReturnValue(["cuda:0"]); // By OCTAVO_DEVICE.
+    await expect(start({ devices: "auto" })).rejects.toMatchObject({ code: "OCTAVO_NO_DEVICE" });
+  });
 });
 
 test("a worker of another release is refused with both versions", async () => {
