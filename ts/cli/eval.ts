@@ -1,6 +1,7 @@
 /** `octavo eval`: how far int8 is from 16-bit on a text. */
 import { Command, Option } from "commander";
 import type { Evaluation } from "../eval/evaluate.ts";
+import { parseSchemes, type Scheme } from "../program/scheme.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
 import { jsonOption, modelOption, wholeNumber } from "./options.ts";
@@ -11,6 +12,7 @@ interface EvalFlags {
   readonly text?: string;
   readonly window: number;
   readonly thresholds?: Threshold[];
+  readonly scheme?: Scheme[];
   readonly tokens?: number;
   readonly devices: string;
   readonly threads?: number;
@@ -21,12 +23,20 @@ interface EvalFlags {
 
 export function evalCommand(): Command {
   return new Command("eval")
-    .description("Perplexity, KL divergence from 16-bit weights and agreement of the first choice, per threshold.")
+    .description(
+      "Perplexity, KL divergence from 16-bit weights and agreement of the first choice, per threshold or scheme.",
+    )
     .argument("[model]", "as --model")
     .addOption(modelOption())
     .option("--text <file>", "English or other text (default: four chapters of a novel, 8,400 tokens)")
     .option("--window <n>", "tokens per window; windows do not overlap", wholeNumber(2), 512)
     .option("--thresholds <list>", "int8 runs, such as 0,6,adaptive,all (the default)", thresholdList)
+    .option(
+      "--scheme <list>",
+      "instead of thresholds, or beside them: schemes of the LLM.int8() paper, such as absmax-tensor,zeropoint-vector," +
+        "absmax-vector-decomposed; {absmax,zeropoint}-{tensor,row,vector}[-decomposed], or all",
+      parseSchemes,
+    )
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
     .addOption(new Option("--head <form>", "the output layer of the int8 runs").choices(["16bit", "int8"]))
     .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
@@ -40,13 +50,13 @@ export function evalCommand(): Command {
 
 async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSignal): Promise<void> {
   const [{ evaluate }, { readText }] = await Promise.all([import("../eval/evaluate.ts"), import("../eval/text.ts")]);
-  const { window, thresholds, tokens, devices, threads, head, python } = flags;
+  const { window, thresholds, scheme: schemes, tokens, devices, threads, head, python } = flags;
   const text = await readText(flags.text);
   const progress = new ProgressLine();
   let result: Evaluation;
   try {
     result = await evaluate(model, text, {
-      ...{ window, thresholds, tokens, devices, threads, head, python, signal },
+      ...{ window, thresholds, schemes, tokens, devices, threads, head, python, signal },
       onProgress: ({ stage, done, total }) =>
         progress.show(`${stage === "weights" ? "loading weights" : "reading the text"}: ${percent(done / total, 0)}`),
     });
@@ -61,8 +71,8 @@ function thresholdList(text: string): Threshold[] {
 }
 
 function table({ model, tokens, scored, window, runs }: Evaluation): string {
-  const rows = runs.map(({ weights, threshold, perplexity, kl, top1, carries }) => [
-    weights,
+  const rows = runs.map(({ weights, threshold, scheme, perplexity, kl, top1, carries }) => [
+    scheme ?? weights,
     threshold ?? "",
     perplexity.toFixed(3),
     kl.toFixed(5),

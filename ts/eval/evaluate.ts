@@ -3,6 +3,7 @@
  *
  * The model is on the device twice, with 16-bit and with int8 weights. Each chunk of a window runs through the 16-bit program
  * first, which leaves its logits on the device ("reference"), and then through one int8 program per threshold, which reads them.
+ * Schemes of the LLM.int8() paper are judged likewise; they quantise the 16-bit weights at each step.
  */
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
 import { ResidentModel } from "../engine/resident.ts";
@@ -11,6 +12,7 @@ import { describeModel } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
 import { Pool } from "../pool/pool.ts";
+import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import { CHUNK, defineRuns, runChunk } from "./run.ts";
 import { cutWindows } from "./windows.ts";
@@ -18,8 +20,10 @@ import { cutWindows } from "./windows.ts";
 export interface EvaluateOptions extends Pick<LoadOptions, "devices" | "threads" | "head" | "python" | "signal"> {
   /** Tokens per window. Default 512. */
   readonly window?: number | undefined;
-  /** One int8 run each. Default 0, 6, "adaptive", "all". */
+  /** One int8 run each. Default 0, 6, "adaptive", "all"; none when there are schemes. */
   readonly thresholds?: readonly Threshold[] | undefined;
+  /** One run each, after the thresholds. */
+  readonly schemes?: readonly Scheme[] | undefined;
   /** Only the first so many tokens of the text. */
   readonly tokens?: number | undefined;
   readonly onProgress?:
@@ -31,12 +35,14 @@ export interface EvaluationRun {
   readonly weights: "16bit" | "int8";
   /** "0", "6", "adaptive", "all", "6:4"; null for the 16-bit run. */
   readonly threshold: string | null;
+  /** Only of a run by a scheme: "absmax-vector-decomposed". */
+  readonly scheme?: string;
   readonly perplexity: number;
   /** Mean KL divergence from the 16-bit run per token, in nats. */
   readonly kl: number;
   /** Share of tokens for which the likeliest next token is the 16-bit run's. */
   readonly top1: number;
-  /** Share of quantised activations that are outliers. */
+  /** Share of quantised activations that are outliers; 0 for schemes, which do not count them. */
   readonly carries: number;
 }
 
@@ -45,7 +51,7 @@ export interface Evaluation {
   readonly tokens: number;
   readonly scored: number;
   readonly window: number;
-  /** The 16-bit run first, then the thresholds in their order. */
+  /** The 16-bit run first, then the thresholds in their order, then the schemes. */
   readonly runs: readonly EvaluationRun[];
 }
 
@@ -55,7 +61,8 @@ export const DEFAULT_THRESHOLDS: readonly Threshold[] = [0, 6, "adaptive", "all"
 /** Throws what `Engine.load` throws, and `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens. */
 export async function evaluate(model: string, text: string, options: EvaluateOptions = {}): Promise<Evaluation> {
   const { devices, threads, head, python, signal } = options;
-  const { window = DEFAULT_WINDOW, thresholds = DEFAULT_THRESHOLDS } = options;
+  const { window = DEFAULT_WINDOW, schemes = [] } = options;
+  const { thresholds = schemes.length > 0 ? [] : DEFAULT_THRESHOLDS } = options;
   checkLoadOptions(model, { devices, threads, head, python, signal });
   for (const threshold of thresholds) thresholdAttributes(threshold);
   const manifest = await openModel(model, python === undefined ? {} : { python });
@@ -75,7 +82,7 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
   });
   const resident = new ResidentModel(pool.devices[0]!, manifest, model);
   const runs = await defineRuns(resident, manifest, {
-    ...{ window, thresholds, signal },
+    ...{ window, thresholds, schemes, signal },
     head: head ?? "16bit",
     onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
   });
@@ -92,11 +99,12 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
     tokens: tokens.length,
     scored: chunks.reduce((sum, { scored }) => sum + scored, 0),
     window,
-    runs: runs.map(({ threshold, tally }): EvaluationRun => {
+    runs: runs.map(({ threshold, scheme, tally }): EvaluationRun => {
       const { perplexity, kl, top1, carries } = tally;
       // Without a reference, `score` compares with the text; the 16-bit run agrees with itself.
       if (threshold === null) return { weights: "16bit", threshold, perplexity, kl: 0, top1: 1, carries: 0 };
-      return { weights: "int8", threshold: formatThreshold(threshold), perplexity, kl, top1, carries };
+      const named = scheme === undefined ? {} : { scheme: formatScheme(scheme) };
+      return { weights: "int8", threshold: formatThreshold(threshold), ...named, perplexity, kl, top1, carries };
     }),
   };
 }

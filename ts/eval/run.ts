@@ -1,4 +1,4 @@
-/** The programs of an evaluation: the 16-bit one, which leaves its logits on the device, and one per threshold, which reads them. */
+/** The programs of an evaluation: the 16-bit one, which leaves its logits on the device, and the judged ones, which read them. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import type { DefineOptions } from "../engine/resident.ts";
@@ -9,6 +9,7 @@ import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs, unpackOutputs } from "../program/payload.ts";
+import type { Scheme } from "../program/scheme.ts";
 import type { Threshold } from "../program/threshold.ts";
 import type { Device } from "../tensor/device.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
@@ -19,7 +20,9 @@ import type { Chunk } from "./windows.ts";
 export const CHUNK = 128;
 
 export interface Run {
+  /** Null for the 16-bit run. */
   readonly threshold: Threshold | null;
+  readonly scheme?: Scheme;
   readonly program: ProgramHandle;
   /** Its own KV pages begin here. */
   readonly firstPage: number;
@@ -29,6 +32,7 @@ export interface Run {
 export interface RunOptions extends DefineOptions {
   readonly window: number;
   readonly thresholds: readonly Threshold[];
+  readonly schemes: readonly Scheme[];
   readonly head: "16bit" | "int8";
 }
 
@@ -36,14 +40,14 @@ export interface RunOptions extends DefineOptions {
 export async function defineRuns(
   resident: ResidentModel,
   manifest: Manifest,
-  { window, thresholds, head, ...options }: RunOptions,
+  { window, thresholds, schemes, head, ...options }: RunOptions,
 ): Promise<Run[]> {
   const perRun = Math.ceil(window / PAGE_SIZE);
   const chunk = Math.min(CHUNK, window);
   const limits: Sizes = { T: chunk, S: chunk, B: 1, J: perRun, H: 0, D: 0, Q: 0 };
   const shared = {
     context: window,
-    pages: perRun * (1 + thresholds.length),
+    pages: perRun * (1 + thresholds.length + schemes.length),
     rows: chunk,
     kv: "float16",
   } as const;
@@ -54,15 +58,23 @@ export async function defineRuns(
     threshold: 0,
     output: { type: "score", reference: "write" },
   };
-  const judged = thresholds.map((threshold): ModelOptions => {
-    return { ...shared, weights: "int8", head, threshold, output: { type: "score", reference: "read" } };
-  });
-  const programs = [reference, ...judged].map((model) => fuse(buildModel(manifest, model)));
+  const judged = { ...shared, head, output: { type: "score", reference: "read" } } as const;
+  const models: ModelOptions[] = [
+    ...thresholds.map((threshold) => ({ ...judged, weights: "int8", threshold }) as const),
+    ...schemes.map((scheme) => ({ ...judged, weights: "16bit", threshold: 0, scheme }) as const),
+  ];
+  // Schemes take each weight by itself, for a scale may be of a whole weight. Without fusion the 16-bit run does too, so
+  // that the weights are there once.
+  const written = buildModel(manifest, reference);
+  const programs = [schemes.length > 0 ? written : fuse(written), ...models.map((m) => fuse(buildModel(manifest, m)))];
   assertRoom(resident.device, residentBytes(programs, limits));
   const runs: Run[] = [];
   for (const [index, built] of programs.entries()) {
     const { program } = await resident.defineProgram(built, limits, options);
-    runs.push({ threshold: thresholds[index - 1] ?? null, program, firstPage: index * perRun, tally: new Tally() });
+    const scheme = models[index - 1]?.scheme;
+    const threshold = scheme?.threshold ?? models[index - 1]?.threshold ?? null;
+    const what = { threshold, ...(scheme === undefined ? {} : { scheme }) };
+    runs.push({ ...what, program, firstPage: index * perRun, tally: new Tally() });
   }
   return runs;
 }
@@ -73,7 +85,7 @@ function assertRoom({ name, description }: Device, bytes: number): void {
   throw new OctavoError(
     "OCTAVO_PLAN_DOES_NOT_FIT",
     `eval keeps the model with 16-bit and with int8 weights: ${formatBytes(bytes)}; ${name} has ` +
-      `${formatBytes(description.memoryAvailable)} available. Judge fewer thresholds or shorter windows (KV of each), or free ` +
+      `${formatBytes(description.memoryAvailable)} available. Judge fewer at once or shorter windows (KV of each), or free ` +
       `${formatBytes(bytes - description.memoryAvailable)}`,
   );
 }

@@ -10,6 +10,7 @@ import { OctavoError } from "../errors.ts";
 import { type AttributesOf, checkAttributes } from "./attributes.ts";
 import { checkOperation } from "./constraints.ts";
 import type { Dimension, Operation, Parameter, Place, Program, Value, ValueId } from "./program.ts";
+import type { Scheme } from "./scheme.ts";
 import { formatShape, ShapeScope } from "./shapes.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "./threshold.ts";
 
@@ -47,6 +48,8 @@ export interface WeightSpec {
 export interface LinearOptions {
   /** Only for int8 weights. */
   readonly threshold?: Threshold;
+  /** Only for float weights: quantised at each step. */
+  readonly scheme?: Scheme | undefined;
   readonly bias?: ValueId | undefined;
   readonly label?: string;
   readonly into?: ValueId;
@@ -241,11 +244,16 @@ export class ProgramBuilder {
     return digits;
   }
 
-  /** y = x w^T + bias. With an int8 weight: LLM.int8() (`quantize` once per x, then `linear_int8`); else `linear_float`. */
+  /**
+   * y = x w^T + bias. With an int8 weight: LLM.int8() (`quantize` once per x, then `linear_int8`); else `linear_float`, or
+   * `linear_scheme` if there is a scheme.
+   */
   linear(x: ValueId, weight: ValueId, options: LinearOptions = {}): ValueId {
-    const { bias, threshold, label, into } = options;
+    const { bias, threshold, scheme, label, into } = options;
     const call = { ...labelled(label), ...(into === undefined ? {} : { into: { y: into } }) };
     const { dtype } = this.#value(weight, "linear", "weight");
+    if (dtype !== "int8" && scheme !== undefined)
+      return this.call("linear_scheme", { x, weight, bias }, { ...scheme }, call).y;
     if (dtype !== "int8") return this.call("linear_float", { x, weight, bias }, {}, call).y;
     const scale = this.#scales.get(weight);
     if (scale === undefined)

@@ -2,6 +2,7 @@
 import { OctavoError } from "../../errors.ts";
 import { ProgramBuilder } from "../../program/builder.ts";
 import type { Program, ValueId } from "../../program/program.ts";
+import type { Scheme } from "../../program/scheme.ts";
 import type { Threshold } from "../../program/threshold.ts";
 import type { Manifest } from "../source/manifest.ts";
 import { type LlamaConfig, llamaConfig } from "./config.ts";
@@ -11,6 +12,10 @@ export interface ModelOptions {
   readonly weights: "int8" | "16bit";
   readonly head: "16bit" | "int8";
   readonly threshold: Threshold;
+  /** Linears (with `head: "int8"` the output layer too) quantise their 16-bit weights at each step; `weights` is "16bit". */
+  readonly scheme?: Scheme | undefined;
+  /** Count the inputs of linears that are at least this large, for `inspect`: in states `<linears>.outliers` and `.largest`. */
+  readonly observe?: number | undefined;
   /** Rows of the rope tables: positions a sequence may reach. */
   readonly context: number;
   /** KV pages. */
@@ -48,9 +53,17 @@ export function buildLlama(architecture: string, manifest: Manifest, options: Mo
     const weight = b.weight(name, { tensors: [name], shape: [n, k], form, dtype: sixteenBit(name) });
     return b.linear(x, weight, {
       threshold: options.threshold,
+      scheme: options.scheme,
       bias: bias ? vector(`${path}.bias`, n) : undefined,
       label: path,
     });
+  };
+
+  const observe = (x: ValueId, path: string, k: number): void => {
+    if (options.observe === undefined) return;
+    const counts = b.state(`${path}.outliers`, "io", "int32", [k]);
+    const largest = b.state(`${path}.largest`, "io", "float32", [k]);
+    b.call("observe_outliers", { x, counts, largest }, { threshold: options.observe });
   };
 
   const { output } = options;
@@ -85,6 +98,7 @@ export function buildLlama(architecture: string, manifest: Manifest, options: Mo
     const layer = `model.layers.${i}`;
     const attention = `${layer}.self_attn`;
     const h = b.norm(x, vector(`${layer}.input_layernorm.weight`, hidden), { eps, label: `${layer}.input_layernorm` });
+    observe(h, `${attention}.qkv_proj`, hidden);
     const q = linear(h, `${attention}.q_proj`, heads * headDim, hidden, config.qkvBias);
     const k = linear(h, `${attention}.k_proj`, kvHeads * headDim, hidden, config.qkvBias);
     const v = linear(h, `${attention}.v_proj`, kvHeads * headDim, hidden, config.qkvBias);
@@ -98,11 +112,14 @@ export function buildLlama(architecture: string, manifest: Manifest, options: Mo
       { heads, kvHeads, headDim, scale: 1 / Math.sqrt(headDim), window: config.window },
       attention,
     );
+    observe(mixed, `${attention}.o_proj`, heads * headDim);
     x = b.add(x, linear(mixed, `${attention}.o_proj`, hidden, heads * headDim, config.outputBias));
     const m = b.norm(x, vector(`${layer}.post_attention_layernorm.weight`, hidden), { eps });
+    observe(m, `${layer}.mlp.gate_up_proj`, hidden);
     const gate = linear(m, `${layer}.mlp.gate_proj`, intermediate, hidden, config.mlpBias);
     const up = linear(m, `${layer}.mlp.up_proj`, intermediate, hidden, config.mlpBias);
     const gated = b.glu(gate, up, { activation: config.activation }, `${layer}.mlp.glu`);
+    observe(gated, `${layer}.mlp.down_proj`, intermediate);
     x = b.add(x, linear(gated, `${layer}.mlp.down_proj`, hidden, intermediate, config.mlpBias));
   }
   const last = b.norm(b.rows(x, rows), vector("model.norm.weight", hidden), { eps, label: "norm" });
@@ -114,7 +131,7 @@ export function buildLlama(architecture: string, manifest: Manifest, options: Mo
       : b.weight("lm_head.weight", {
           tensors: [headName],
           shape: [vocabulary, hidden],
-          form: options.head === "int8" ? "int8" : "float",
+          form: options.head === "int8" && options.scheme === undefined ? "int8" : "float",
           dtype: sixteenBit(headName),
         });
   const reference =
@@ -123,6 +140,7 @@ export function buildLlama(architecture: string, manifest: Manifest, options: Mo
       : undefined;
   const logits = b.linear(last, headWeight, {
     threshold: options.threshold,
+    scheme: options.head === "int8" ? options.scheme : undefined,
     label: "logits",
     ...(output.type === "score" && output.reference === "write" && reference !== undefined ? { into: reference } : {}),
   });
