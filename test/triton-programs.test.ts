@@ -1,0 +1,105 @@
+/**
+ * Whole programs through the kernels and the executor of the CUDA backend, in Triton's interpreter, against the CPU backend
+ * and the oracle. If these fail, a model on a GPU is another model than on a CPU, or answers depend on who else asks.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine } from "../ts/index.ts";
+import { buildModel, type ModelOptions } from "../ts/model/families/index.ts";
+import { openModel } from "../ts/model/source/index.ts";
+import { Pool } from "../ts/pool/pool.ts";
+import { fuse } from "../ts/program/fuse.ts";
+import type { Threshold } from "../ts/program/threshold.ts";
+import { answerAlone, answerTogether, randomJobs } from "./support/answers.ts";
+import { STEP_PAGES, stepLogits } from "./support/step-logits.ts";
+import { type TinyModel, type TinyOptions, writeTinyModel } from "./support/tiny-model.ts";
+
+const DEVICE = "triton-interpreter:0";
+/** A few seconds each: the interpreter runs every program of a grid in numpy. */
+const TIMEOUT = 120_000;
+
+const CASES: readonly (readonly [string, TinyOptions, Partial<ModelOptions> & { threshold: Threshold }])[] = [
+  ["the adaptive threshold", {}, { threshold: "adaptive" }],
+  ["the paper's threshold, biases and tied embeddings", { family: "qwen2", tied: true }, { threshold: 6 }],
+  [
+    "every activation an outlier, a window, bfloat16 KV",
+    { family: "mistral", window: 8 },
+    { threshold: "all", kv: "bfloat16" },
+  ],
+  [
+    "no outliers, interleaved rope, an int8 head",
+    { config: { octavo_rope_pairing: "interleaved" } },
+    { threshold: 0, head: "int8" },
+  ],
+  [
+    "16-bit weights of bfloat16",
+    { type: "BF16", config: { num_key_value_heads: 4 } },
+    { threshold: 0, weights: "16bit" },
+  ],
+];
+
+describe("programs", () => {
+  let pool: Pool;
+  beforeAll(async () => {
+    pool = await Pool.start({ devices: ["cpu:0", DEVICE], threads: 2 });
+  });
+  afterAll(() => pool.dispose());
+
+  it.each(CASES)(
+    "with %s have the CPU's logits, fused or not, in one chunk or several",
+    async (_name, tiny, options) => {
+      await using model = await writeTinyModel({ layers: 1, ...tiny });
+      const manifest = await openModel(model.path);
+      const unfused = buildModel(manifest, {
+        weights: "int8",
+        head: "16bit",
+        context: 64,
+        pages: STEP_PAGES,
+        rows: 1,
+        kv: "float16",
+        output: { type: "logits" },
+        ...options,
+      });
+      const rows = async (device: string, program: typeof unfused, ends: readonly number[]) => {
+        const steps = await stepLogits(pool.device(device), manifest, program, ends);
+        return steps.flatMap((logits) => [...logits]);
+      };
+      const expected = await rows("cpu:0", unfused, [18, 19]);
+      expect(expected.every(Number.isFinite)).toBe(true);
+      expect(await rows(DEVICE, fuse(unfused), [18, 19])).toEqual(expected);
+      expect(await rows(DEVICE, unfused, [9, 18, 19])).toEqual(expected);
+    },
+    TIMEOUT,
+  );
+});
+
+describe("requests", () => {
+  let model: TinyModel;
+  beforeAll(async () => {
+    model = await writeTinyModel({ layers: 2 });
+  });
+  afterAll(() => model[Symbol.asyncDispose]());
+
+  it(
+    "get the ids and logits of the CPU and of the oracle, alone and together with others in chunks",
+    async () => {
+      const jobs = randomJobs(3, model.vocabulary, 20).map(({ prompt, options }) => ({
+        prompt,
+        options: { ...options, maxTokens: 3 },
+      }));
+      const schedule = { context: 64, sequences: 3, tokenBudget: 12, threads: 1 };
+      const [cpu, oracle, engine] = await Promise.all(
+        ["cpu:0", "reference:0", DEVICE].map((devices) => Engine.load(model.path, { devices, ...schedule })),
+      );
+      const expected = await answerTogether(cpu!, jobs);
+      // The oracle's logprobs are rounded from float64: docs/numerics.md.
+      const withoutLogprobs = expected.map(({ logprobs: _, ...answer }) => answer);
+      expect(await answerTogether(oracle!, jobs)).toMatchObject(withoutLogprobs);
+      expect(await answerTogether(engine!, jobs)).toEqual(expected);
+      expect(await answerAlone(engine!, jobs)).toEqual(expected);
+      const [report] = await engine!.memory();
+      expect(report!.committed).toBe(report!.planned);
+      await Promise.all([cpu, oracle, engine].map((each) => each!.dispose()));
+    },
+    TIMEOUT,
+  );
+});
