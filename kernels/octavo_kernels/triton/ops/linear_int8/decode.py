@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-from .epilogue import arrives_last, dequantized, sum_of_splits
+from .epilogue import arrives_last, column_factors, store_outputs, sum_of_splits
 
 
 @triton.jit
@@ -55,8 +55,8 @@ def decode(
     """y[BLOCK_M rows, BLOCK_N outputs] of program (tile of outputs, split of K, tile of rows).
 
     columns: where K ends in memory, `chunk` of them to a split (a multiple of BLOCK_K). EVEN: BLOCK_K divides all
-    chunks. partial: int32 [SPLITS, capacity, outputs]; the last split of a tile to arrive adds them up and leaves its
-    ticket zero. PREFETCH: bytes of each weight row to ask for before the kernel before has ended.
+    chunks. PREFETCH: bytes of each weight row to ask for before the kernel before has ended. partial, tickets: see
+    arrives_last.
     """
     tile, split, row_tile = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     n = tile * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -93,22 +93,16 @@ def decode(
         low_sums, high_sums = tl.split(tl.reshape(sums, (BLOCK_N, BLOCK_M, 2)))
         total = low_sums + 255 * high_sums
 
-        m = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
-        stored = (n < outputs)[:, None] & (m < count)[None, :]
-        slab = partial
-        slab_size = tl.cast(capacity, tl.int64) * outputs
-        last = True
-        if SPLITS > 1:
-            slab = partial + m.to(tl.int64)[None, :] * outputs + n[:, None]
-            ticket = tickets + row_tile * tl.num_programs(0) + tile
-            last = arrives_last(total, slab, stored, split, slab_size, ticket, SPLITS)
-        if last:
-            if SPLITS > 1:
-                total = sum_of_splits(slab, stored, slab_size, SPLITS)
-            row_step = tl.load(step + m, mask=m < count, other=0.0)[None, :]
-            column_scale = tl.load(scale + n, mask=n < outputs, other=0.0)[:, None]
-            column_bias = None
-            if bias is not None:
-                column_bias = tl.load(bias + n, mask=n < outputs, other=0.0)[:, None]
-            result = dequantized(total, row_step, column_scale, column_bias)
-            tl.store(y + m.to(tl.int64)[None, :] * y_stride + n[:, None], result, mask=stored)
+        m = (row_tile * BLOCK_M + tl.arange(0, BLOCK_M))[None, :]
+        if SPLITS == 1:
+            factor = column_factors(scale, n, outputs)[:, None]
+            store_outputs(total, m, n[:, None], factor, count, step, bias, y, y_stride, outputs)
+        else:
+            index = row_tile * tl.num_programs(0) + tile
+            if arrives_last(total, partial, tickets + index, index, split, SPLITS):
+                STRIP: tl.constexpr = min(BLOCK_N, 4096 // BLOCK_M)
+                for first in tl.range(0, BLOCK_N, STRIP):
+                    part = sum_of_splits(partial, index, first, SPLITS, STRIP, BLOCK_N, BLOCK_M)
+                    strip = tile * BLOCK_N + first + tl.arange(0, STRIP)
+                    factors = column_factors(scale, strip, outputs)[:, None]
+                    store_outputs(part, m, strip[:, None], factors, count, step, bias, y, y_stride, outputs)

@@ -8,13 +8,14 @@ import triton.language as tl
 
 
 @triton.jit
-def arrives_last(total, slab, stored, split, slab_size, ticket, SPLITS: tl.constexpr):
+def arrives_last(total, partial, ticket, tile, split, SPLITS: tl.constexpr):
     """Writes this split's sums to its slab; whether the other splits of the tile have all done so.
 
-    The last one leaves the ticket zero, so that a captured graph can run again. Which one is last does not show:
-    integers are added.
+    partial: int32 [tiles, SPLITS, shape of total]. ticket: the tile's own; the last split leaves it zero, so that a
+    captured graph can run again. Which one is last does not show: integers are added.
     """
-    tl.store(slab + split * slab_size, total, mask=stored)
+    slab = partial + (tile.to(tl.int64) * SPLITS + split) * (total.shape[0] * total.shape[1])
+    tl.store(slab + _places(total.shape[0], total.shape[1]), total)
     last = tl.atomic_add(ticket, 1, sem="acq_rel", scope="gpu") == SPLITS - 1
     if last:
         tl.store(ticket, 0)
@@ -22,23 +23,49 @@ def arrives_last(total, slab, stored, split, slab_size, ticket, SPLITS: tl.const
 
 
 @triton.jit
-def sum_of_splits(slab, stored, slab_size, SPLITS: tl.constexpr):
-    """The sums of all slabs. From L2, where the others wrote: this SM's L1 may hold what a slab held before."""
-    total = tl.load(slab, mask=stored, other=0, cache_modifier=".cg")
-    for split in tl.static_range(1, SPLITS):
-        total += tl.load(slab + split * slab_size, mask=stored, other=0, cache_modifier=".cg")
+def sum_of_splits(
+    partial, tile, first, SPLITS: tl.constexpr, STRIP: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr
+):
+    """[STRIP, WIDTH]: the sums of all slabs [HEIGHT, WIDTH] of a tile, STRIP rows of it from `first` on.
+
+    From L2, where the others wrote: this SM's L1 may hold what a slab held before. A strip, as whole tiles in flight
+    would take more registers than there are.
+    """
+    places = partial + tile.to(tl.int64) * SPLITS * (HEIGHT * WIDTH) + first * WIDTH + _places(STRIP, WIDTH)
+    total = tl.load(places, cache_modifier=".cg")
+    for split in tl.range(1, SPLITS, loop_unroll_factor=4):
+        total += tl.load(places + split * (HEIGHT * WIDTH), cache_modifier=".cg")
     return total
 
 
 @triton.jit
-def dequantized(total, step, scale, bias):
-    """float(total) * step, times scale / 127, plus bias (one fma; None: nothing is added). Shapes broadcast.
+def _places(HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+    return tl.arange(0, HEIGHT)[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
 
-    step: float32, the rows' steps. scale, bias: float32, the columns'. Compile without fusing (`enable_fp_fusion`).
+
+@triton.jit
+def column_factors(scale, n, outputs):
+    """scale / 127 of the columns n.
+
+    The sum of a quotient and a zero fixes the layout in which it is divided: each thread once. Otherwise the compiler
+    lets every thread divide for all columns of its part of the tile, which takes 100 registers, to save an exchange.
     """
-    product = total.to(tl.float32) * step
-    column = tl.div_rn(scale, tl.full(scale.shape, 127.0, tl.float32))
+    pair = tl.arange(0, 2)[None, :]
+    value = tl.load(scale + n[:, None] + 0 * pair, mask=(n < outputs)[:, None] & (pair == 0), other=0.0)
+    return tl.sum(tl.div_rn(value, tl.full(value.shape, 127.0, tl.float32)), axis=1)
+
+
+@triton.jit
+def store_outputs(total, m, n, factor, count, step, bias, y, y_stride, outputs):
+    """y[m, n] = float(total) * step[m], times factor, plus bias[n] (one fma; None: nothing is added).
+
+    m, n: int32, of shapes that broadcast to total's; m from `count` and n from `outputs` on are not stored. Compile
+    without fusing (`enable_fp_fusion`).
+    """
+    result = total.to(tl.float32) * tl.load(step + m, mask=m < count, other=0.0)
     if bias is None:
-        return product * column
+        result = result * factor
     else:
-        return tl.fma(product, tl.broadcast_to(column, product.shape), tl.broadcast_to(bias, product.shape))
+        addend = tl.load(bias + n, mask=n < outputs, other=0.0)
+        result = tl.fma(result, tl.broadcast_to(factor, result.shape), tl.broadcast_to(addend, result.shape))
+    tl.store(y + m.to(tl.int64) * y_stride + n, result, mask=(m < count) & (n < outputs))

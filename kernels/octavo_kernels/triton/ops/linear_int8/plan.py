@@ -15,6 +15,8 @@ from .tiles import MOST_DECODE_ROWS, Tile, decode_tile, known, prefill_tile, spl
 
 #: Columns of a group of the lists of carries.
 GROUP = 16
+#: Columns of the lists that are multiplied at once.
+CARRY_COLUMNS = 64
 
 
 def linear_int8(
@@ -52,15 +54,19 @@ def linear_int8(
 def _decode(context: Context, arguments: dict[str, Any], rows: int, outputs: int, columns: int) -> Launch:
     tile = decode_tile(context.architecture, rows, columns)
     column_tiles, row_tiles = cdiv(outputs, tile.outputs), cdiv(rows, tile.rows)
-    splits, steps = split(column_tiles * row_tiles, cdiv(columns, tile.columns), context.processors, overhead=1)
+    splits, steps = split(column_tiles * row_tiles, cdiv(columns, tile.columns), context.processors, overhead=0.25)
     dependent = context.architecture >= 90 and not context.interpreted
     return Launch(
         decode,
         (column_tiles, splits, row_tiles),
-        {**arguments, **_splitting(context, splits, steps * tile.columns, rows, outputs, column_tiles * row_tiles)},
+        {**arguments, **_splitting(context, tile, column_tiles * row_tiles, splits, steps)},
         {
             **{"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits},
-            **{"EVEN": columns % tile.columns == 0, "DEPENDENT": dependent, "PREFETCH": 1024 if dependent else 0},
+            **{
+                "EVEN": columns % tile.columns == 0,
+                "DEPENDENT": dependent,
+                "PREFETCH": 1024 if dependent else 0,
+            },
         },
         warps=tile.warps,
         stages=tile.stages,
@@ -89,30 +95,31 @@ def _prefill(
         warps=8,
     )
     slots = context.processors * tile.resident
-    splits, steps = split(column_tiles * row_tiles, cdiv(columns, tile.columns), slots, overhead=8)
+    splits, steps = split(column_tiles * row_tiles, cdiv(columns, tile.columns), slots, overhead=3)
     product = Launch(
         prefill,
         (column_tiles * row_tiles, splits),
         {
             **arguments,
             **lists,
-            **_splitting(context, splits, steps * tile.columns, rows, outputs, column_tiles * row_tiles),
+            **_splitting(context, tile, column_tiles * row_tiles, splits, steps),
             **_descriptors(context, arguments, tile, rows, outputs, columns),
         },
         {
             **{"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits},
-            **{"GROUP": GROUP, "CARRY_K": max(32, min(tile.columns, 128)), "EVEN": columns % tile.columns == 0},
+            **{"GROUP": GROUP, "CARRY_K": CARRY_COLUMNS, "EVEN": columns % tile.columns == 0},
         },
         warps=tile.warps,
         stages=tile.stages,
+        registers=tile.registers,
     )
     return [marks, product]
 
 
-def _splitting(context: Context, splits: int, chunk: int, rows: int, outputs: int, tiles: int) -> dict[str, Any]:
+def _splitting(context: Context, tile: Tile, tiles: int, splits: int, steps: int) -> dict[str, Any]:
     return {
-        "chunk": chunk,
-        "partial": context.scratch(torch.int32, splits, rows, outputs) if splits > 1 else None,
+        "chunk": steps * tile.columns,
+        "partial": context.scratch(torch.int32, tiles, splits, tile.rows * tile.outputs) if splits > 1 else None,
         "tickets": context.tickets(tiles) if splits > 1 else None,
     }
 

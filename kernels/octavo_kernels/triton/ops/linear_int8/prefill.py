@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .epilogue import arrives_last, dequantized, sum_of_splits
+from .epilogue import arrives_last, column_factors, store_outputs, sum_of_splits
 
 
 @triton.jit
@@ -23,7 +23,7 @@ def tile_of(program, row_tiles, column_tiles, HEIGHT: tl.constexpr):
     return band * HEIGHT + within % height, within // height
 
 
-@triton.jit(do_not_specialize=["capacity", "outputs", "group_count"])
+@triton.jit(do_not_specialize=["capacity", "group_count"])
 def prefill(
     low,
     high,
@@ -60,7 +60,7 @@ def prefill(
 
     low_tiles, weight_tiles: TMA descriptors of low and weight, or None: pointers. counts, groups: see carry_groups.
     columns: where K ends in memory, `chunk` of them to a split (a multiple of BLOCK_K). EVEN: BLOCK_K divides all
-    chunks. partial: int32 [SPLITS, capacity, outputs].
+    chunks. partial, tickets: see arrives_last.
     """
     split = tl.program_id(1)
     row_tiles, column_tiles = (capacity + BLOCK_M - 1) // BLOCK_M, (outputs + BLOCK_N - 1) // BLOCK_N
@@ -84,10 +84,7 @@ def prefill(
             group = tl.load(listed + entry, mask=present, other=0)
             k = group * GROUP + lane % GROUP
             k = tl.max_contiguous(tl.multiple_of(k, GROUP), GROUP)[None, :]
-            if EVEN:
-                w = tl.load(weights + k)
-            else:
-                w = tl.load(weights + k, mask=k < columns, other=0)
+            w = tl.load(weights + k) if EVEN else tl.load(weights + k, mask=k < columns, other=0)
             h = tl.load(high + source * high_stride + k, mask=present[None, :], other=0)
             sums = tl.dot(h, w.T, sums, out_dtype=tl.int32)
         sums = sums * 255
@@ -115,21 +112,15 @@ def prefill(
                 digits += BLOCK_K
                 weights += BLOCK_K
 
-        stored = (m < count)[:, None] & (n < outputs)[None, :]
-        slab = partial
-        slab_size = tl.cast(capacity, tl.int64) * outputs
-        last = True
-        if SPLITS > 1:
-            slab = partial + m.to(tl.int64)[:, None] * outputs + n[None, :]
-            ticket = tickets + row_tile * column_tiles + tile
-            last = arrives_last(sums, slab, stored, split, slab_size, ticket, SPLITS)
-        if last:
-            if SPLITS > 1:
-                sums = sum_of_splits(slab, stored, slab_size, SPLITS)
-            row_step = tl.load(step + m, mask=m < count, other=0.0)[:, None]
-            column_scale = tl.load(scale + n, mask=n < outputs, other=0.0)[None, :]
-            column_bias = None
-            if bias is not None:
-                column_bias = tl.load(bias + n, mask=n < outputs, other=0.0)[None, :]
-            result = dequantized(sums, row_step, column_scale, column_bias)
-            tl.store(y + m.to(tl.int64)[:, None] * y_stride + n[None, :], result, mask=stored)
+        factor = column_factors(scale, n, outputs)[None, :]
+        n = n[None, :]
+        if SPLITS == 1:
+            store_outputs(sums, m[:, None], n, factor, count, step, bias, y, y_stride, outputs)
+        else:
+            index = row_tile * column_tiles + tile
+            if arrives_last(sums, partial, tickets + index, index, split, SPLITS):
+                STRIP: tl.constexpr = min(BLOCK_M, 4096 // BLOCK_N)
+                for start in tl.range(0, BLOCK_M, STRIP):
+                    part = sum_of_splits(partial, index, start, SPLITS, STRIP, BLOCK_M, BLOCK_N)
+                    strip = (first + start + tl.arange(0, STRIP))[:, None]
+                    store_outputs(part, strip, n, factor, count, step, bias, y, y_stride, outputs)

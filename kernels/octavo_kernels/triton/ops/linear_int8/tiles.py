@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...launch import cdiv
 
@@ -18,6 +18,8 @@ class Tile:
     stages: int
     #: Programs that an SM holds at once, by shared memory and registers.
     resident: int = 1
+    #: Most registers per thread; None: the compiler's choice.
+    registers: int | None = None
 
 
 # Most rows -> tile. Shared memory per stage is (2 rows + outputs) * columns bytes: 227 KB an SM on sm_90 and sm_100,
@@ -47,13 +49,9 @@ _DECODE[89] = _DECODE[86]
 _DECODE[100] = _DECODE[80]
 
 # Two programs to an SM hide each other's waits: int8 wgmma is synchronous in Triton 3.6 (research/triton.md, 0.3).
-_PREFILL: dict[int, Tile] = {
-    80: Tile(128, 128, 128, 8, 3),
-    86: Tile(128, 128, 64, 8, 4),
-    89: Tile(128, 128, 64, 8, 4),
-    90: Tile(128, 128, 128, 8, 3, 2),
-    100: Tile(128, 128, 128, 8, 3),
-}
+# 128 registers are what they leave each other.
+_POINTERS, _TMA = Tile(128, 128, 64, 8, 4, 2, 128), Tile(128, 128, 128, 8, 3, 2, 128)
+_PREFILL = {80: _POINTERS, 86: _POINTERS, 89: _POINTERS, 90: _TMA, 100: Tile(128, 128, 128, 8, 3)}
 
 #: Up to this many rows both digits are multiplied densely: the weights' bytes, or fewer launches, decide.
 MOST_DECODE_ROWS = {80: 64, 86: 64, 89: 128, 90: 128, 100: 64}
@@ -65,7 +63,7 @@ def known(architecture: int) -> int:
 
 
 def decode_tile(architecture: int, rows: int, columns: int) -> Tile:
-    """The smallest tile that holds all rows, or the largest; its columns divide `columns` if that is a multiple of 64."""
+    """The smallest tile that holds all rows, or the largest; its columns divide a multiple of 64."""
     table = _DECODE[known(architecture)]
     return _dividing(next((tile for tile in table if rows <= tile.rows), table[-1]), columns)
 
@@ -79,17 +77,20 @@ def _dividing(tile: Tile, columns: int) -> Tile:
     step = tile.columns
     while columns % 64 == 0 and columns % step:
         step //= 2
-    return Tile(tile.rows, tile.outputs, step, tile.warps, tile.stages, tile.resident)
+    return replace(tile, columns=step)
 
 
-def split(programs: int, steps: int, slots: int, overhead: int) -> tuple[int, int]:
+def split(programs: int, steps: int, slots: int, overhead: float) -> tuple[int, int]:
     """Into how many parts to cut K, and the loop steps of a part, so that the last wave of programs is short.
 
-    `programs` fill `slots` at a time and run `steps` each; adding up the parts costs as much as `overhead` steps.
+    `programs` fill `slots` at a time and run `steps` each. A slab costs `overhead` steps to write, and to read.
     """
-    best = (cdiv(programs, slots) * steps, 1, steps)
-    for parts in range(2, min(steps // 2, 16) + 1):
+    best = (cdiv(programs, slots) * float(steps), 1, steps)
+    # With waves enough, slabs cost more than a last wave that is not full.
+    most = min(steps // 2, 16) if programs < 2 * slots else 1
+    for parts in range(2, most + 1):
         length = cdiv(steps, parts)
         real = cdiv(steps, length)
-        best = min(best, (cdiv(programs * real, slots) * length + overhead, real, length))
+        cost = cdiv(programs * real, slots) * (length + overhead + 1) + real * overhead
+        best = min(best, (cost, real, length))
     return best[1], best[2]
