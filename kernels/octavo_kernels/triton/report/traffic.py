@@ -5,11 +5,10 @@ from __future__ import annotations
 from ...generated.ops import PAGE_SIZE
 from ..compile.cases import MOST_DECODE_ROWS
 from ..compile.entries import Entry
+from . import carries
 
 #: Tokens of each sequence in a decode step, its own included.
 DECODE_CONTEXT = 1024
-#: Share of the 16-column groups of a tile of 128 rows that have a second digit (adaptive threshold): carries.py.
-CARRY_SHARE = 0.05
 
 
 def context(entry: Entry) -> int:
@@ -36,9 +35,9 @@ def moved(entry: Entry, operand: str) -> int:
             return 4 * sizes["B"] * (context(entry) // PAGE_SIZE)
         case _, "carries":
             # Counts, and few of the places for a list.
-            return 16 * rows + int(whole * CARRY_SHARE)
+            return 16 * rows + whole // 100
         case "linear_int8", "high" if entry.rows > MOST_DECODE_ROWS:
-            return int(whole * CARRY_SHARE)
+            return int(whole * carries.share(entry.label, carries.SECTOR))
         case "sample", ("history" | "biasIds" | "biasValues" | "masks"):
             return 0
         case _:

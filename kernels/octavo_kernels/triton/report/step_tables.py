@@ -1,0 +1,89 @@
+"""Tables of whole steps."""
+
+from __future__ import annotations
+
+from ..compile.cases import SHOWN
+from ..compile.models import BLOOM, LLAMA_8B, LLAMA_70B, Model
+from ..compile.store import Compiled
+from .devices import DEVICES, H100, Device
+from .markdown import amount, size, table
+from .published import BLOOM_TOKENS, STEPS
+from .steps import Step, step
+from .traffic import launch_bytes
+
+SHOWN_MODELS = (LLAMA_8B, LLAMA_70B, BLOOM)
+
+
+def one_step(compiled: Compiled, model: Model, rows: int, device: Device) -> str:
+    """Launch by launch."""
+    found = step(compiled, model, rows, device)
+    body = [
+        [
+            *(part.entry.label, f"`{part.entry.kernel}`", part.times, size(launch_bytes(part.entry))),
+            *(amount(part.floor), amount(part.spent), part.time.bound, amount(part.spent * part.times)),
+        ]
+        for part in found.parts
+    ]
+    body.append(["**step**", "", found.launches, "", amount(found.floor), "", "", f"**{amount(found.total)}**"])
+    head = ["op", "kernel", "times", "bytes (counted)", "floor, us", "us each", "waits for", "us in all"]
+    return table(head, body)
+
+
+def where_time_goes(found: Step) -> str:
+    """What is above the floor, by reason."""
+    stream = sum(min(part.time.memory, part.spent) * part.times for part in found.parts if part.floor > 1)
+    fixed = sum(part.time.fixed * part.times for part in found.parts)
+    hidden = sum((part.time.total - part.spent) * part.times for part in found.parts)
+    rest = found.total - stream - fixed + hidden
+    rows = [
+        ["bytes of weights, scales and cache at the data sheet's bandwidth (the floor)", amount(found.floor)],
+        ["a stream's real share of that bandwidth, and too few bytes on the way", amount(stream - found.floor)],
+        ["launches, starts and ends of kernels", amount(fixed)],
+        ["bodies of the other kernels: chains of dependent instructions", amount(rest)],
+        ["hidden by programmatic dependent launch", f"-{amount(hidden)}"],
+        ["**step**", f"**{amount(found.total)}**"],
+    ]
+    return table(["part", "us (computed)"], rows)
+
+
+def totals(compiled: Compiled) -> str:
+    """Every model, batch and GPU: computed milliseconds, and how far above the floor."""
+    rows = []
+    for model in SHOWN_MODELS:
+        for count in SHOWN:
+            cells = []
+            for device in DEVICES:
+                found = step(compiled, model, count, device)
+                cells.append(f"{amount(found.total / 1e3)} ({found.total / found.floor:.2f})")
+            rows.append([model.name, f"{count} {'rows of a prompt' if count > 128 else 'sequences'}", *cells])
+    return table(["model", "step", *(device.name for device in DEVICES)], rows)
+
+
+def dependent_launch(compiled: Compiled) -> str:
+    """With and without programmatic dependent launch."""
+    rows = []
+    for count in (1, 8, 32):
+        on, off = (step(compiled, LLAMA_8B, count, H100, dependent=flag) for flag in (True, False))
+        rows.append([count, *(amount(one.total / 1e3) for one in (on, off)), f"{off.total / on.total:.2f}"])
+    return table(["sequences", "with, ms", "without, ms", "times"], rows)
+
+
+def beside_published(compiled: Compiled) -> str:
+    """bitsandbytes' decode steps beside ours."""
+    devices = {device.name: device for device in DEVICES}
+    models = {model.name: model for model in SHOWN_MODELS}
+    rows = []
+    for one in STEPS:
+        ours = step(compiled, models[one.model], one.rows, devices[one.hardware])
+        sixteen = "" if one.sixteen_bit is None else str(one.sixteen_bit)
+        plain = "" if one.plain is None else str(one.plain)
+        line = [one.model, one.hardware, one.rows, sixteen, plain, one.mixed]
+        rows.append([*line, amount(ours.total / 1e3), amount(ours.floor / 1e3)])
+    head = ["model", "GPU", "sequences", "16 bit", "int8, t = 0", "LLM.int8(), t = 6"]
+    return table([*head, "Octavo (computed)", "floor (computed)"], rows)
+
+
+def bloom_published() -> str:
+    """The paper's BLOOM-176B."""
+    rows = [[name, *times] for name, times in BLOOM_TOKENS.items()]
+    return table(["published, ms per token", "1 sequence", "8", "32"], rows)

@@ -1,0 +1,80 @@
+"""A whole step: its launches one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..compile.entries import Entry
+from ..compile.facts import Facts
+from ..compile.models import Model
+from ..compile.store import Compiled
+from . import model, traffic
+from .devices import Device
+from .work import work
+
+
+@dataclass(frozen=True)
+class Part:
+    """One launch of a step, `times` times."""
+
+    entry: Entry
+    facts: Facts
+    time: model.Time
+    #: Microseconds of one launch after the one before.
+    spent: float
+    #: Microseconds to move the weights, scales and cache once at the data sheet's bandwidth.
+    floor: float
+    times: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Microseconds."""
+
+    parts: list[Part]
+
+    @property
+    def total(self) -> float:
+        return sum(part.spent * part.times for part in self.parts)
+
+    @property
+    def floor(self) -> float:
+        return sum(part.floor * part.times for part in self.parts)
+
+    @property
+    def launches(self) -> int:
+        return sum(part.times for part in self.parts)
+
+
+def launches(
+    compiled: Compiled, name: str, rows: int, architecture: int, labels: list[str] | None = None
+) -> list[Entry]:
+    """A model's launches at so many rows, in order; only those of some cases where `labels` says which."""
+    found = [
+        one
+        for one in compiled.entries
+        if (one.model, one.rows, one.architecture) == (name, rows, architecture) and one.key in compiled.facts
+    ]
+    return [one for one in found if labels is None or one.label in labels]
+
+
+def step(compiled: Compiled, of: Model, rows: int, device: Device, *, dependent: bool = True) -> Step:
+    """The step after fusion in a CUDA graph. `dependent`: with programmatic dependent launches where there are some."""
+    from ..compile.cases import step as cases
+
+    by_label: dict[str, list[Entry]] = {}
+    for entry in launches(compiled, of.name, rows, device.architecture):
+        by_label.setdefault(entry.label, []).append(entry)
+    parts: list[Part] = []
+    before, open_early = 0.0, False
+    for case in cases(of, rows):
+        for entry in by_label.get(case.label, []):
+            facts = compiled.facts[entry.key]
+            done = work(entry, facts)
+            took = model.time(done, facts, device, in_graph=dependent)
+            hidden = min(took.early, before, took.total - model.DEPENDENT_LAUNCH) if open_early else 0.0
+            spent = took.total - hidden
+            floor = traffic.floor_bytes(entry) / device.memory / 1e3
+            parts.append(Part(entry, facts, took, spent, floor, case.times))
+            before, open_early = spent, done.lets_start
+    return Step(parts)

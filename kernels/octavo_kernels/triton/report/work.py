@@ -1,0 +1,136 @@
+"""What a launch does, for any GPU of its architecture: from its sizes, and from its machine code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ..compile.entries import Entry
+from ..compile.facts import Facts, Loop
+from . import carries, traffic
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one launch. Counted, unless it says otherwise."""
+
+    programs: int
+    warps: int
+    #: Instructions that a warp issues; passes of loops are computed from the sizes.
+    instructions: float
+    #: int8 multiply-adds of the tensor cores in all, and whether wgmma does them.
+    products: float
+    warpgroup: bool
+    #: float32 multiply-adds, where they are most of the work.
+    multiply_adds: float
+    #: Bytes to and from memory, each once.
+    bytes: float
+    #: Bytes that a program has on the way at a time, while it runs.
+    ahead: float
+    #: Bytes that may be on their way before the launch before has ended.
+    prefetched: float
+    #: Started before the launch before has ended.
+    dependent: bool
+    #: Splits of K that are added up at the end.
+    splits: int
+    #: Lets the next launch start before this one has ended.
+    lets_start: bool = False
+    #: Waits for a product before the next is started, though they could overlap: Triton's int8 wgmma.
+    waits: int = 0
+
+
+def work(entry: Entry, facts: Facts) -> Work:
+    """Of a launch whose compilation is known."""
+    programs = prod(entry.grid)
+    moved = traffic.launch_bytes(entry)
+    common = {
+        **{"warps": entry.warps, "bytes": moved, "dependent": entry.dependent, "splits": 1, "prefetched": 0},
+        **{"products": 0, "warpgroup": False, "multiply_adds": 0, "lets_start": facts.ptx["dependent_start"] > 0},
+    }
+    if entry.op == "linear_int8" and "BLOCK_K" in entry.constants:
+        return _product(entry, facts, programs, common)
+    instructions, programs = _by_multiply_adds(entry, facts, programs)
+    # Straight code asks for nearly all it needs at once.
+    own = {"programs": programs, "instructions": instructions, "multiply_adds": multiply_adds(entry)}
+    return Work(**{**common, **own, "ahead": moved / max(programs, 1)})
+
+
+def _product(entry: Entry, facts: Facts, programs: int, common: dict[str, object]) -> Work:
+    constants, sizes = entry.constants, entry.sizes
+    tile_m, tile_n, tile_k = (int(constants[f"BLOCK_{name}"]) for name in "MNK")
+    splits = int(constants["SPLITS"])
+    passes = -(-entry.integers["chunk"] // tile_k) if "chunk" in entry.integers else -(-sizes["K"] // tile_k)
+    dense = facts.product_loop()
+    assert dense is not None, entry.kernel
+    loops = [loop for loop in facts.loops if loop.innermost and loop.products]
+    carry = [loop for loop in loops if loop is not dense]
+    depth = int(constants.get("CARRY_K", tile_k))
+    carry_passes = carries.share(entry.label, int(constants["GROUP"])) * sizes["K"] / splits / depth if carry else 0
+    straight = sum(facts.sass.values()) - sum(loop.instructions for loop in loops)
+    digits = tile_m if carry or entry.rows > 128 else 2 * tile_m
+    macs = tile_n * digits * (passes * tile_k + carry_passes * depth)
+    warpgroup = any("wgmma" in name for name in facts.products)
+    return Work(
+        **{
+            **common,
+            **{"programs": programs, "splits": splits, "products": macs * programs, "warpgroup": warpgroup},
+            "instructions": straight
+            + passes * dense.instructions
+            + sum(carry_passes * one.instructions for one in carry),
+            "ahead": max(1, entry.stages - 1) * (digits + tile_n) * tile_k,
+            "prefetched": min(int(constants.get("PREFETCH", 0)) * sizes["N"] * splits, sizes["N"] * sizes["K"]),
+            "waits": int(passes + carry_passes) if warpgroup and not facts.ptx["wait_some"] else 0,
+        }  # type: ignore[arg-type]
+    )
+
+
+def weight_loop(entry: Entry, facts: Facts) -> tuple[Loop, float] | None:
+    """The loop over the weights of an int8 product, and its instructions per warp and 512 bytes of weights."""
+    loop = facts.product_loop()
+    if entry.op != "linear_int8" or loop is None or "BLOCK_K" not in entry.constants:
+        return None
+    bytes_per_warp = int(entry.constants["BLOCK_N"]) * int(entry.constants["BLOCK_K"]) / entry.warps
+    return loop, loop.instructions * 512 / bytes_per_warp
+
+
+def multiply_adds(entry: Entry) -> float:
+    """float32 multiply-adds of attention and float products: what their definitions say."""
+    sizes = entry.sizes
+    if entry.op == "linear_float":
+        rows = -(-sizes["T"] // int(entry.constants["BLOCK_M"])) * int(entry.constants["BLOCK_M"])
+        return rows * sizes["N"] * sizes["K"]
+    if entry.op == "attention" and "join" not in entry.kernel:
+        heads, depth = entry.attributes["heads"], entry.attributes["headDim"]
+        length = traffic.context(entry)
+        # A prompt's queries see half of it. Scores are computed twice: for the maximum, and for the sum.
+        pairs = sizes["T"] * length if sizes["B"] > 1 or sizes["T"] == 1 else length * length / 2
+        return 3 * pairs * heads * depth
+    return 0
+
+
+def _by_multiply_adds(entry: Entry, facts: Facts, programs: int) -> tuple[float, int]:
+    """(instructions of a warp, programs that have something to do).
+
+    Where multiply-adds rule, their share of the loops' instructions says how many instructions there are; other code
+    is counted once, with each loop in it run as often as its chunks say.
+    """
+    needed = multiply_adds(entry)
+    every = sum(facts.sass.values())
+    if needed:
+        if entry.op == "attention":
+            programs = _attending(entry, programs)
+        loops = [loop for loop in facts.loops if loop.mix.get("fused", 0) >= 16] or facts.loops
+        fused = sum(loop.mix.get("fused", 0) for loop in loops if loop.innermost)
+        within = sum(loop.instructions for loop in loops if loop.innermost)
+        if fused:
+            return needed / 32 / (programs * entry.warps) * within / fused, programs
+    passes = int(entry.constants.get("CHUNKS", 1))
+    looped = sum(loop.instructions for loop in facts.loops if loop.innermost)
+    return every + (passes - 1) * looped, programs
+
+
+def _attending(entry: Entry, programs: int) -> int:
+    """Programs with keys to look at: those of chunks beyond the sequence end at once."""
+    if "chunks" in entry.kernel:
+        return entry.sizes["T"] * entry.attributes["kvHeads"] * -(-traffic.context(entry) // 256)
+    return programs
