@@ -47,6 +47,12 @@ def _interpret_standard() -> None:
             for module in (tl.standard, tl):
                 if getattr(module, name, None) is function:
                     setattr(module, name, interpreted)
+    tl.sort = _sort
+
+
+def _sort(x: Any) -> Any:
+    """tl.sort of integers by numpy: its network of exclusive ors takes seconds here, and gives the same."""
+    return tl.tensor(interpreter.TensorHandle(np.sort(x.handle.data), x.dtype.scalar), x.type)
 
 
 def enabled() -> bool:
