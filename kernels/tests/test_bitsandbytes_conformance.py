@@ -258,18 +258,15 @@ def test_case_16_copies_keep_codes_and_scale(how: str):
 
 
 def test_case_17_moving_there_and_back_changes_no_bit():
-    """test_linear8bitlt.py:333, GPU to CPU and back after a forward pass; without a GPU: dtypes, and meta for shapes."""
-    layer = Int8Linear.from_linear(nn.Linear(32, 128), threshold=6.0)
+    """test_linear8bitlt.py:333, GPU to CPU and back after a forward pass; without a GPU dtypes, and meta for shapes."""
+    layer = Int8Linear.from_linear(nn.Linear(32, 128, bias=False), threshold=6.0)
     x = torch.randn(4, 32)
     expected, held = layer(x), copy.deepcopy(layer.state_dict())
     moves = ["cuda", "cpu", "cuda", "cpu"] if torch.cuda.is_available() else [torch.float16, "cpu", torch.float32]
     for move in moves:
         layer = layer.to(move)
         assert torch.equal(layer.weight.cpu(), held["weight"]) and torch.equal(layer.SCB.cpu(), held["SCB"])
-        y = layer(x.to(layer.weight.device))
-        # The bias is the user's to convert; float16 has changed its bits.
-        bias = layer.bias.float().cpu()
-        assert torch.equal(y.cpu(), expected if torch.equal(bias, held["bias"]) else y.cpu())
+        assert torch.equal(layer(x.to(layer.weight.device)).cpu(), expected)
     somewhere = copy.deepcopy(layer).to("meta")
     assert (somewhere.weight.dtype, somewhere.SCB.dtype) == (torch.int8, torch.float32)
     assert somewhere(x.to("meta")).shape == (4, 128)
@@ -298,7 +295,7 @@ def test_case_18_replayed_from_a_cuda_graph_it_gives_the_same_bits():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_case_19_an_mlp_on_three_dimensions_with_backward(mode: str):
-    """test_modules.py:80-193, t = 2: gradients at most 5 % of the largest off, 0.5 % of them by more than 1 % + 10 %."""
+    """test_modules.py:80-193, t = 2: gradients at most 5 % of the largest off, 0.5 % of them by over 1 % + 10 %."""
     linears = nn.Sequential(nn.Linear(32, 64), nn.Linear(64, 32))
     layers = nn.Sequential(*(Int8Linear.from_linear(linear, threshold=2.0, mode=mode) for linear in linears))
     x = torch.randn(16, 8, 32, requires_grad=True)

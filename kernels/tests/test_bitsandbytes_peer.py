@@ -115,9 +115,9 @@ def test_exact_alone_is_bitsandbytes_but_for_half_a_step_per_outlier(dtype: torc
     """What `exact` changes for one row at t = 6, and no more.
 
     Both have the step s/127 (s the largest inlier; the other bounds of the step are smaller here) and the same codes
-    for inliers, so their sums are the same integer. An outlier is exact in bitsandbytes and a multiple of the step in ours,
-    so off by half a step at most, times its weight: sum over outliers k of step/2 |w[n,k]|; the rest are the roundings
-    of `gap`. v = rint(x * inverse) may fall on the other side of a middle: 2^-22 |x| more.
+    for inliers, so their sums are the same integer. An outlier is exact in bitsandbytes and a multiple of the step in
+    ours, so off by half a step at most, times its weight: sum over outliers k of step/2 |w[n,k]|; the rest are the
+    roundings of `gap`. v = rint(x * inverse) may fall on the other side of a middle: 2^-22 |x| more.
     """
     layer = layer_of(6.0, "exact", dtype)
     peer = peer_of(layer)

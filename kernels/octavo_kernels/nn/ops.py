@@ -51,7 +51,7 @@ def quantize(
     if x.numel() == 0:
         return tuple(torch.zeros_like(part) for part in _digits_like(x))  # type: ignore[return-value]
     digits = engine_for(x.device).quantize(_rows(x), Dial(decompose, absolute, relative))
-    return tuple(part.reshape(*x.shape[:-1], *part.shape[1:]) for part in digits)  # type: ignore[return-value]
+    return tuple(part.reshape((*x.shape[:-1], *part.shape[1:])) for part in digits)  # type: ignore[return-value]
 
 
 @quantize.register_fake
