@@ -7,6 +7,7 @@ import { benchCommand } from "./bench.ts";
 import { chatCommand } from "./chat.ts";
 import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
+import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { runCommand } from "./run.ts";
@@ -22,6 +23,7 @@ export function createProgram(): Command {
     chatCommand(),
     planCommand(),
     evalCommand(),
+    inspectCommand(),
     benchCommand(),
     pullCommand(),
     doctorCommand(),

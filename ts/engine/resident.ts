@@ -65,7 +65,7 @@ export class ResidentModel {
     options: DefineOptions = {},
   ): Promise<{ readonly program: ProgramHandle; readonly timings: Omit<DefineTimings, "buildMs"> }> {
     const begin = performance.now();
-    const handle = (name: string) => this.#handle(program.parameters.get(name)!);
+    const handle = (name: string) => this.handle(program.parameters.get(name)!);
     const missing = [...program.parameters.values()].filter((parameter) => !this.#handles.has(keyOf(parameter)));
     await this.#allocate(missing);
     const lowered = lower(program, (name) => handle(name).id, limits);
@@ -83,8 +83,9 @@ export class ResidentModel {
     return { program: defined, timings };
   }
 
-  #handle(parameter: Parameter): TensorHandle {
-    return this.#handles.get(keyOf(parameter))!; // `defineProgram` has allocated every parameter of the program.
+  /** Where a parameter of a program lies that `defineProgram` has taken. */
+  handle(parameter: Parameter): TensorHandle {
+    return this.#handles.get(keyOf(parameter))!;
   }
 
   async #allocate(parameters: readonly Parameter[]): Promise<void> {

@@ -1,0 +1,134 @@
+/** Runs a text through a model with 16-bit weights and counts the outliers among the inputs of its linears. */
+import type { Sizes } from "../../protocol/messages.ts";
+import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
+import { ResidentModel, residentBytes } from "../engine/resident.ts";
+import { OctavoError } from "../errors.ts";
+import { type Chunk, cutWindows } from "../eval/windows.ts";
+import { formatBytes } from "../memory/bytes.ts";
+import { buildModel, describeModel } from "../model/families/index.ts";
+import { openModel } from "../model/source/index.ts";
+import { Tokenizer } from "../model/tokenizer.ts";
+import { Pool } from "../pool/pool.ts";
+import { fuse } from "../program/fuse.ts";
+import { packInputs } from "../program/payload.ts";
+import type { Program } from "../program/program.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { type Observation, type ProjectionOutliers, summarize } from "./outliers.ts";
+
+export interface InspectOptions extends Pick<LoadOptions, "devices" | "threads" | "python" | "signal"> {
+  /** From this magnitude on a number is an outlier. Default 6, the paper's. */
+  readonly threshold?: number | undefined;
+  /** Tokens per window; windows do not overlap. Default 512, or the model's context where that is less. */
+  readonly window?: number | undefined;
+  /** Only the first so many tokens of the text. */
+  readonly tokens?: number | undefined;
+  readonly onProgress?:
+    | ((progress: { readonly stage: "weights" | "windows"; readonly done: number; readonly total: number }) => void)
+    | undefined;
+}
+
+export interface Inspection {
+  readonly model: string;
+  readonly threshold: number;
+  readonly tokens: number;
+  readonly window: number;
+  readonly layers: number;
+  readonly projections: readonly ProjectionOutliers[];
+}
+
+/** Tokens of a step. */
+const CHUNK = 128;
+
+/** Also what was counted, for `heatMap`. Throws what `Engine.load` throws, and `OCTAVO_BAD_ARGUMENT` for an empty text. */
+export async function inspectOutliers(
+  model: string,
+  text: string,
+  options: InspectOptions = {},
+): Promise<{ readonly inspection: Inspection; readonly observations: readonly Observation[] }> {
+  const { devices, threads, python, signal, threshold = 6 } = options;
+  checkLoadOptions(model, { devices, threads, python, signal });
+  if (!Number.isFinite(threshold) || threshold <= 0)
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `threshold is ${threshold}; it takes a positive number`);
+  const manifest = await openModel(model, python === undefined ? {} : { python });
+  const { context, layers } = describeModel(manifest);
+  const window = options.window ?? Math.min(512, context);
+  if (!Number.isSafeInteger(window) || window < 2 || window > context)
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `window is ${window}; this model takes 2 to ${context} tokens`);
+  const all = Tokenizer.from(manifest).encode(text, { addSpecialTokens: false });
+  const tokens = all.slice(0, options.tokens ?? all.length);
+  const chunks = cutWindows(tokens.length, window, CHUNK);
+  if (chunks.length === 0)
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${tokens.length} tokens of text; at least 2 are needed`);
+
+  await using pool = await Pool.start({
+    devices: devices ?? "auto",
+    ...(threads === undefined ? {} : { threads }),
+    ...(python === undefined ? {} : { python }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const device = pool.devices[0]!;
+  const pages = Math.ceil(window / PAGE_SIZE);
+  const shared = { context: window, pages, rows: 1, kv: "float16" } as const;
+  const weights = { weights: "16bit", head: "16bit", threshold: 0, observe: threshold } as const;
+  const program = fuse(buildModel(manifest, { ...shared, ...weights, output: { type: "logits" } }));
+  const limits: Sizes = { T: Math.min(CHUNK, window), S: 1, B: 1, J: pages, H: 0, D: 0, Q: 0 };
+  const bytes = residentBytes([program], limits);
+  if (bytes > device.description.memoryAvailable)
+    throw new OctavoError(
+      "OCTAVO_PLAN_DOES_NOT_FIT",
+      `inspect keeps the model with 16-bit weights: ${formatBytes(bytes)}; ${device.name} has ` +
+        `${formatBytes(device.description.memoryAvailable)} available`,
+    );
+  const resident = new ResidentModel(device, manifest, model);
+  const { program: defined } = await resident.defineProgram(program, limits, {
+    signal,
+    onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
+  });
+  for (const [index, chunk] of chunks.entries()) {
+    signal?.throwIfAborted();
+    options.onProgress?.({ stage: "windows", done: index, total: chunks.length });
+    await runChunk(defined, chunk, tokens);
+  }
+  options.onProgress?.({ stage: "windows", done: chunks.length, total: chunks.length });
+  const observations = await readObservations(program, resident);
+  const counted = chunks.reduce((sum, { from, to }) => sum + to - from, 0);
+  const projections = summarize(observations, counted);
+  return { inspection: { model, threshold, tokens: counted, window, layers, projections }, observations };
+}
+
+async function runChunk(program: ProgramHandle, { from, to, start }: Chunk, tokens: readonly number[]): Promise<void> {
+  const T = to - from;
+  const length = to - start;
+  const sizes: Sizes = { T, S: 1, B: 1, J: Math.ceil(length / PAGE_SIZE), H: 0, D: 0, Q: 0 };
+  const ascending = (count: number, first: number) => Int32Array.from({ length: count }, (_, i) => first + i);
+  const payload = packInputs(program, sizes, {
+    tokens: Int32Array.from(tokens.slice(from, to)),
+    positions: ascending(T, from - start),
+    slots: ascending(T, from - start),
+    pages: ascending(sizes.J, 0),
+    lengths: Int32Array.of(length),
+    starts: Int32Array.of(0, T),
+    rows: Int32Array.of(T - 1), // The output layer is nobody's concern here: one row of it.
+  });
+  await program.step(sizes, payload);
+}
+
+/** What the program's `observe_outliers` have counted. Their states are named by layer and projection. */
+async function readObservations(program: Program, resident: ResidentModel): Promise<Observation[]> {
+  const observed = program.ops.filter(({ op }) => op === "observe_outliers");
+  return Promise.all(
+    observed.map(async ({ inputs }) => {
+      const name = program.values[inputs.counts!]!.label;
+      const read = (id: number) => resident.handle(program.parameters.get(program.values[id]!.label)!).read();
+      const [counts, largest] = await Promise.all([read(inputs.counts!), read(inputs.largest!)]);
+      const [, layer, projection] = /\.(\d+)\.(.+)\.outliers$/.exec(name)!;
+      return {
+        layer: Number(layer),
+        projection: projection!,
+        counts: counts as Int32Array,
+        largest: largest as Float32Array,
+      };
+    }),
+  );
+}
