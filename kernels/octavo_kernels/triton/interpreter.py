@@ -79,17 +79,61 @@ class _Grid(interpreter.GridExecutor):
 
 
 def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """a * b + c in float32, rounded once: see reference/numbers.py, which has the same in torch."""
+    """a * b + c in float32, rounded once."""
     with np.errstate(all="ignore"):
         product, addend = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)
         total = product + addend
-        part = total - product
-        error = (product - (total - part)) + (addend - part)
-        bits = np.ascontiguousarray(total).view(np.int64)
-        away = np.where((error > 0) == (total > 0), 1, -1)
-        inexact = (error > 0) | (error < 0)
-        odd = np.where(inexact & (bits & 1 == 0), bits + away, bits)
-        return odd.view(np.float64).reshape(total.shape).astype(np.float32)
+        return _rounded_odd(product, addend, total) if _may_round_twice(total) else total.astype(np.float32)
+
+
+def fma_chain(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """c + a @ b in float32 as one fma after the other, k ascending: [..., M, K], [..., K, N], [..., M, N].
+
+    All products are exact in float64, so that each k costs an addition and a rounding; whether any of these rounded
+    twice is looked at afterwards, and all are done again carefully if so.
+    """
+    left, right = np.moveaxis(a, -1, 0).astype(np.float64), np.moveaxis(b, -2, 0).astype(np.float64)
+    step = max(1, _CHAIN_ELEMENTS // max(1, c.size))
+    with np.errstate(all="ignore"):
+        for start in range(0, left.shape[0], step):
+            products = left[start : start + step, ..., :, None] * right[start : start + step, ..., None, :]
+            totals, after = np.empty_like(products), c
+            for product, total in zip(products, totals, strict=True):
+                np.add(product, after, out=total)
+                after = total.astype(np.float32)
+            if _may_round_twice(totals):
+                after = c
+                for product in products:
+                    addend = after.astype(np.float64)
+                    after = _rounded_odd(product, addend, product + addend)
+            c = after
+    return c
+
+
+# float64 numbers held at once: 32 MiB.
+_CHAIN_ELEMENTS = 4 << 20
+# Of a float64: the bits that float32 does not have, their middle, all but the sign, and 2^-126 as bits.
+_BELOW, _MIDDLE, _MAGNITUDE, _SUBNORMAL = (1 << 29) - 1, 1 << 28, (1 << 63) - 1, (1023 - 126) << 52
+
+
+def _may_round_twice(total: np.ndarray) -> bool:
+    """Whether rounding an (already rounded) float64 to float32 may differ from rounding once, for any element: in the
+    middle between two float32, and where float32 is subnormal and its middles lie elsewhere."""
+    magnitude = np.ascontiguousarray(total).view(np.uint64) & np.uint64(_MAGNITUDE)
+    middle = (magnitude & np.uint64(_BELOW)) == np.uint64(_MIDDLE)
+    return bool(middle.any() or (magnitude - np.uint64(1) < np.uint64(_SUBNORMAL - 1)).any())
+
+
+def _rounded_odd(product: np.ndarray, addend: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """product + addend to float32, rounded once: the float64 sum is made odd where it is inexact, which no later
+    rounding confuses. See reference/numbers.py, which has the same in torch."""
+    part = total - product
+    error = (product - (total - part)) + (addend - part)
+    bits = np.ascontiguousarray(total).view(np.int64)
+    away = np.where((error > 0) == (total > 0), 1, -1)
+    inexact = (error > 0) | (error < 0)
+    odd = np.where(inexact & (bits & 1 == 0), bits + away, bits)
+    return odd.view(np.float64).reshape(total.shape).astype(np.float32)
 
 
 def _create_fma(self: Any, x: Any, y: Any, z: Any) -> Any:
@@ -104,9 +148,7 @@ def _create_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, max_num
         product = np.matmul(a.data.astype(np.float64), b.data.astype(np.float64))
         data = (product.astype(np.int64) + d.data).astype(np.int32)
     elif a.data.dtype == np.float32:
-        data = d.data
-        for k in range(a.data.shape[-1]):
-            data = fma(a.data[..., :, k, None], b.data[..., None, k, :], data)
+        data = fma_chain(a.data, b.data, d.data)
     else:
         # 16-bit tensor-core sums have no order that hardware promises; products are exact in float32.
         left, right = (_wide(x) for x in (a, b))
