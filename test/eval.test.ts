@@ -75,4 +75,29 @@ describe("octavo eval", () => {
       ],
     });
   });
+
+  it("judges by the schemes of the paper, beside thresholds if there are any", async () => {
+    await using model = await writeTinyModel();
+    const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
+    const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--json"];
+    const evaluated = async (...more: string[]) =>
+      execa(process.execPath, ["--import", "tsx", main, "eval", model.path, ...flags, ...more], { reject: false });
+    const [alone, beside, refused] = await Promise.all([
+      evaluated("--scheme", "absmax-vector,zeropoint-tensor-decomposed"),
+      evaluated("--scheme", "absmax-vector,zeropoint-tensor-decomposed", "--thresholds", "0"),
+      evaluated("--scheme", "absmax-column"),
+    ]);
+    const { runs } = JSON.parse(alone.stdout);
+    const run = { weights: "int8", perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
+    expect(runs.slice(1)).toEqual([
+      { ...run, threshold: "0", scheme: "absmax-vector", carries: 0 },
+      { ...run, threshold: "6", scheme: "zeropoint-tensor-decomposed", carries: 0 },
+    ]);
+    const both = JSON.parse(beside.stdout).runs;
+    expect([both[0], ...both.slice(2)]).toEqual(runs);
+    expect(both[1]).not.toHaveProperty("scheme");
+    // The same arithmetic, but for the rounding of the sum: by vectors is LLM.int8() without decomposition.
+    expect(Math.abs(both[1].kl / runs[1].kl - 1)).toBeLessThan(0.01);
+    expect([refused.exitCode, refused.stderr]).toEqual([2, expect.stringContaining("OCTAVO_BAD_ARGUMENT")]);
+  });
 });

@@ -18,6 +18,11 @@ export interface TinyOptions {
   readonly type?: FloatType;
   readonly seed?: number;
   readonly layers?: number;
+  /**
+   * Outlier features: these channels of every norm before linears are `gain` times as large, the columns of the linears
+   * after it so much smaller. With a power of two no bit of the 16-bit model changes.
+   */
+  readonly planted?: { readonly gain: number; readonly channels: readonly number[] };
   /** More keys of config.json, or others. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -66,7 +71,7 @@ export async function writeTinyModel(options: TinyOptions = {}): Promise<TinyMod
   const draw = normal(options.seed ?? 1);
   const tensors: FloatTensor[] = [];
   for (const { name, shape } of modelOfConfig(path, config).tensors.values())
-    tensors.push({ name, shape, data: values(name, shape, draw) });
+    tensors.push({ name, shape, data: plant(name, shape, values(name, shape, draw), options) });
   const json = (name: string, value: unknown) => writeFile(join(path, name), JSON.stringify(value));
   await Promise.all([
     writeSafetensors(join(path, "model.safetensors"), options.type ?? "F16", tensors),
@@ -90,4 +95,13 @@ function values(name: string, shape: readonly number[], draw: () => number): Flo
   // Embeddings of deviation 1; linear weights of 1.5 / sqrt(columns): attention and logits are then far from uniform.
   const deviation = name.includes("embed") ? 1 : 1.5 / Math.sqrt(shape.at(-1)!);
   return Float32Array.from({ length: count }, () => deviation * draw());
+}
+
+function plant(name: string, shape: readonly number[], data: Float32Array, { planted }: TinyOptions): Float32Array {
+  if (planted === undefined) return data;
+  const { gain, channels } = planted;
+  const norm = /(input|post_attention)_layernorm\.weight$/.test(name);
+  if (!norm && !/(q|k|v|gate|up)_proj\.weight$/.test(name)) return data;
+  const columns = shape.at(-1)!;
+  return data.map((value, i) => (channels.includes(i % columns) ? (norm ? value * gain : value / gain) : value));
 }
