@@ -80,6 +80,9 @@ class CudaDevice:
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
         target.copy_(source, non_blocking=True)
 
+    def clear(self, target: torch.Tensor) -> None:
+        target.zero_()
+
     def launch(self, launch: Launch) -> None:
         jit.run(launch)
 

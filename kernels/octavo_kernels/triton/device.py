@@ -53,7 +53,11 @@ class Device(Protocol):
         ...
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
-        """Enqueue a copy between device and staging memory."""
+        """Enqueue a copy within the device, or between it and staging memory."""
+        ...
+
+    def clear(self, target: torch.Tensor) -> None:
+        """Enqueue zeros."""
         ...
 
     def launch(self, launch: Launch) -> None:
@@ -113,6 +117,9 @@ class InterpreterDevice:
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
         target.copy_(source)
+
+    def clear(self, target: torch.Tensor) -> None:
+        target.zero_()
 
     def launch(self, launch: Launch) -> None:
         interpreter.run(launch)

@@ -40,7 +40,7 @@ class StepPlan:
 
     def enqueue_marked(self) -> list[Any]:
         """One by one, with a mark before each op and after the last."""
-        self._zeroed.zero_()
+        self._device.clear(self._zeroed)
         marks = [self._device.mark()]
         for launches in self._ops:
             self._enqueue_op(launches)
@@ -50,7 +50,7 @@ class StepPlan:
         return marks
 
     def _enqueue_each(self) -> None:
-        self._zeroed.zero_()
+        self._device.clear(self._zeroed)
         for launches in self._ops:
             self._enqueue_op(launches)
         self._copy()
@@ -61,4 +61,4 @@ class StepPlan:
 
     def _copy(self) -> None:
         for target, source in self._copies:
-            target.copy_(source)
+            self._device.copy(target, source)

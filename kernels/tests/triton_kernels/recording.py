@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class RecordingDevice(InterpreterDevice):
-    """`events`: "in" and "out" for copies, launches, "mark", "wait", and ("graph", launches) where a graph is run."""
+    """`events`: "in" and "out" for copies, "move" within the device, "clear", launches, "mark", "wait", and
+    ("graph", its events) where a graph is run."""
 
     captures = True
 
@@ -24,7 +25,7 @@ class RecordingDevice(InterpreterDevice):
         super().__init__()
         self.events: list[Any] = []
         self.allocations = 0
-        self.captured: list[list[Launch]] = []
+        self.captured: list[list[Any]] = []
 
     def allocate(self, size: int) -> torch.Tensor:
         self.allocations += 1
@@ -42,7 +43,10 @@ class RecordingDevice(InterpreterDevice):
         return torch.zeros(size, dtype=torch.uint8)
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
-        self.events.append("in" if target.is_meta else "out")
+        self.events.append("out" if not target.is_meta else "move" if source.is_meta else "in")
+
+    def clear(self, target: torch.Tensor) -> None:
+        self.events.append("clear")
 
     def launch(self, launch: Launch) -> None:
         if 0 not in launch.grid:
@@ -51,9 +55,9 @@ class RecordingDevice(InterpreterDevice):
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         before, self.events = self.events, []
         enqueue()
-        launches, self.events = self.events, before
-        self.captured.append(launches)
-        return lambda: self.events.append(("graph", launches))
+        graph, self.events = self.events, before
+        self.captured.append(graph)
+        return lambda: self.events.append(("graph", graph))
 
     def synchronize(self) -> None:
         self.events.append("wait")
@@ -64,12 +68,12 @@ class RecordingDevice(InterpreterDevice):
 
 
 class NoAllocation(TorchDispatchMode):
-    """torch makes views and writes to memory that exists; anything that would make memory fails."""
+    """On the device torch makes views and writes to memory that exists; anything that would make memory fails."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        schema = func._schema
-        in_place = schema.is_mutable and all(returned.alias_info is not None for returned in schema.returns)
-        view = bool(schema.returns) and all(returned.alias_info is not None for returned in schema.returns)
-        if not (in_place or view):
-            raise AssertionError(f"{func} makes memory in a step")
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        returned = func._schema.returns
+        known = bool(returned) and all(result.alias_info is not None for result in returned)
+        if not known and any(isinstance(x, torch.Tensor) and x.is_meta for x in (made, *args)):
+            raise AssertionError(f"{func} makes memory of the device, or looks at it, in a step")
+        return made
