@@ -153,13 +153,26 @@ def activation_of(x, ACTIVATION: tl.constexpr):
         return relu(x)
 
 
+@triton.constexpr_function
+def _halvings(n, *rest):
+    """The shape of n elements, a power of two, as a cube of sides 2, then `rest`.
+
+    Axes are added one by one: every addition has two operands, hence a fixed order, which a tl.sum over more has not.
+    Cut so at once, and not anew for each level, a tensor stays where it is in the registers.
+    """
+    return [2] * (n.bit_length() - 1) + list(rest)
+
+
+@triton.constexpr_function
+def _levels(n):
+    return n.bit_length() - 1
+
+
 @triton.jit
 def lane_tree(v, N: tl.constexpr):
-    """[N, 16] -> [N]: v[i] + v[i+8], then +4, +2, +1. Two numbers at a time: tl.sum over more has no fixed order."""
-    v = tl.sum(tl.reshape(v, (N, 2, 8)), axis=1)
-    v = tl.sum(tl.reshape(v, (N, 2, 4)), axis=1)
-    v = tl.sum(tl.reshape(v, (N, 2, 2)), axis=1)
-    return tl.sum(v, axis=1)
+    """[N, 16] -> [N]: v[i] + v[i+8], then +4, +2, +1."""
+    v = tl.reshape(v, (N, 2, 2, 2, 2))
+    return tl.sum(tl.sum(tl.sum(tl.sum(v, axis=1), axis=1), axis=1), axis=1)
 
 
 @triton.jit
@@ -168,16 +181,18 @@ def pair_tree(v, N: tl.constexpr):
 
     An aligned part of 2^n elements is a subtree of its own and zeros change nothing: a row may be added in parts.
     """
-    for level in tl.static_range(1, 17):
-        if (N >> level) >= 1:
-            v = tl.sum(tl.reshape(v, (N >> level, 2)), axis=1)
-    return tl.sum(v, axis=0)  # of one element
+    levels: tl.constexpr = _levels(N)
+    if levels > 0:
+        v = tl.reshape(v, _halvings(N))
+        for level in tl.static_range(levels - 1):
+            v = tl.sum(v, axis=levels - 1 - level)
+    return tl.sum(v, axis=0)
 
 
 @triton.jit
 def _vectors(x, BLOCKS: tl.constexpr):
-    """[4, BLOCKS, 16] -> the four [BLOCKS, 16]."""
-    pairs = tl.reshape(tl.permute(x, (1, 2, 0)), (BLOCKS, 16, 2, 2))
+    """[BLOCKS, 4, 16] -> the four [BLOCKS, 16]."""
+    pairs = tl.reshape(tl.permute(x, (0, 2, 1)), (BLOCKS, 16, 2, 2))
     even, odd = tl.split(pairs)
     a, c = tl.split(even)
     b, d = tl.split(odd)
@@ -185,19 +200,44 @@ def _vectors(x, BLOCKS: tl.constexpr):
 
 
 @triton.jit
+def _lane_sums(x, BLOCKS: tl.constexpr):
+    a, b, c, d = _vectors(x, BLOCKS)
+    return (((a + 0.0) + b) + c) + d
+
+
+@triton.jit
+def _lane_sums_of_squares(x, BLOCKS: tl.constexpr):
+    a, b, c, d = _vectors(x, BLOCKS)
+    return tl.fma(d, d, tl.fma(c, c, tl.fma(b, b, a * a)))
+
+
+@triton.jit
 def block_sum(x, BLOCKS: tl.constexpr):
-    """The sum of BLOCKS * 64 columns, BLOCKS a power of two. x[i, j, l] is column 64 j + 16 i + l, 0 beyond the row.
+    """The sum of BLOCKS * 64 columns, BLOCKS a power of two. x[j, i, l] is column 64 j + 16 i + l, 0 beyond the row.
 
     In this shape a thread holds the four vectors of its lanes when rows are long: the first three sums need no
     other thread.
     """
-    a, b, c, d = _vectors(x, BLOCKS)
-    return pair_tree(lane_tree((((a + 0.0) + b) + c) + d, BLOCKS), BLOCKS)
+    return pair_tree(lane_tree(_lane_sums(x, BLOCKS), BLOCKS), BLOCKS)
 
 
 @triton.jit
 def block_sum_of_squares(x, BLOCKS: tl.constexpr):
     """As `block_sum`, of squares, by fma."""
-    a, b, c, d = _vectors(x, BLOCKS)
-    total = tl.fma(d, d, tl.fma(c, c, tl.fma(b, b, a * a)))
-    return pair_tree(lane_tree(total, BLOCKS), BLOCKS)
+    return pair_tree(lane_tree(_lane_sums_of_squares(x, BLOCKS), BLOCKS), BLOCKS)
+
+
+@triton.jit
+def block_sums(x, BLOCKS: tl.constexpr):
+    """(sum of magnitudes, sum of squares), as the two above: one exchange between threads for both."""
+    v = tl.join(_lane_sums(tl.abs(x), BLOCKS), _lane_sums_of_squares(x, BLOCKS))
+    v = tl.reshape(v, (BLOCKS, 2, 2, 2, 2, 2))
+    v = tl.sum(tl.sum(tl.sum(tl.sum(v, axis=1), axis=1), axis=1), axis=1)
+    levels: tl.constexpr = _levels(BLOCKS)
+    if levels > 0:
+        v = tl.reshape(v, _halvings(BLOCKS, 2))
+        for level in tl.static_range(levels):
+            v = tl.sum(v, axis=levels - 1 - level)
+    else:
+        v = tl.reshape(v, (2,))
+    return tl.split(v)

@@ -1,4 +1,4 @@
-"""A row, or a chunk of a long one, as a tile [4, BLOCKS, 16]: x[i, j, l] is column 64 j + 16 i + l.
+"""A row, or a chunk of a long one, as a tile [BLOCKS, 4, 16]: x[j, i, l] is column 64 j + 16 i + l.
 
 This is the shape in which block sums (numbers.block_sum) need few exchanges between threads, and in which a thread
 has four neighbours in memory: loads of 16 bytes, and a group of the carries table.
@@ -18,8 +18,11 @@ from ..launch import cdiv
 
 #: Columns of a block.
 BLOCK = 64
-#: Blocks that the threads of a program hold at once, 16 elements in each of at most 1024. Longer rows are streamed.
-_MOST_BLOCKS = 256
+#: Blocks of the longest row that is held in registers, 32 elements in each of 512 threads. They need most of their 128
+#: registers; 1024 threads with 16 elements would have 64 and spill.
+_HELD_BLOCKS = 256
+#: Blocks of a chunk of a longer row: in a loop, addresses need registers as well.
+_CHUNK_BLOCKS = 128
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Tiling:
 
     @property
     def warps(self) -> int:
-        """16 elements in each thread."""
-        return min(32, max(1, self.blocks // 8))
+        """16 elements in each thread, 32 in the longest rows that are held."""
+        return min(16, max(1, self.blocks // 8))
 
     def of_chunks(self) -> dict[str, int]:
         """The constants of a kernel that streams: `ROOTS` is `CHUNKS` rounded up to a power of two."""
@@ -42,8 +45,9 @@ class Tiling:
 def tiling(columns: int) -> Tiling:
     """One chunk up to 16,384 columns."""
     blocks = max(1, cdiv(columns, BLOCK))
-    held = min(_MOST_BLOCKS, 1 << (blocks - 1).bit_length())
-    return Tiling(held, cdiv(blocks, held))
+    if blocks <= _HELD_BLOCKS:
+        return Tiling(1 << (blocks - 1).bit_length(), 1)
+    return Tiling(_CHUNK_BLOCKS, cdiv(blocks, _CHUNK_BLOCKS))
 
 
 def single(value: float) -> float:
@@ -53,10 +57,9 @@ def single(value: float) -> float:
 
 @triton.jit
 def tile_columns(first_block, BLOCKS: tl.constexpr):
-    """[4, BLOCKS, 16]: the columns of the tile that begins at a block."""
-    i = tl.arange(0, 4)[:, None, None]
-    j = first_block + tl.arange(0, BLOCKS)[None, :, None]
-    return j * 64 + i * 16 + tl.arange(0, 16)[None, None, :]
+    """[BLOCKS, 4, 16]: the columns of the tile that begins at a block."""
+    j = first_block + tl.arange(0, BLOCKS)[:, None, None]
+    return j * 64 + tl.arange(0, 4)[None, :, None] * 16 + tl.arange(0, 16)[None, None, :]
 
 
 @triton.jit

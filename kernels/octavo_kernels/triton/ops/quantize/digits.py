@@ -55,40 +55,64 @@ def row_scale(largest_bits, total, inlier_bits):
 
 @triton.jit
 def write_digits(
-    x, first_block, inverse, usable, low, high, carries, listed, k, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr
+    x, first_block, inverse, usable, low, high, carries, listed, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr
 ):
     """The digits of a tile to `low` and `high`, its groups with a carry to the list of `carries`, after `listed` ones.
 
-    Returns its (groups, sum of low, sum of high, elements with a carry), int32.
+    Returns its part of the table's header, int32 [4]: groups, sum of low, sum of high, elements with a carry.
     """
     scaled = tl.where(usable, x * inverse, 0.0)
     # v / 255 is never near a tie, 255 being odd, so that a product with the inverse rounds to the same integer.
     second = numbers.rint_to_int(numbers.rint(scaled) * (1.0 / _BASE))
     first = numbers.rint_to_int(scaled) - _BASE * second
-    if COLUMNS % (BLOCKS * 64) == 0:
-        tl.store(low + k, first.to(tl.int8))
-        tl.store(high + k, second.to(tl.int8))
-    else:
-        inside = k < (COLUMNS + 63) // 64 * 64
-        tl.store(low + k, first.to(tl.int8), mask=inside)
-        tl.store(high + k, second.to(tl.int8), mask=inside)
+    _store_digits(low, first_block, first, COLUMNS, BLOCKS)
+    _store_digits(high, first_block, second, COLUMNS, BLOCKS)
     carry = (second != 0).to(tl.int32)
-    groups = write_groups(carry, first_block, carries + _HEADER + listed, BLOCKS)
-    return groups, tl.sum(first, axis=None), tl.sum(second, axis=None), tl.sum(carry, axis=None)
+    groups = _write_groups(carry, first_block, carries + _HEADER + listed, BLOCKS)
+    # Sums of blocks first, which stay in a warp; then all four at once.
+    word = tl.arange(0, 4)[None, :]
+    header = tl.where(word == 0, groups[:, None], tl.sum(tl.sum(first, axis=2), axis=1)[:, None])
+    header = tl.where(word == 2, tl.sum(tl.sum(second, axis=2), axis=1)[:, None], header)
+    header = tl.where(word == 3, tl.sum(tl.sum(carry, axis=2), axis=1)[:, None], header)
+    return tl.sum(header, axis=0)
 
 
 @triton.jit
-def write_groups(carry, first_block, list, BLOCKS: tl.constexpr):
-    """carry [4, BLOCKS, 16], 0 or 1 -> how many groups of 4 columns have one; their indices to `list`, ascending."""
-    group = tl.max(tl.reshape(carry, (4, BLOCKS, 4, 4)), axis=3)
-    place = tl.arange(0, 4)[:, None, None] * 4 + tl.arange(0, 4)[None, None, :]
-    # The 16 groups of a block as bits: those before one are counted without other threads.
-    bits = tl.sum(tl.sum(group << place, axis=2), axis=0)
+def _store_digits(row, first_block, digits, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr):
+    """As [BLOCKS, 64]: in the shape of the tile 16 digits for each thread would have it hold 16 numbers that are
+    neighbours, where `numbers.block_sum` wants the four vectors of a block."""
+    flat = tl.reshape(digits.to(tl.int8), (BLOCKS, 64))
+    block = first_block + tl.arange(0, BLOCKS)[:, None]
+    place = row + block * 64 + tl.arange(0, 64)[None, :]
+    if COLUMNS % (BLOCKS * 64) == 0:
+        tl.store(place, flat)
+    else:
+        tl.store(place, flat, mask=block * 64 < COLUMNS)
+
+
+@triton.jit
+def _write_groups(carry, first_block, list, BLOCKS: tl.constexpr):
+    """carry [BLOCKS, 4, 16], 0 or 1 -> groups of 4 columns with one in each block, [BLOCKS]; their indices to `list`,
+    ascending."""
+    group = tl.max(tl.reshape(carry, (BLOCKS, 4, 4, 4)), axis=3)
+    place = tl.arange(0, 4)[None, :, None] * 4 + tl.arange(0, 4)[None, None, :]
+    # The 16 groups of a block as bits, which one thread lists. They go through the scan unchanged, to be where its
+    # result is.
+    bits = tl.sum(tl.sum(group << place, axis=2), axis=1)
     count = _ones(bits)
-    before = (tl.cumsum(count, axis=0) - count)[None, :, None] + _ones(bits[None, :, None] & ((1 << place) - 1))
-    index = (first_block + tl.arange(0, BLOCKS))[None, :, None] * 16 + place
-    tl.store(list + before, index, mask=group > 0)
-    return tl.sum(count, axis=0)
+    upto, bits = tl.associative_scan((count, bits), 0, _count_before)
+    target = list + upto - _ones(bits)
+    index = (first_block + tl.arange(0, BLOCKS)) * 16
+    for place in tl.static_range(16):
+        listed = (bits >> place) & 1
+        tl.store(target, index + place, mask=listed > 0)
+        target += listed
+    return count
+
+
+@triton.jit
+def _count_before(a, a_bits, b, b_bits):
+    return a + b, b_bits
 
 
 @triton.jit
@@ -101,13 +125,10 @@ def _ones(x):
 
 
 @triton.jit
-def write_header(carries, counters, groups, low_sum, high_sum, elements, finite):
+def write_header(carries, counters, header, finite):
     """The first words of a row's table, and what a step counts."""
-    tl.store(carries, groups)
-    tl.store(carries + 1, low_sum)
-    tl.store(carries + 2, high_sum)
-    tl.store(carries + 3, elements)
-    if elements > 0:
-        tl.atomic_add(counters, elements.to(tl.int64), sem="relaxed")
+    word = tl.arange(0, 4)
+    tl.store(carries + word, header)
+    tl.atomic_add(counters + word * 0, header.to(tl.int64), mask=(word == 3) & (header > 0), sem="relaxed")
     if finite == 0:
         tl.atomic_add(counters + 1, tl.full((), 1, tl.int64), sem="relaxed")

@@ -30,6 +30,15 @@ def input_tile(
 
 
 @triton.jit
+def sums_of(x, DECOMPOSE: tl.constexpr, BLOCKS: tl.constexpr):
+    """(sum of magnitudes, sum of squares); the latter is 0 where no threshold needs it."""
+    if DECOMPOSE == "adaptive":
+        return numbers.block_sums(x, BLOCKS)
+    else:
+        return numbers.block_sum(tl.abs(x), BLOCKS), 0.0
+
+
+@triton.jit
 def quantize_held(
     a, b, weight, bias, y, low, high, carries, step, counters, rows,
     a_stride, b_stride, y_stride, low_stride, high_stride, carries_stride, eps, absolute, relative,
@@ -46,22 +55,19 @@ def quantize_held(
         if NORM != "none":
             x = norm_tile(x, k, weight, bias, eps, NORM, UNIT_OFFSET, COLUMNS, BLOCKS)
         largest = tl.max(numbers.magnitude_bits(x), axis=None)
-        total = numbers.block_sum(tl.abs(x), BLOCKS)
+        total, squares = sums_of(x, DECOMPOSE, BLOCKS)
         inlier = largest
         if DECOMPOSE == "all":
             inlier = largest * 0
         elif DECOMPOSE != "off":
-            squares = 0.0
-            if DECOMPOSE == "adaptive":
-                squares = numbers.block_sum_of_squares(x, BLOCKS)
             inlier = largest_inlier(x, threshold(squares, absolute, relative, DECOMPOSE, COLUMNS))
         size, inverse, usable, finite = row_scale(largest, total, inlier)
         tl.store(step + t, size)
         table = carries + t * carries_stride
-        groups, low_sum, high_sum, elements = write_digits(
-            x, 0, inverse, usable, low + t * low_stride, high + t * high_stride, table, 0, k, COLUMNS, BLOCKS
+        header = write_digits(
+            x, 0, inverse, usable, low + t * low_stride, high + t * high_stride, table, 0, COLUMNS, BLOCKS
         )
-        write_header(table, counters, groups, low_sum, high_sum, elements, finite)
+        write_header(table, counters, header, finite)
 
 
 @triton.jit
@@ -106,9 +112,9 @@ def quantize_streamed(
             if INPUT != "plain" or NORM != "none":
                 store_tile(held, k, x, COLUMNS, BLOCKS)
             largest = tl.maximum(largest, tl.max(numbers.magnitude_bits(x), axis=None))
-            sums = with_root(sums, chunk, numbers.block_sum(tl.abs(x), BLOCKS), ROOTS)
-            if DECOMPOSE == "adaptive":
-                squares = with_root(squares, chunk, numbers.block_sum_of_squares(x, BLOCKS), ROOTS)
+            total, square = sums_of(x, DECOMPOSE, BLOCKS)
+            sums = with_root(sums, chunk, total, ROOTS)
+            squares = with_root(squares, chunk, square, ROOTS)
         tl.debug_barrier()
 
         inlier = largest
@@ -124,19 +130,12 @@ def quantize_streamed(
         tl.store(step + t, size)
 
         table = carries + t * carries_stride
-        groups = tl.full((), 0, tl.int32)
-        low_sum = tl.full((), 0, tl.int32)
-        high_sum = tl.full((), 0, tl.int32)
-        elements = tl.full((), 0, tl.int32)
+        header = tl.zeros((4,), tl.int32)
         for chunk in range(CHUNKS):
-            k = tile_columns(chunk * BLOCKS, BLOCKS)
-            x = load_tile(held, k, COLUMNS, BLOCKS)
-            more_groups, more_low, more_high, more_elements = write_digits(
-                x, chunk * BLOCKS, inverse, usable,
-                low + t * low_stride, high + t * high_stride, table, groups, k, COLUMNS, BLOCKS,
+            x = load_tile(held, tile_columns(chunk * BLOCKS, BLOCKS), COLUMNS, BLOCKS)
+            listed = tl.sum(tl.where(tl.arange(0, 4) == 0, header, 0), axis=0)
+            header += write_digits(
+                x, chunk * BLOCKS, inverse, usable, low + t * low_stride, high + t * high_stride, table, listed,
+                COLUMNS, BLOCKS,
             )  # fmt: skip
-            groups += more_groups
-            low_sum += more_low
-            high_sum += more_high
-            elements += more_elements
-        write_header(table, counters, groups, low_sum, high_sum, elements, finite)
+        write_header(table, counters, header, finite)
