@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from conftest import opened
 from octavo_kernels import KernelError
+from octavo_kernels.conformance.llama import SEQUENCES, VOCABULARY, Llama
+from octavo_kernels.conformance.llama_steps import Row, Runner
 from octavo_kernels.triton.backend import TritonBackend
 
-from .llama import SEQUENCES, VOCABULARY, Llama
 from .replaying import ReplayingDevice
-from .running import Row, Runner
 
 
 @cache

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from octavo_kernels.conformance.llama import Llama
+from octavo_kernels.conformance.llama_steps import Row, Runner
 from octavo_kernels.program import Operation
 from octavo_kernels.triton.backend import TritonBackend
 from octavo_kernels.triton.launch import Launch
 
-from .llama import Llama
 from .recording import NoAllocation, RecordingDevice
-from .running import Row, Runner
 
 QUANTIZING = ("quantize", "norm_quantize", "add_norm_quantize", "glu_quantize")
 

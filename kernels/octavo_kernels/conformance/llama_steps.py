@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from octavo_kernels import Backend, Counters
-from octavo_kernels.payload import NUMPY_DTYPES, Layout
-from octavo_kernels.program import resolve
 
+from ..backend import Backend, Counters
+from ..payload import NUMPY_DTYPES, Layout
+from ..program import resolve
 from .llama import Llama
 
 

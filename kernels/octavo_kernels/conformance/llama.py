@@ -1,4 +1,4 @@
-"""A llama with random weights as a program, fused as `ts/program/fuse.ts` does it: whole programs for the executor."""
+"""A small llama with random weights as a program, fused as `ts/program/fuse.ts` does it: for checks of executors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import tempfile
 
 import numpy as np
-from octavo_kernels import Backend, SourcePart, Tensor, nbytes
-from octavo_kernels.conformance.case import fill
-from octavo_kernels.program import (
+
+from ..backend import Backend, SourcePart
+from ..program import (
     Arena,
     AttributeValue,
     Columns,
@@ -21,7 +21,8 @@ from octavo_kernels.program import (
     Value,
     resolve,
 )
-from octavo_kernels.tensor import round_up
+from ..tensor import Tensor, nbytes, round_up
+from .case import fill
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, FFN, VOCABULARY = 64, 4, 2, 16, 96, 80
 PAGES, CONTEXT, SEQUENCES = 24, 96, 6
