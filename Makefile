@@ -1,9 +1,9 @@
 # `make demo` and `make test` set up what they need; both are quick when repeated.
-.PHONY: help demo test setup lint bench soak gpu-check generate requirements clean
+.PHONY: help demo test setup lint bench soak gpu-check kernels-report generate requirements clean
 .DEFAULT_GOAL := help
 
 help: ## What there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: setup ## Set up, then let a small model answer
 	npx octavo run -m smollm2 "Why is the sky blue?" --max-tokens 96
@@ -28,6 +28,10 @@ soak: setup ## Long run with faults
 gpu-check: ## Everything on a real GPU
 	@echo "gpu-check comes with the CUDA backend, which is not in this version." >&2; exit 1
 
+kernels-report: ## What the Triton kernels would cost on GPUs: docs/gpu-costs.md
+	@tools/setup.sh torch
+	@.venv/bin/python -m octavo_kernels.triton.report
+
 generate: ## Write what is generated from protocol/
 	npm run --silent generate
 
@@ -37,4 +41,4 @@ requirements: setup ## Pin the Python packages again from requirements/*.in
 	cd requirements && for name in model compiler; do ../$(UV) --no-deps $$name.in -o $$name.txt || exit 1; done
 
 clean: ## Remove what setup and builds made
-	rm -rf .venv node_modules dist kernels/*.egg-info worker/*.egg-info kernels/octavo_kernels/cpu/build
+	rm -rf .venv node_modules dist kernels/*.egg-info worker/*.egg-info kernels/octavo_kernels/cpu/build kernels/octavo_kernels/triton/build

@@ -1,0 +1,81 @@
+"""docs/gpu-costs.md is what the code says now, covers every kernel, and tells which targets are missed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from octavo_kernels.triton.compile.facts import Facts
+from octavo_kernels.triton.compile.store import Compiled, load
+from octavo_kernels.triton.report import carries, devices, model, occupancy
+from octavo_kernels.triton.report.targets import targets
+from octavo_kernels.triton.report.text import report
+from octavo_kernels.triton.report.work import Work
+
+PATH = Path(__file__).parents[3] / "docs/gpu-costs.md"
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Compiled:
+    return load()
+
+
+def test_the_report_in_docs_is_what_the_code_writes(compiled: Compiled):
+    """A stale report tells readers about kernels that are no more; `make kernels-report` writes it anew."""
+    assert report(compiled) == PATH.read_text(encoding="utf-8")
+
+
+def test_the_report_covers_every_op_and_every_kernel(compiled: Compiled):
+    """A kernel that is left out could be slow without anyone knowing."""
+    text = PATH.read_text(encoding="utf-8")
+    kernels = {facts.kernel for facts in compiled.facts.values()}
+    assert not [name for name in kernels if f"`{name}`" not in text]
+    assert not [op for op in compiled.ops if f"| {op} |" not in text]
+
+
+def test_every_target_is_met_or_told_as_missed(compiled: Compiled):
+    """Numbers that fall short must be seen, not smoothed."""
+    text = PATH.read_text(encoding="utf-8")
+    for target in targets(compiled):
+        assert f"{target.found} | {'met' if target.met else '**missed**'}" in text
+
+
+def test_decode_linears_leave_most_issue_slots_free_and_a_layer_is_eight_launches(compiled: Compiled):
+    """Else decode is bound by instructions instead of the memory, and the GPU waits for launches."""
+    held = [target for target in targets(compiled) if target.name.startswith(("Issue", "Kernel launches"))]
+    assert len(held) == 3
+    assert all(target.met for target in held), held
+
+
+def test_nothing_is_called_measured():
+    """There was no GPU: a computed time that is taken for a measured one misleads."""
+    lines = PATH.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "measured" in line] == [
+        line for line in lines if "Nothing here was measured" in line
+    ]
+
+
+def test_occupancy_follows_registers_shared_memory_and_threads():
+    """The model would overlap what cannot run together."""
+    facts = Facts("k", 80, 4, 128, 0, 0, 0, 40_000, {}, {}, {})
+    assert occupancy.resident(facts, devices.A100) == 4
+    assert occupancy.resident(Facts("k", 80, 4, 250, 0, 0, 0, 0, {}, {}, {}), devices.A100) == 2
+    assert occupancy.resident(Facts("k", 80, 32, 32, 0, 0, 0, 0, {}, {}, {}), devices.RTX_4090) == 1
+
+
+def test_a_stream_takes_its_bytes_over_the_bandwidth():
+    """The floor of every number in the report."""
+    facts = Facts("k", 90, 4, 64, 0, 0, 0, 50_000, {}, {}, {})
+    one = Work(1024, 4, 100, 0, False, 0, 3.35e9, 48_000, 0, False, 1)
+    took = model.time(one, facts, devices.H100)
+    assert took.memory == pytest.approx(1000 / model.STREAM)
+    assert took.bound == "memory"
+    # One program cannot ask for enough at a time.
+    assert model.time(Work(1, 4, 100, 0, False, 0, 3.35e9, 48_000, 0, False, 1), facts, devices.H100).memory > 10_000
+
+
+def test_wider_groups_of_columns_hold_more_zeros():
+    """The comparison of ways to skip them would be upside down."""
+    for label in carries.COLUMNS:
+        dense, blocks, groups, columns = carries.ways(label)
+        assert columns.tensor < groups.tensor <= blocks.tensor <= dense.tensor == 1
