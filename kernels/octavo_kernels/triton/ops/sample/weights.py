@@ -34,18 +34,19 @@ def sum_until(
     row, vocabulary, until, least, first, temperature, largest,
     COUNT: tl.constexpr, SHIFT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The sum of the weights of the places that are not behind `until` and have at least the weight `least` or are the
-    `first`; with COUNT their number."""
+    """The sum of the weights, of the places that are not behind `until` and have at least the weight `least` or are the
+    `first`; with COUNT the number of places that are not behind `until`."""
     total = tl.full((BLOCK,), 0, tl.int64)
     for start in tl.range(0, vocabulary, BLOCK):
         id = start + tl.arange(0, BLOCK)
         x = tl.load(row + id, mask=id < vocabulary, other=-float("inf"))
         place = place_of(x, id)
-        weight = weight_of(x, temperature, largest)
-        counted = (id < vocabulary) & (place <= until) & ((weight >= least) | (place == first) | (least <= 0))
+        counted = (id < vocabulary) & (place <= until)
         if COUNT:
             total += counted.to(tl.int64)
         else:
+            weight = weight_of(x, temperature, largest)
+            counted = counted & ((weight >= least) | (place == first))
             total += tl.where(counted, units(weight, SHIFT), 0)
     return tl.sum(total, axis=0)
 
