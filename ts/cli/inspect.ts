@@ -32,7 +32,7 @@ export function inspectCommand(): Command {
     .option("--window <n>", "tokens per window (default: 512); windows do not overlap", wholeNumber(2))
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
     .option("--svg <file>", "also write a heat map, layers by dimensions")
-    .option("--devices <list>", "auto, cpu:0, reference:0", "auto")
+    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
     .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
     .option("--python <path>", "Python of the worker")
     .addOption(jsonOption())

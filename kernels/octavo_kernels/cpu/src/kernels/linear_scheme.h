@@ -1,5 +1,5 @@
-// linear_scheme: a linear by one of the int8 schemes of the LLM.int8() paper. Made for evaluations: weights are quantised
-// at each call, a panel at a time, and the panel's codes are used for all rows while they are in the cache.
+// linear_scheme: a linear by one of the int8 schemes of the LLM.int8() paper. Made for evaluations: weights are
+// quantised at each call, a panel at a time, and the panel's codes serve all rows while they are in the cache.
 #pragma once
 
 #include <cstdint>
