@@ -189,7 +189,8 @@ def _gradient(ctx, grad: Tensor):
     if ctx.needs_input_grad[0]:
         dequantized = weight.to(grad.dtype) * (scale / 127).to(grad.dtype)[:, None]
         grad_x = grad @ dequantized
-    if ctx.needs_input_grad[3]:
+    # The dispatcher cuts arguments off that have their default values, so without a bias there may be no fourth.
+    if ctx.bias_dtype is not None and ctx.needs_input_grad[3]:
         rows = grad.reshape(-1, grad.shape[-1])
         grad_bias = rows.sum(0, dtype=torch.float32).to(ctx.bias_dtype)
     return grad_x, None, None, grad_bias, *[None] * (ctx.arguments - 4)

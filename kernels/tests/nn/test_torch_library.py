@@ -32,7 +32,7 @@ def test_torch_finds_nothing_wrong_with_the_ops(op):
             samples = [(*quantize(given), codes, scale, bias)]
         else:
             learns = (given.clone().requires_grad_(), codes, scale, bias.clone().requires_grad_())
-            samples = [learns, (given.bfloat16(), codes, scale)]
+            samples = [learns, (given.bfloat16().requires_grad_(), codes, scale)]
         for sample in samples:
             torch.library.opcheck(op, sample)
 
