@@ -26,11 +26,8 @@ soak: setup ## Long run with faults
 	npx tsx bench/soak.ts
 
 gpu-check: ## Everything on a real GPU
-	@echo "gpu-check comes with the CUDA backend, which is not in this version." >&2; exit 1
-
-kernels-report: ## What the Triton kernels would cost on GPUs: docs/gpu-costs.md
 	@tools/setup.sh torch
-	@.venv/bin/python -m octavo_kernels.triton.report
+	@.venv/bin/python -m octavo_kernels.triton.check --json bench/results/gpu-check.json
 
 generate: ## Write what is generated from protocol/
 	npm run --silent generate

@@ -1,0 +1,62 @@
+"""`make gpu-check` without a GPU: it says so. What it would do there is run here, small, so that it works on the day."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from conftest import opened
+from octavo_kernels.conformance import Case, Result, run_case
+from octavo_kernels.triton.check import values
+from octavo_kernels.triton.check.layer import Sizes
+from octavo_kernels.triton.check.speed import layers, linears
+
+_TINY = Sizes(hidden=64, qkv=96, ffn=80)
+
+
+def test_without_a_gpu_it_says_so_and_fails():
+    command = [sys.executable, "-m", "octavo_kernels.triton.check"]
+    ended = subprocess.run(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("gpu-check: nothing was checked. cuda:0 cannot be used: ")
+    assert "OCTAVO_NO_DEVICE" in ended.stderr
+
+
+def test_a_wrong_kernel_is_found_and_named(monkeypatch: pytest.MonkeyPatch):
+    backend, reference = opened("triton-interpreter"), opened("reference")
+
+    def broken(on: object, case: Case) -> Result:
+        result = run_case(reference, case)
+        if on is backend and result.arrays["y"].size:
+            result.arrays["y"][-1, -1] += 1
+        return result
+
+    assert [result.wrong for result in values.check_ops(backend, reference, ["add"])] == [[]]
+    monkeypatch.setattr(values, "run_case", broken)
+    (result,) = values.check_ops(backend, reference, ["add"])
+    assert any(text.startswith("add[ordinary]: y") for text in result.wrong)
+
+
+class HostTimer:
+    """Runs everything once, by the machine's clock."""
+
+    def microseconds(self, calls: Sequence[Callable[[], object]], capture: bool = True) -> float:
+        began = time.perf_counter()
+        for call in calls:
+            call()
+        return (time.perf_counter() - began) * 1e6
+
+
+def test_what_is_timed_runs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("octavo_kernels.triton.check.speed.bitsandbytes_linear", lambda x, n: None)
+    monkeypatch.setattr("octavo_kernels.triton.check.speed._LAYER_ROWS", (2,))
+    device = torch.device("cpu")
+    found = [*linears(_TINY, (1, 3), device, HostTimer(), 0), *layers(_TINY, device, HostTimer())]
+    assert [speed.name for speed in found] == [*(2 * ["qkv 96x64"]), *(2 * ["o 64x64"]), *(2 * ["gate_up 160x64"]),
+                                               *(2 * ["down 64x80"]), "layer"]  # fmt: skip
+    assert all(speed.octavo > 0 and speed.bfloat16 and speed.bitsandbytes is None for speed in found)
