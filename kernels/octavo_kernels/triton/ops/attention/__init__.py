@@ -11,7 +11,10 @@ from .tile import attend_tiles
 
 #: Partial outputs of a split step may take this much memory.
 _SPLIT_BYTES = 128 << 20
-_TILE_ROWS = 64
+#: Tiles of queries from this many queries per sequence on; below it each query is alone, however long the others' are.
+_QUERIES_FOR_TILES = 4
+#: Elements of a tile's output, and most rows.
+_TILE_ELEMENTS, _MOST_TILE_ROWS = 64 * 128, 64
 
 
 def attention(
@@ -32,8 +35,13 @@ def attention(
     window: int,
     softcap: float,
 ) -> list[Launch]:
-    """q [T, heads*headDim], keys [G, kvHeads, headDim, 16], values [G, kvHeads, 16, headDim], pages [B, J], lengths [B],
-    starts [B+1], slopes [heads] -> y as q. The form follows from the capacities alone; the results do not differ."""
+    """q [T, heads*headDim], keys [G, kvHeads, headDim, 16], values [G, kvHeads, 16, headDim], pages [B, J],
+    lengths [B], starts [B+1], slopes [heads] -> y as q.
+
+    The form follows from the capacities alone, and the results do not depend on it. One query per sequence, few
+    programs: chunks of keys are programs, joined by a second launch. One query, many programs: a program per query and
+    kv head. Many queries: a program per tile of them.
+    """
     rows, pages_per_sequence = q.shape[0], pages.shape[1]
     if rows == 0 or pages_per_sequence == 0:
         return []
@@ -47,9 +55,9 @@ def attention(
     }
     constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
     group_rows = _power_of_two(group)
+    alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
     split_bytes = 4 * rows * kvHeads * chunks * group_rows * (headDim + 2)
-    if rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
-        sizes = {"M": group_rows, "N": 32, "STEP": 16}
+    if alone and rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
         parts = {
             "maxima": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows),
             "totals": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows),
@@ -60,21 +68,22 @@ def attention(
             **{"sequences": lengths.rows, "y_stride": y.stride, "chunks": chunks},
         }
         join = {name: constants[name] for name in ("GROUP", "D", "WINDOW", "BLOCK_D")} | {"M": group_rows}
+        split = {**constants, "M": group_rows, "N": 32, "STEP": 16}
         return [
-            Launch(
-                attend_chunks, (chunks, kvHeads, rows), {**arguments, **parts, "rows": q.rows}, {**constants, **sizes}
-            ),
+            Launch(attend_chunks, (chunks, kvHeads, rows), {**arguments, **parts, "rows": q.rows}, split),
             Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1),
         ]
-    tile_rows = max(group_rows, _TILE_ROWS)
-    queries = tile_rows // group
+    # The output and its chunk's are in registers: 64 rows of 128 elements fit eight warps.
+    tile_rows = group_rows if alone else max(group_rows, min(_TILE_ELEMENTS // block_d, _MOST_TILE_ROWS))
+    queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
     arguments |= {
         "maxima": context.scratch(torch.float32, tiles, kvHeads, chunks, tile_rows),
         **{"y": y.tensor, "y_stride": y.stride, "chunks": chunks},
     }
-    sizes = {"QUERIES": queries, "M": tile_rows, "N": 32, "STEP": 16}
-    return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps=8)]
+    sizes = {"QUERIES": queries, "M": tile_rows, "N": 16, "STEP": 16}
+    warps = 8 if tile_rows * block_d > _TILE_ELEMENTS // 2 else 4
+    return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps)]
 
 
 def _power_of_two(n: int) -> int:

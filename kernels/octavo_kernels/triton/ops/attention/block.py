@@ -129,8 +129,8 @@ def add_seen_values(
     N: tl.constexpr,
     WINDOW: tl.constexpr,
 ):
-    """As `add_values`, for rows that see different keys of [first, end): one key after the other, for a value that a row
-    does not see may be NaN."""
+    """As `add_values`, for rows that see different keys of [first, end): one key after the other, for a value that a
+    row does not see may be NaN."""
     n = tl.arange(0, N)
     d = tl.arange(0, BLOCK_D)
     bits = p.to(tl.int32, bitcast=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from ...numbers import exp, lane_tree
 from .block import (
     add_lanes,
     add_values,
@@ -16,7 +17,6 @@ from .block import (
     visible_keys,
     weights,
 )
-from ...numbers import exp, lane_tree
 
 
 @triton.jit

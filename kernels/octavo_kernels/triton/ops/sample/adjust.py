@@ -38,8 +38,8 @@ def adjust_rows(
     BLOCK: tl.constexpr,
     TOKENS: tl.constexpr,
 ):
-    """Program (segment of ids, row). adjusted [S, V]: written for rows that are drawn from; bests, raw_bests [S, blocks]:
-    the first place in each block of BLOCK ids with and without the adjustments."""
+    """Program (segment of ids, row). adjusted [S, V]: written for rows that are drawn from; bests, raw_bests
+    [S, blocks]: the first place in each block of BLOCK ids with and without the adjustments."""
     segment = tl.program_id(0)
     s = tl.program_id(1)
     if s < tl.load(rows):
@@ -67,10 +67,10 @@ def adjust_rows(
             count = tl.full((SEGMENT,), 0, tl.int32)
             room = tl.load(held)
             for start in tl.range(begin, end, TOKENS):
-                i = start + tl.arange(0, TOKENS)
-                token = tl.load(history + i, mask=i < end, other=-1)
-                drawn = (i < end) & (token < 0) & (token >= -room)
-                known = (i < end) & (token >= 0)
+                entry = start + tl.arange(0, TOKENS)
+                token = tl.load(history + entry, mask=entry < end, other=-1)
+                drawn = (entry < end) & (token < 0) & (token >= -room)
+                known = (entry < end) & (token >= 0)
                 token = tl.where(known, token, tl.load(sampled + (-1 - token), mask=drawn, other=-1)) - low
                 counted = (known | drawn) & (token >= 0) & (token < SEGMENT)
                 count += tl.histogram(tl.where(counted, token, 0), SEGMENT, mask=counted)

@@ -11,7 +11,7 @@ _WORD = tl.constexpr(0xFFFFFFFF)
 
 @triton.jit
 def uniform(seed_low, seed_high, position):
-    """In [0, 1), a multiple of 2^-24: the first word of the counter (position, 0, 0, 0) under the key. int32 scalars."""
+    """In [0, 1), a multiple of 2^-24: the first word of the counter (position, 0, 0, 0) under the key. All int32."""
     key0 = seed_low.to(tl.uint32, bitcast=True).to(tl.uint64)
     key1 = seed_high.to(tl.uint32, bitcast=True).to(tl.uint64)
     x0 = position.to(tl.uint32, bitcast=True).to(tl.uint64)

@@ -46,7 +46,7 @@ def first_place(bests, blocks, BLOCKS: tl.constexpr):
 
 @triton.jit
 def nth_of_blocks(bests, blocks, n, BLOCKS: tl.constexpr):
-    """The n-th of the blocks' first places, n from 1; LAST if there are fewer blocks. At least n ids are not behind it."""
+    """The n-th of the blocks' first places, n from 1; LAST if there are fewer. At least n ids are not behind it."""
     block = tl.arange(0, BLOCKS)
     place = tl.sort(tl.load(bests + block, mask=block < blocks, other=LAST))
     return tl.min(tl.where(block == n - 1, place, LAST), axis=0)

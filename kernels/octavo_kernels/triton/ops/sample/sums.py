@@ -1,4 +1,4 @@
-"""Sums over a row in the order of every backend: 512 ids by 16 lanes in float32, these sums one after the other in float64."""
+"""Sums over a row in every backend's order: 512 ids by 16 lanes in float32, then one after the other in float64."""
 
 # pyright: basic, reportIndexIssue=false
 from __future__ import annotations
@@ -76,4 +76,28 @@ def sum_in_order(sums, count):
 @triton.jit
 def log_of_sum(largest, total):
     """float64: log(sum(exp(row))) of a row's largest logit and its sum of exp(logit - largest)."""
-    return largest.to(tl.float64) + tl.log(total)
+    return largest.to(tl.float64) + log(total)
+
+
+@triton.jit
+def log(x):
+    """float64, within 1 ulp, of a positive normal number; NaN otherwise. By the method of FreeBSD's e_log.c (Sun
+    Microsystems, freely distributable): x = 2^k (1 + f), s = f / (2 + f), log(1 + f) = f - s (f - R(s^2)).
+
+    tl.log would be the GPU's in one place and numpy's in another.
+    """
+    bits = x.to(tl.int64, bitcast=True)
+    # 1 + f between sqrt(1/2) and sqrt(2).
+    shifted = bits + (0x3FF00000 - 0x3FE6A09E << 32)
+    k = ((shifted >> 52) - 1023).to(tl.float64)
+    f = ((shifted & 0xFFFFFFFFFFFFF) + 0x3FE6A09E00000000).to(tl.float64, bitcast=True) - 1.0
+    s = f / (f + 2.0)
+    z = s * s
+    r = z * 1.479819860511658591e-1 + 1.818357216161805012e-1
+    r = z * r + 2.222219843214978396e-1
+    r = z * r + 2.857142874366239149e-1
+    r = z * r + 3.999999999940941908e-1
+    r = z * (z * r + 6.666666666666735130e-1)
+    half = f * f * 0.5
+    value = k * 6.93147180369123816490e-01 - ((half - (s * (half + r) + k * 1.90821492927058770002e-10)) - f)
+    return tl.where((x > 0.0) & (x < 1.0e300), value, float("nan"))
