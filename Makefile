@@ -29,6 +29,10 @@ gpu-check: ## Everything on a real GPU
 	@tools/setup.sh torch
 	@.venv/bin/python -m octavo_kernels.triton.check --json bench/results/gpu-check.json
 
+kernels-report: ## What the Triton kernels would cost on GPUs: docs/gpu-costs.md
+	@tools/setup.sh torch
+	@.venv/bin/python -m octavo_kernels.triton.report
+
 generate: ## Write what is generated from protocol/
 	npm run --silent generate
 

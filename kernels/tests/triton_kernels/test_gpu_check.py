@@ -1,4 +1,4 @@
-"""`make gpu-check` without a GPU: it says so. What it would do there is run here, small, so that it works on the day."""
+"""`make gpu-check` without a GPU: it says so. What it would do there runs here, small, so that it works then."""
 
 from __future__ import annotations
 
