@@ -67,7 +67,15 @@ def run(launch: Launch) -> None:
     if 0 in launch.grid:
         return
     kernel = launch.kernel
-    _Grid(kernel.rewrite(), kernel.arg_names, launch.grid)(**launch.arguments, **launch.constants)
+    arguments = {name: _argument(value) for name, value in launch.arguments.items()}
+    _Grid(kernel.rewrite(), kernel.arg_names, launch.grid)(**arguments, **launch.constants)
+
+
+def _argument(value: Any) -> Any:
+    """A float as a GPU gets it: left as it is, one that is no normal float32 would make float64 of what it meets."""
+    if not isinstance(value, float):
+        return value
+    return tl.tensor(interpreter.TensorHandle(np.array([value], dtype=np.float32), tl.float32), tl.float32)
 
 
 class _Grid(interpreter.GridExecutor):

@@ -72,19 +72,19 @@ def norm_tile(
 
 @triton.jit
 def row_moments(
-    row, eps, KIND: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, CHUNKS: tl.constexpr,
-    ROOTS: tl.constexpr,
+    row, eps, chunks,
+    KIND: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, ROOTS: tl.constexpr,
 ):  # fmt: skip
     """(sum, 1 / deviation) of a row that is read chunk by chunk; the sum is 0 for rms, which needs none."""
     total = 0.0
     if KIND == "layer":
         roots = tl.zeros((ROOTS,), tl.float32)
-        for chunk in range(CHUNKS):
+        for chunk in range(chunks):
             x = load_tile(row, tile_columns(chunk * BLOCKS, BLOCKS), COLUMNS, BLOCKS)
             roots = with_root(roots, chunk, numbers.block_sum(x, BLOCKS), ROOTS)
         total = numbers.pair_tree(roots, ROOTS)
     roots = tl.zeros((ROOTS,), tl.float32)
-    for chunk in range(CHUNKS):
+    for chunk in range(chunks):
         k = tile_columns(chunk * BLOCKS, BLOCKS)
         x = load_tile(row, k, COLUMNS, BLOCKS)
         if KIND == "layer":
@@ -107,16 +107,15 @@ def norm_chunk(
 
 @triton.jit
 def norm_streamed(
-    x, weight, bias, y, rows, x_stride, y_stride, eps,
-    KIND: tl.constexpr, UNIT_OFFSET: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, CHUNKS: tl.constexpr,
-    ROOTS: tl.constexpr,
+    x, weight, bias, y, rows, x_stride, y_stride, eps, chunks,
+    KIND: tl.constexpr, UNIT_OFFSET: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, ROOTS: tl.constexpr,
 ):  # fmt: skip
     """One program per row, which it reads chunk by chunk, again for every step."""
     t = tl.program_id(0).to(tl.int64)
     if t < tl.load(rows):
         row = x + t * x_stride
-        total, inverse = row_moments(row, eps, KIND, COLUMNS, BLOCKS, CHUNKS, ROOTS)
-        for chunk in range(CHUNKS):
+        total, inverse = row_moments(row, eps, chunks, KIND, COLUMNS, BLOCKS, ROOTS)
+        for chunk in range(chunks):
             k = tile_columns(chunk * BLOCKS, BLOCKS)
             tile = norm_chunk(row, k, total, inverse, weight, bias, KIND, UNIT_OFFSET, COLUMNS, BLOCKS)
             store_tile(y + t * y_stride, k, tile, COLUMNS, BLOCKS)
@@ -143,4 +142,5 @@ def norm(
     constants = {"KIND": kind, "UNIT_OFFSET": unitOffset, "COLUMNS": columns, "BLOCKS": cut.blocks}
     if cut.chunks == 1:
         return [Launch(norm_held, (count,), arguments, constants, cut.warps)]
-    return [Launch(norm_streamed, (count,), arguments, {**constants, **cut.of_chunks()}, cut.warps)]
+    streamed = {**arguments, "chunks": cut.chunks}
+    return [Launch(norm_streamed, (count,), streamed, {**constants, "ROOTS": cut.roots}, cut.warps)]

@@ -37,15 +37,16 @@ class Tiling:
         """16 elements in each thread, 32 in the longest rows that are held."""
         return min(16, max(1, self.blocks // 8))
 
-    def of_chunks(self) -> dict[str, int]:
-        """The constants of a kernel that streams: `ROOTS` is `CHUNKS` rounded up to a power of two."""
-        return {"CHUNKS": self.chunks, "ROOTS": 1 << (self.chunks - 1).bit_length()}
+    @property
+    def roots(self) -> int:
+        """`chunks` rounded up to a power of two."""
+        return 1 << (self.chunks - 1).bit_length()
 
 
-def tiling(columns: int) -> Tiling:
-    """One chunk up to 16,384 columns."""
+def tiling(columns: int, short: bool = False) -> Tiling:
+    """One chunk up to 16,384 columns; where a kernel needs registers for more than the row (`short`), 8,192."""
     blocks = max(1, cdiv(columns, BLOCK))
-    if blocks <= _HELD_BLOCKS:
+    if blocks <= (_CHUNK_BLOCKS if short else _HELD_BLOCKS):
         return Tiling(1 << (blocks - 1).bit_length(), 1)
     return Tiling(_CHUNK_BLOCKS, cdiv(blocks, _CHUNK_BLOCKS))
 

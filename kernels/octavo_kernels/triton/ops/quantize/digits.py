@@ -91,8 +91,8 @@ def _store_digits(row, first_block, digits, COLUMNS: tl.constexpr, BLOCKS: tl.co
 
 
 @triton.jit
-def _write_groups(carry, first_block, list, BLOCKS: tl.constexpr):
-    """carry [BLOCKS, 4, 16], 0 or 1 -> groups of 4 columns with one in each block, [BLOCKS]; their indices to `list`,
+def _write_groups(carry, first_block, groups, BLOCKS: tl.constexpr):
+    """carry [BLOCKS, 4, 16], 0 or 1 -> groups of 4 columns with one in each block, [BLOCKS]; their indices to `groups`,
     ascending."""
     group = tl.max(tl.reshape(carry, (BLOCKS, 4, 4, 4)), axis=3)
     place = tl.arange(0, 4)[None, :, None] * 4 + tl.arange(0, 4)[None, None, :]
@@ -101,7 +101,7 @@ def _write_groups(carry, first_block, list, BLOCKS: tl.constexpr):
     bits = tl.sum(tl.sum(group << place, axis=2), axis=1)
     count = _ones(bits)
     upto, bits = tl.associative_scan((count, bits), 0, _count_before)
-    target = list + upto - _ones(bits)
+    target = groups + upto - _ones(bits)
     index = (first_block + tl.arange(0, BLOCKS)) * 16
     for place in tl.static_range(16):
         listed = (bits >> place) & 1

@@ -73,37 +73,37 @@ def quantize_held(
 @triton.jit
 def quantize_streamed(
     a, b, weight, bias, y, low, high, carries, step, counters, rows, scratch,
-    a_stride, b_stride, y_stride, low_stride, high_stride, carries_stride, scratch_stride, eps, absolute, relative,
+    a_stride, b_stride, y_stride, low_stride, high_stride, carries_stride, scratch_stride, chunks, eps, absolute, relative,
     INPUT: tl.constexpr, ACTIVATION: tl.constexpr, NORM: tl.constexpr, UNIT_OFFSET: tl.constexpr,
-    DECOMPOSE: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, CHUNKS: tl.constexpr, ROOTS: tl.constexpr,
+    DECOMPOSE: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, ROOTS: tl.constexpr,
 ):  # fmt: skip
     """Each program takes a row after the other, and goes over it chunk by chunk, again for every step.
 
     What is computed from the inputs is kept in a row of `scratch` [programs, K], which stays in the cache: a program
     that had a row of its own for every row of a prefill would need memory for all of them.
     """
-    for row in range(tl.program_id(0), tl.load(rows), tl.num_programs(0)):
-        t = row.to(tl.int64)
+    program = tl.program_id(0).to(tl.int64)
+    for t in range(program, tl.load(rows), tl.num_programs(0)):
         # Barriers: a chunk that is read again need not be read by the threads that wrote it.
         if INPUT == "plain" and NORM == "none":
             held = a + t * a_stride
         else:
-            held = scratch + tl.program_id(0).to(tl.int64) * scratch_stride
+            held = scratch + program * scratch_stride
             tl.debug_barrier()
         if NORM != "none":
             source = a + t * a_stride
             if INPUT == "add":
                 source = y + t * y_stride
-                for chunk in range(CHUNKS):
+                for chunk in range(chunks):
                     k = tile_columns(chunk * BLOCKS, BLOCKS)
                     x = input_tile(a, b, t, k, a_stride, b_stride, INPUT, ACTIVATION, COLUMNS, BLOCKS)
                     store_tile(source, k, x, COLUMNS, BLOCKS)
                 tl.debug_barrier()
-            mean_total, deviation = row_moments(source, eps, NORM, COLUMNS, BLOCKS, CHUNKS, ROOTS)
+            mean_total, deviation = row_moments(source, eps, chunks, NORM, COLUMNS, BLOCKS, ROOTS)
         largest = tl.full((), 0, tl.int32)
         sums = tl.zeros((ROOTS,), tl.float32)
         squares = tl.zeros((ROOTS,), tl.float32)
-        for chunk in range(CHUNKS):
+        for chunk in range(chunks):
             k = tile_columns(chunk * BLOCKS, BLOCKS)
             if NORM != "none":
                 x = norm_chunk(source, k, mean_total, deviation, weight, bias, NORM, UNIT_OFFSET, COLUMNS, BLOCKS)
@@ -123,7 +123,7 @@ def quantize_streamed(
         elif DECOMPOSE != "off":
             limit = threshold(numbers.pair_tree(squares, ROOTS), absolute, relative, DECOMPOSE, COLUMNS)
             inlier = tl.full((), 0, tl.int32)
-            for chunk in range(CHUNKS):
+            for chunk in range(chunks):
                 x = load_tile(held, tile_columns(chunk * BLOCKS, BLOCKS), COLUMNS, BLOCKS)
                 inlier = tl.maximum(inlier, largest_inlier(x, limit))
         size, inverse, usable, finite = row_scale(largest, numbers.pair_tree(sums, ROOTS), inlier)
@@ -131,7 +131,7 @@ def quantize_streamed(
 
         table = carries + t * carries_stride
         header = tl.zeros((4,), tl.int32)
-        for chunk in range(CHUNKS):
+        for chunk in range(chunks):
             x = load_tile(held, tile_columns(chunk * BLOCKS, BLOCKS), COLUMNS, BLOCKS)
             listed = tl.sum(tl.where(tl.arange(0, 4) == 0, header, 0), axis=0)
             header += write_digits(
