@@ -10,6 +10,7 @@ from .attention import attention
 from .elementwise import add, cast, embed, rows
 from .linear_float import linear_float
 from .linear_int8 import linear_int8
+from .linear_published import linear_published
 from .linear_scheme import linear_scheme
 from .norm import norm
 from .observe_outliers import observe_outliers
@@ -33,6 +34,7 @@ PLANS: dict[str, Plan] = {
         glu_quantize,
         linear_float,
         linear_int8,
+        linear_published,
         linear_scheme,
         norm,
         norm_quantize,
