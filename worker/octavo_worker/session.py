@@ -81,6 +81,8 @@ class Session:
             reply, payload = self._actions[type(request)](request, payloads, send)
         except KernelError as error:
             send(self._error(request.id, error.code, error.message, error.retryable), None)
+            # The device failed for good. The pool sees this process end, and may start another.
+            self.ended = self.ended or error.code == "OCTAVO_WORKER_LOST"
         except MemoryError as error:
             send(self._error(request.id, "OCTAVO_OUT_OF_MEMORY", str(error) or "the system gave no memory", True), None)
         except Exception as error:  # A bug, or a user's function: the worker lives on and says what happened.

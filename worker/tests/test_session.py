@@ -104,6 +104,13 @@ def test_a_bug_in_a_step_is_an_answer_and_the_worker_lives_on(orchestrator: Orch
     assert isinstance(orchestrator.ask("drain"), wire.Ok)
 
 
+def test_a_device_that_failed_ends_the_worker_after_its_answer(orchestrator: Orchestrator) -> None:
+    orchestrator.define(1)
+    reply = orchestrator.ask("step", program=1, sizes={**SIZES, "T": 14})
+    assert (reply.code, reply.retryable) == ("OCTAVO_WORKER_LOST", True)
+    assert orchestrator.session.ended
+
+
 def test_load_fills_handles_and_names_the_file_that_is_missing(orchestrator: Orchestrator) -> None:
     orchestrator.allocate(1, "float32", 4)
     part = {"file": "there", "offset": 0, "bytes": 16, "type": "F32", "rows": 4, "columns": 1}

@@ -6,8 +6,10 @@ call on handles; only captures use a stream of their own, as CUDA demands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -45,8 +47,15 @@ class CudaDevice:
         self._graphs = torch.cuda.graph_pool_handle()
         self._pieces: list[tuple[torch.Tensor, torch.cuda.Event]] = []
 
-    def current(self) -> AbstractContextManager:
-        return torch.cuda.device(self._device)
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Raises KernelError OCTAVO_WORKER_LOST when the GPU failed: its context refuses everything from then on."""
+        with torch.cuda.device(self._device):
+            try:
+                yield
+            except torch.AcceleratorError as error:
+                text = f"{self.model} failed, and with it all that this worker has there: {str(error).splitlines()[0]}"
+                raise KernelError("OCTAVO_WORKER_LOST", text, retryable=True) from error
 
     def allocate(self, size: int) -> torch.Tensor:
         try:
@@ -135,6 +144,9 @@ def _require_usable(index: int) -> None:
         found = f"{torch.cuda.get_device_name(index)} (sm_{capability[0]}{capability[1]})"
         text = f"cuda:{index} is a {found}; the kernels need sm_{OLDEST[0]}{OLDEST[1]} (Ampere) or later"
         raise KernelError("OCTAVO_NO_DEVICE", text)
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        text = "Triton builds each kernel's launcher with a C compiler, and there is none: install gcc, or set CC"
+        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
 
 
 def _why_not(count: int) -> str:
