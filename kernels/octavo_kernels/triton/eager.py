@@ -47,7 +47,7 @@ def run_op(
     rows = _Rows(device)
     operands = {operand: Operand(tensor, rows.of(tensor.shape[0])) for operand, tensor in given.items()}
     context = EagerContext(device, counters)
-    for planned in PLANS[name](context, **operands, **_complete(name, attributes or {})):
+    for planned in PLANS[name](context, **operands, **complete(name, attributes or {})):
         launch(planned)
 
 
@@ -117,7 +117,8 @@ def _on(device: torch.device, launch: Launch) -> None:
         jit.run(launch)
 
 
-def _complete(name: str, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+def complete(name: str, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """All attributes of an op, those left out as the table has them. Raises KernelError OCTAVO_BAD_ARGUMENT."""
     table = OPS[name].attributes
     unknown = sorted(attributes.keys() - table.keys())
     if unknown:

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from octavo_kernels.conformance.llama import Llama
 from octavo_kernels.conformance.llama_steps import Row, Runner
 from octavo_kernels.program import Operation
 from octavo_kernels.triton.backend import TritonBackend
-from octavo_kernels.triton.launch import Launch
+from octavo_kernels.triton.check import layer
+from octavo_kernels.triton.eager import complete
+from octavo_kernels.triton.launch import Launch, Operand
+from octavo_kernels.triton.workspace import Measure
 
 from .recording import NoAllocation, RecordingDevice
 
@@ -95,6 +99,30 @@ def test_the_8_bit_path_of_a_decoder_layer_is_at_most_8_launches(walk: Walk):
     by_op = list(zip(walk.llama.spec.ops, counts[1:-1], strict=True))
     for start, end in pairwise(walk.llama.boundaries):
         assert sum(count for operation, count in by_op[start:end] if _is_8_bit(operation)) <= 8
+
+
+@pytest.mark.parametrize(("architecture", "processors"), [(80, 108), (86, 82), (89, 128), (90, 132), (100, 148)])
+def test_so_it_is_for_llama_3_8b_on_every_architecture(
+    architecture: int, processors: int, monkeypatch: pytest.MonkeyPatch
+):
+    gpu = RecordingDevice()
+    from octavo_kernels.triton.ops import PLANS  # not before the interpreter is enabled
+
+    gpu.architecture, gpu.processors, gpu.interpreted = architecture, processors, False
+    context, counts = Measure(gpu), []
+
+    def plan(op: str, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
+        context.begin()
+        rows = torch.empty(1, dtype=torch.int32, device="meta")
+        operands = {name: Operand(tensor, rows) for name, tensor in {**inputs, **outputs}.items()}
+        launches = PLANS[op](context, **operands, **complete(op, {}))
+        counts.append(sum(0 not in launch.grid for launch in launches))
+
+    monkeypatch.setattr(layer, "run_op", plan)
+    for rows in (1, 2, 4, 8, 16, 32, 64):
+        counts.clear()
+        layer.octavo_layer(rows, layer.LLAMA_3_8B, torch.device("meta"))()
+        assert sum(counts) <= 8
 
 
 def _is_8_bit(operation: Operation) -> bool:
