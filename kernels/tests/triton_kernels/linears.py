@@ -1,4 +1,7 @@
-"""Runs the plan of a linear in Triton's interpreter on torch tensors, for the architecture that a test names."""
+"""Runs the plan of a linear in Triton's interpreter on torch tensors, for the architecture that a test names.
+
+Imports the plans too: kernels must be imported after the interpreter is enabled.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,28 @@ from octavo_kernels.triton import interpreter
 
 interpreter.enable()
 
-from octavo_kernels.triton.launch import Launch, Operand  # noqa: E402
+from octavo_kernels.triton.launch import Launch, Operand, cdiv  # noqa: E402
+from octavo_kernels.triton.ops.linear_float import linear_float  # noqa: E402
+from octavo_kernels.triton.ops.linear_int8 import linear_int8, tiles  # noqa: E402
+from octavo_kernels.triton.ops.linear_int8.blocks import carry_groups  # noqa: E402
+from octavo_kernels.triton.ops.linear_published import linear_published  # noqa: E402
+
+__all__ = [
+    "ARCHITECTURES",
+    "Context",
+    "Launch",
+    "answer",
+    "carry_groups",
+    "cdiv",
+    "linear_float",
+    "linear_int8",
+    "linear_published",
+    "operands",
+    "packed",
+    "run",
+    "same",
+    "tiles",
+]
 
 #: Every architecture whose plans differ: pointers and mma.sync, TMA and wgmma.
 ARCHITECTURES = (80, 90)
