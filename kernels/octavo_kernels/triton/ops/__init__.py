@@ -14,9 +14,11 @@ from .linear_published import linear_published
 from .linear_scheme import linear_scheme
 from .norm import norm
 from .observe_outliers import observe_outliers
+from .pool import pool
 from .quantize import add_norm_quantize, glu_quantize, norm_quantize, quantize, quantize_weight
 from .rope import append, rope, rope_append
 from .sample import sample
+from .score import score
 
 Plan = Callable[..., list[Launch]]
 
@@ -39,11 +41,13 @@ PLANS: dict[str, Plan] = {
         norm,
         norm_quantize,
         observe_outliers,
+        pool,
         quantize,
         quantize_weight,
         rope,
         rope_append,
         rows,
         sample,
+        score,
     )
 }

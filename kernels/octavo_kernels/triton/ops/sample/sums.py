@@ -47,7 +47,7 @@ def sum_blocks(
             largest = logit_at(first_place(bests + s * blocks, blocks, BLOCKS))
             total = tl.zeros((COUNT, 16), tl.float32)
             kept = tl.zeros((COUNT, 16), tl.float32)
-            for i in tl.range(0, BLOCK, 16):
+            for i in tl.range(0, tl.minimum(BLOCK, vocabulary), 16):
                 x = tl.load(row + (id + i), mask=id + i < vocabulary, other=-float("inf"))
                 weight = weight_of(x, temperature, largest)
                 total = total + weight
@@ -58,7 +58,7 @@ def sum_blocks(
             row = logits + s.to(tl.int64) * logits_stride
             largest = logit_at(first_place(raw_bests + s * blocks, blocks, BLOCKS))
             total = tl.zeros((COUNT, 16), tl.float32)
-            for i in tl.range(0, BLOCK, 16):
+            for i in tl.range(0, tl.minimum(BLOCK, vocabulary), 16):
                 x = tl.load(row + (id + i), mask=id + i < vocabulary, other=-float("inf"))
                 total = total + exp(x - largest)
             tl.store(exp_sums + at, lane_tree(total, COUNT), mask=block < blocks)
@@ -93,7 +93,8 @@ def log(x):
     f = ((shifted & 0xFFFFFFFFFFFFF) + 0x3FE6A09E00000000).to(tl.float64, bitcast=True) - 1.0
     s = f / (f + 2.0)
     z = s * s
-    r = z * 1.479819860511658591e-1 + 1.818357216161805012e-1
+    r = z * 1.479819860511658591e-1 + 1.531383769920937332e-1
+    r = z * r + 1.818357216161805012e-1
     r = z * r + 2.222219843214978396e-1
     r = z * r + 2.857142874366239149e-1
     r = z * r + 3.999999999940941908e-1
