@@ -9,6 +9,7 @@ import triton.language as tl
 
 from ...generated.ops import PAGE_SIZE
 from ..launch import Context, Launch, Operand
+from .dependent import dependent, follow
 
 _PAGE = tl.constexpr(PAGE_SIZE)
 
@@ -93,8 +94,10 @@ def rope_append_heads(
     q, k, v, positions, cos, sin, slots, keys, values, y, rows,
     q_stride, k_stride, v_stride, y_stride, table_rows, slot_count, heads,
     TURNED: tl.constexpr, INTERLEAVED: tl.constexpr, KV_HEADS: tl.constexpr, HEAD: tl.constexpr, SIZE: tl.constexpr,
+    DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """One program per row and head: those of q first, then those of k and v."""
+    follow(DEPENDENT)
     t, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     if t < tl.load(rows):
         place = tl.arange(0, SIZE)
@@ -177,8 +180,9 @@ def rope_append(
         **_tables(positions, cos, sin),
         **_pages(slots, keys, values),
     }
-    constants = {**_turning(cos, headDim, pairing), "KV_HEADS": kvHeads}
-    return [Launch(rope_append_heads, (count, heads + kvHeads), arguments, constants, _warps(headDim))]
+    constants = {**_turning(cos, headDim, pairing), "KV_HEADS": kvHeads, "DEPENDENT": dependent(context)}
+    grid = (count, heads + kvHeads)
+    return [Launch(rope_append_heads, grid, arguments, constants, _warps(headDim), dependent=dependent(context))]
 
 
 def _tables(positions: Operand, cos: Operand, sin: Operand) -> dict:

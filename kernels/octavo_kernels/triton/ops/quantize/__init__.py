@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ...launch import Context, Launch, Operand
+from ..dependent import dependent
 from ..row import single, tiling
 from .kernels import quantize_held, quantize_streamed
 from .weight import quantize_weight
@@ -72,16 +73,17 @@ def _launch(
     }
     constants = {
         **{"INPUT": source, "ACTIVATION": activation, "NORM": norm, "UNIT_OFFSET": unitOffset},
-        **{"DECOMPOSE": decompose, "COLUMNS": columns, "BLOCKS": cut.blocks},
+        **{"DECOMPOSE": decompose, "COLUMNS": columns, "BLOCKS": cut.blocks, "DEPENDENT": dependent(context)},
     }
     if cut.chunks == 1:
-        return [Launch(quantize_held, (count,), arguments, constants, cut.warps)]
+        return [Launch(quantize_held, (count,), arguments, constants, cut.warps, dependent=dependent(context))]
     programs, scratch = count, None
     if source != "plain" or norm != "none":
         programs = min(count, context.processors)
         scratch = context.scratch(torch.float32, programs, columns)
     streamed = {**arguments, "scratch": scratch, "scratch_stride": columns, "chunks": cut.chunks}
-    return [Launch(quantize_streamed, (programs,), streamed, {**constants, "ROOTS": cut.roots}, cut.warps)]
+    constants["ROOTS"] = cut.roots
+    return [Launch(quantize_streamed, (programs,), streamed, constants, cut.warps, dependent=dependent(context))]
 
 
 def _tensor(operand: Operand | None) -> torch.Tensor | None:

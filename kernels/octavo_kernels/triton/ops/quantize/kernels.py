@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from ... import numbers
+from ..dependent import follow
 from ..norm import norm_chunk, norm_tile, row_moments
 from ..row import load_tile, store_tile, tile_columns, with_root
 from .digits import largest_inlier, row_scale, threshold, write_digits, write_header
@@ -43,9 +44,10 @@ def quantize_held(
     a, b, weight, bias, y, low, high, carries, step, counters, rows,
     a_stride, b_stride, y_stride, low_stride, high_stride, carries_stride, eps, absolute, relative,
     INPUT: tl.constexpr, ACTIVATION: tl.constexpr, NORM: tl.constexpr, UNIT_OFFSET: tl.constexpr,
-    DECOMPOSE: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr,
+    DECOMPOSE: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """One program per row, which it reads once and holds in registers."""
+    follow(DEPENDENT)
     t = tl.program_id(0).to(tl.int64)
     if t < tl.load(rows):
         k = tile_columns(0, BLOCKS)
@@ -73,15 +75,17 @@ def quantize_held(
 @triton.jit
 def quantize_streamed(
     a, b, weight, bias, y, low, high, carries, step, counters, rows, scratch,
-    a_stride, b_stride, y_stride, low_stride, high_stride, carries_stride, scratch_stride, chunks, eps, absolute, relative,
+    a_stride, b_stride, y_stride, low_stride, high_stride, carries_stride, scratch_stride, chunks,
+    eps, absolute, relative,
     INPUT: tl.constexpr, ACTIVATION: tl.constexpr, NORM: tl.constexpr, UNIT_OFFSET: tl.constexpr,
-    DECOMPOSE: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, ROOTS: tl.constexpr,
+    DECOMPOSE: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, DEPENDENT: tl.constexpr, ROOTS: tl.constexpr,
 ):  # fmt: skip
     """Each program takes a row after the other, and goes over it chunk by chunk, again for every step.
 
     What is computed from the inputs is kept in a row of `scratch` [programs, K], which stays in the cache: a program
     that had a row of its own for every row of a prefill would need memory for all of them.
     """
+    follow(DEPENDENT)
     program = tl.program_id(0).to(tl.int64)
     for t in range(program, tl.load(rows), tl.num_programs(0)):
         # Barriers: a chunk that is read again need not be read by the threads that wrote it.
