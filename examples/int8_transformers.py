@@ -1,5 +1,5 @@
-"""LLM.int8() in a transformers model, and what it changes. In the repository, after `make setup TORCH=1`:
-.venv/bin/python examples/int8_transformers.py MODEL [GGUF-FILE], a folder or a name on the Hugging Face hub."""
+"""LLM.int8() in a transformers model, and what it changes. In the repository, after `make test`:
+.venv/bin/python examples/int8_transformers.py MODEL, a folder or a name on the Hugging Face hub."""
 
 import sys
 
@@ -7,9 +7,8 @@ import torch
 from octavo_kernels.nn import replace_linears
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-name, gguf = (*sys.argv[1:], None)[:2]
-tokenizer = AutoTokenizer.from_pretrained(name, gguf_file=gguf)
-model = AutoModelForCausalLM.from_pretrained(name, gguf_file=gguf).eval()
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1]).eval()
 text = tokenizer("The sky is blue because the air scatters", return_tensors="pt")
 with torch.no_grad():
     before = model(**text).logits.log_softmax(-1)
