@@ -4,6 +4,8 @@ its repository at 0.50; shapes are smaller where the shape is not the point). Ou
 What its suite lacks is in test_bitsandbytes_lacks.py; the package itself runs beside ours in test_bitsandbytes_peer.py.
 """
 
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalSubscript=false
+
 from __future__ import annotations
 
 import copy

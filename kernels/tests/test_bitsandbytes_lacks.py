@@ -1,5 +1,7 @@
 """Cases of LLM.int8() that bitsandbytes' suite does not have: what goes wrong there, or could unnoticed."""
 
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalSubscript=false
+
 from __future__ import annotations
 
 import pytest
@@ -192,7 +194,8 @@ def test_a_layer_split_over_devices_is_the_layer():
     for rows in (slice(0, 40), slice(40, 64)):
         part = Int8Linear(256, rows.stop - rows.start, threshold=6.0)
         with torch.no_grad():
-            part.weight.copy_(layer.weight[rows]), part.SCB.copy_(layer.SCB[rows]), part.bias.copy_(layer.bias[rows])
+            for name in ("weight", "SCB", "bias"):
+                getattr(part, name).copy_(getattr(layer, name)[rows])
         parts.append(part(x))
     assert torch.equal(torch.cat(parts, -1), whole)
 

@@ -4,6 +4,8 @@ bitsandbytes runs int8 on CPUs by torch._int_mm where there is AVX-512, and by a
 exact while sums stay below 2^24: K up to 1040. Everything here is below that, so results are the same on any CPU.
 """
 
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalSubscript=false
+
 from __future__ import annotations
 
 import logging

@@ -18,8 +18,8 @@ def open_on_torch_threads() -> CpuBackend:
     """A backend whose steps run on torch's own OpenMP threads, as many as `torch.set_num_threads` says.
 
     With threads of its own beside them, both pools spin for work after each op and hold the cores that the other
-    wants: between two products of torch a layer took 3 ms instead of 0.15 (2 cores). Where torch has no OpenMP that can
-    be found, the backend keeps its own threads.
+    wants: between products of torch a layer took 2.8 ms in place of 0.16 (2 cores). Where torch has no OpenMP that
+    can be found, the backend keeps its own threads.
     """
     backend = CpuBackend(torch.get_num_threads())
     runtime = _openmp()

@@ -1,5 +1,7 @@
 """Int8Linear as a module: its state is its parameters and buffers, and survives what modules go through."""
 
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalSubscript=false
+
 from __future__ import annotations
 
 import copy

@@ -1,5 +1,7 @@
 """replace_linears: what becomes int8 in a model, and what must not."""
 
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalSubscript=false
+
 from __future__ import annotations
 
 import pytest

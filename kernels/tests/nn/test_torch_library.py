@@ -1,5 +1,7 @@
 """The ops as torch sees them: schemas, shapes without data, gradients, compilation."""
 
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalSubscript=false
+
 from __future__ import annotations
 
 import pytest
