@@ -43,10 +43,8 @@ ARCHITECTURES = (80, 90)
 class Context:
     """See launch.Context. Keeps what it lent, so that a test can look at it."""
 
-    interpreted = True
-
-    def __init__(self, architecture: int, processors: int = 108) -> None:
-        self.architecture, self.processors = architecture, processors
+    def __init__(self, architecture: int, processors: int = 132) -> None:
+        self.architecture, self.processors, self.interpreted = architecture, processors, True
         self.counters = torch.zeros(2, dtype=torch.int64)
         self.lent: list[torch.Tensor] = []
 

@@ -113,7 +113,9 @@ def test_without_bias_nothing_is_added():
     assert same(answer(linear_int8, Context(90), 33, **given), definition(**given)["y"])  # type: ignore[arg-type]
 
 
-def planned(rows: int, architecture: int, outputs: int = 4096, columns: int = 4096) -> list[Launch]:
+def planned(
+    rows: int, architecture: int, outputs: int = 4096, columns: int = 4096, interpreted: bool = True
+) -> list[Launch]:
     meta = torch.device("meta")
     given = {
         **{name: torch.empty(rows, columns, dtype=torch.int8, device=meta) for name in ("low", "high")},
@@ -122,7 +124,9 @@ def planned(rows: int, architecture: int, outputs: int = 4096, columns: int = 40
         "weight": torch.empty(outputs, columns, dtype=torch.int8, device=meta),
         **{"scale": torch.empty(outputs, device=meta), "y": torch.empty(rows, outputs, device=meta)},
     }
-    return linear_int8(Context(architecture), **operands(rows, given))
+    context = Context(architecture)
+    context.interpreted = interpreted
+    return linear_int8(context, **operands(rows, given))
 
 
 def test_few_rows_read_the_weights_once_in_one_launch():
@@ -137,6 +141,14 @@ def test_prefill_uses_tma_where_it_has_it_and_pointers_where_rows_are_not_aligne
     assert planned(512, 90)[-1].arguments["low_tiles"] is not None
     assert planned(512, 90, columns=4100)[-1].arguments["low_tiles"] is None
     assert planned(512, 80)[-1].arguments["low_tiles"] is None
+
+
+def test_prefill_on_an_h100_overlaps_its_products_where_there_are_tiles_enough():
+    """The Gluon kernel has no interpreter: the plain kernel, which is tested here, is its oracle."""
+    assert planned(2048, 90, interpreted=False)[-1].kernel.__name__ == "prefill_async"
+    assert planned(512, 90, interpreted=False)[-1].kernel.__name__ == "prefill"
+    assert planned(2048, 90, columns=4100, interpreted=False)[-1].kernel.__name__ == "prefill"
+    assert planned(2048, 80, interpreted=False)[-1].kernel.__name__ == "prefill"
 
 
 @pytest.mark.parametrize("slots", [82, 132, 264])

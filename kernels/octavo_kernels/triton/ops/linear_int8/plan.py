@@ -11,10 +11,10 @@ from ...launch import Context, Launch, Operand, cdiv
 from .blocks import carry_groups
 from .decode import decode
 from .prefill import prefill
-from .tiles import MOST_DECODE_ROWS, Tile, decode_tile, known, prefill_tile, split
+from .tiles import ASYNCHRONOUS, MOST_DECODE_ROWS, Tile, asynchronous, decode_tile, known, prefill_tile, split
 
-#: Columns of a group of the lists of carries.
-GROUP = 16
+#: Columns of a group of the lists of carries: one 16-byte copy per row; for TMA and one wgmma, 32.
+GROUP, BLOCK = 16, 32
 #: Columns of the lists that are multiplied at once.
 CARRY_COLUMNS = 64
 
@@ -77,33 +77,30 @@ def _decode(context: Context, arguments: dict[str, Any], rows: int, outputs: int
 def _prefill(
     context: Context, arguments: dict[str, Any], carries: Operand, rows: int, outputs: int, columns: int
 ) -> list[Launch]:
-    tile = prefill_tile(context.architecture, columns)
-    column_tiles, row_tiles, group_count = cdiv(outputs, tile.outputs), cdiv(rows, tile.rows), cdiv(columns, GROUP)
-    lists = {
-        "counts": context.scratch(torch.int32, row_tiles),
-        "groups": context.scratch(torch.int32, row_tiles, group_count),
-        "group_count": group_count,
-    }
-    marks = Launch(
-        carry_groups,
-        (row_tiles,),
-        {
-            **{"carries": carries.tensor, "rows": arguments["rows"], "carries_stride": carries.stride, **lists},
-            "flags": context.scratch(torch.int32, row_tiles, group_count),
-        },
-        {"BLOCK_M": tile.rows, "GROUP": GROUP, "ENTRIES": 32, "CHUNK": 1024},
-        warps=8,
+    aligned = all(
+        arguments[f"{name}_stride"] % 16 == 0 and arguments[name].data_ptr() % 16 == 0
+        for name in ("low", "high", "weight")
     )
+    if aligned and not context.interpreted and asynchronous(context.architecture, rows, outputs, context.processors):
+        lists = _lists(context, arguments["rows"], carries, ASYNCHRONOUS.rows, BLOCK, rows, columns)
+        return [lists, _asynchronous(arguments, lists, rows, outputs, columns)]
+    tile = prefill_tile(context.architecture, columns)
+    lists = _lists(context, arguments["rows"], carries, tile.rows, GROUP, rows, columns)
+    tiles = cdiv(outputs, tile.outputs) * cdiv(rows, tile.rows)
     slots = context.processors * tile.resident
-    splits, steps = split(column_tiles * row_tiles, cdiv(columns, tile.columns), slots, overhead=3)
+    splits, steps = split(tiles, cdiv(columns, tile.columns), slots, overhead=3)
+    tma = aligned and known(context.architecture) == 90
     product = Launch(
         prefill,
-        (column_tiles * row_tiles, splits),
+        (tiles, splits),
         {
             **arguments,
-            **lists,
-            **_splitting(context, tile, column_tiles * row_tiles, splits, steps),
-            **_descriptors(context, arguments, tile, rows, outputs, columns),
+            **{name: lists.arguments[name] for name in ("counts", "groups", "group_count")},
+            **_splitting(context, tile, tiles, splits, steps),
+            "low_tiles": _tiles(arguments, "low", [rows, columns], [tile.rows, tile.columns]) if tma else None,
+            "weight_tiles": _tiles(arguments, "weight", [outputs, columns], [tile.outputs, tile.columns])
+            if tma
+            else None,
         },
         {
             **{"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits},
@@ -113,7 +110,57 @@ def _prefill(
         stages=tile.stages,
         registers=tile.registers,
     )
-    return [marks, product]
+    return [lists, product]
+
+
+def _asynchronous(arguments: dict[str, Any], lists: Launch, rows: int, outputs: int, columns: int) -> Launch:
+    # Gluon is no part of the interpreter's process, where its plain twin is tested.
+    from triton.experimental.gluon.language import NVMMASharedLayout
+    from triton.experimental.gluon.nvidia.hopper import TensorDescriptor as GluonDescriptor
+
+    from .gluon import prefill_async
+
+    tile = ASYNCHRONOUS
+
+    def tiles(name: str, extent: int, height: int, width: int) -> GluonDescriptor:
+        shape, strides = [extent, columns], [arguments[f"{name}_stride"], 1]
+        # Rows of a tile are swizzled over their whole width.
+        layout = NVMMASharedLayout(swizzle_byte_width=width, element_bitwidth=8)
+        return GluonDescriptor(arguments[name], shape, strides, [height, width], layout)
+
+    passed = ("step", "scale", "bias", "y", "rows", "y_stride", "capacity", "outputs", "columns")
+    return Launch(
+        prefill_async,
+        (cdiv(rows, tile.rows) * cdiv(outputs, tile.outputs),),
+        {
+            **{name: arguments[name] for name in passed},
+            **{name: lists.arguments[name] for name in ("counts", "groups", "group_count")},
+            "low_tiles": tiles("low", rows, tile.rows, tile.columns),
+            "weight_tiles": tiles("weight", outputs, tile.outputs, tile.columns),
+            "high_blocks": tiles("high", rows, tile.rows, BLOCK),
+            "weight_blocks": tiles("weight", outputs, tile.outputs, BLOCK),
+        },
+        {"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "STAGES": tile.stages},
+        warps=tile.warps,
+    )
+
+
+def _lists(
+    context: Context, rows: torch.Tensor, carries: Operand, height: int, group: int, capacity: int, columns: int
+) -> Launch:
+    tiles, group_count = cdiv(capacity, height), cdiv(columns, group)
+    return Launch(
+        carry_groups,
+        (tiles,),
+        {
+            **{"carries": carries.tensor, "carries_stride": carries.stride, "rows": rows, "group_count": group_count},
+            "counts": context.scratch(torch.int32, tiles),
+            "groups": context.scratch(torch.int32, tiles, group_count),
+            "flags": context.scratch(torch.int32, tiles, group_count),
+        },
+        {"BLOCK_M": height, "GROUP": group, "ENTRIES": 32, "CHUNK": 1024},
+        warps=8,
+    )
 
 
 def _splitting(context: Context, tile: Tile, tiles: int, splits: int, steps: int) -> dict[str, Any]:
@@ -124,17 +171,6 @@ def _splitting(context: Context, tile: Tile, tiles: int, splits: int, steps: int
     }
 
 
-def _descriptors(
-    context: Context, arguments: dict[str, Any], tile: Tile, rows: int, outputs: int, columns: int
-) -> dict[str, TensorDescriptor | None]:
-    """For TMA on sm_90 where rows start at multiples of 16 bytes; what lies outside of a tensor is read as zero."""
-    names = {"low": (rows, tile.rows), "weight": (outputs, tile.outputs)}
-    aligned = all(arguments[f"{name}_stride"] % 16 == 0 and arguments[name].data_ptr() % 16 == 0 for name in names)
-    if known(context.architecture) != 90 or not aligned:
-        return {f"{name}_tiles": None for name in names}
-    return {
-        f"{name}_tiles": TensorDescriptor(
-            arguments[name], [extent, columns], [arguments[f"{name}_stride"], 1], [block, tile.columns]
-        )
-        for name, (extent, block) in names.items()
-    }
+def _tiles(arguments: dict[str, Any], name: str, shape: list[int], block: list[int]) -> TensorDescriptor:
+    """A TMA descriptor; what lies outside of the tensor is read as zero."""
+    return TensorDescriptor(arguments[name], shape, [arguments[f"{name}_stride"], 1], block)

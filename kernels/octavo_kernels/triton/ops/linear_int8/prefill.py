@@ -112,15 +112,23 @@ def prefill(
                 digits += BLOCK_K
                 weights += BLOCK_K
 
-        factor = column_factors(scale, n, outputs)[None, :]
-        n = n[None, :]
         if SPLITS == 1:
-            store_outputs(sums, m[:, None], n, factor, count, step, bias, y, y_stride, outputs)
+            # In two halves: factors and biases of all columns, beside the sums, would take all registers.
+            HALF: tl.constexpr = BLOCK_N // 2
+            halves = tl.permute(tl.reshape(sums, (BLOCK_M, 2, HALF)), (0, 2, 1))
+            left, right = tl.split(halves)
+            n = tile * BLOCK_N + tl.arange(0, HALF)
+            factor = column_factors(scale, n, outputs)[None, :]
+            store_outputs(left, m[:, None], n[None, :], factor, count, step, bias, y, y_stride, outputs)
+            n += HALF
+            factor = column_factors(scale, n, outputs)[None, :]
+            store_outputs(right, m[:, None], n[None, :], factor, count, step, bias, y, y_stride, outputs)
         else:
             index = row_tile * column_tiles + tile
+            factor = column_factors(scale, n, outputs)[None, :]
             if arrives_last(sums, partial, tickets + index, index, split, SPLITS):
                 STRIP: tl.constexpr = min(BLOCK_M, 4096 // BLOCK_N)
                 for start in tl.range(0, BLOCK_M, STRIP):
                     part = sum_of_splits(partial, index, start, SPLITS, STRIP, BLOCK_M, BLOCK_N)
                     strip = (first + start + tl.arange(0, STRIP))[:, None]
-                    store_outputs(part, strip, n, factor, count, step, bias, y, y_stride, outputs)
+                    store_outputs(part, strip, n[None, :], factor, count, step, bias, y, y_stride, outputs)

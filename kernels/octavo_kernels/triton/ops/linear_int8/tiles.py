@@ -53,6 +53,9 @@ _DECODE[100] = _DECODE[80]
 _POINTERS, _TMA = Tile(128, 128, 64, 8, 4, 2, 128), Tile(128, 128, 128, 8, 3, 2, 128)
 _PREFILL = {80: _POINTERS, 86: _POINTERS, 89: _POINTERS, 90: _TMA, 100: Tile(128, 128, 128, 8, 3)}
 
+#: sm_90, Gluon: no two products wait for each other, so one program to an SM, and the largest tile that has registers.
+ASYNCHRONOUS = Tile(128, 256, 128, 8, 4)
+
 #: Up to this many rows both digits are multiplied densely: the weights' bytes, or fewer launches, decide.
 MOST_DECODE_ROWS = {80: 64, 86: 64, 89: 128, 90: 128, 100: 64}
 
@@ -71,6 +74,15 @@ def decode_tile(architecture: int, rows: int, columns: int) -> Tile:
 def prefill_tile(architecture: int, columns: int) -> Tile:
     """As decode_tile."""
     return _dividing(_PREFILL[known(architecture)], columns)
+
+
+def asynchronous(architecture: int, rows: int, outputs: int, processors: int) -> bool:
+    """Whether the Gluon kernel's waves of large tiles take no longer than those of prefill_tile, of half the size."""
+    if known(architecture) != 90:
+        return False
+    large, small = ASYNCHRONOUS, _PREFILL[90]
+    waves = cdiv(cdiv(rows, large.rows) * cdiv(outputs, large.outputs), processors)
+    return 2 * waves <= cdiv(cdiv(rows, small.rows) * cdiv(outputs, small.outputs), processors)
 
 
 def _dividing(tile: Tile, columns: int) -> Tile:
