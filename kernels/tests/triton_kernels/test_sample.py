@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from conftest import opened
 from one_op import cpu, same_bits
 from test_cpu_sample import DRAWS, Rows, logits_like_a_model
@@ -56,7 +57,8 @@ def test_the_lowest_id_wins_ties():
 
 def test_top_p_that_is_tiny_and_top_k_1_are_the_likeliest():
     logits = logits_like_a_model(3, 700)
-    for settings in ({"top_p": 1e-30}, {"top_p": 0.0}, {"top_k": 1}):
+    few: tuple[dict, ...] = ({"top_p": 1e-30}, {"top_p": 0.0}, {"top_k": 1})
+    for settings in few:
         rows = Rows(logits, temperature=3.0, **settings)
         assert rows.sample(triton())["ids"].tolist() == logits.argmax(1).tolist()
 
@@ -96,3 +98,40 @@ def test_a_row_does_not_depend_on_the_other_rows():
 
 def test_no_rows():
     assert Rows(np.zeros((0, 9), np.float32)).sample(triton())["ids"].shape == (0,)
+
+
+def test_a_captured_graph_has_room_for_more_rows():
+    """Rows beyond the real ones draw nothing and leave what was drawn before them alone."""
+    rows = Rows(logits_like_a_model(2, 600), temperature=1.0, top_p=0.9, wanted=3, sampled=[5, 6, 7])
+    expected = rows.sample(triton())
+    from octavo_kernels.triton import interpreter
+    from octavo_kernels.triton.compile.context import MetaContext
+    from octavo_kernels.triton.launch import Operand
+    from octavo_kernels.triton.ops import PLANS
+
+    class Context(MetaContext):
+        interpreted = True
+
+        def scratch(self, dtype, *shape):
+            return torch.full(shape, -1).to(dtype)
+
+    inputs = rows.inputs()
+    before = inputs["sampled"].copy()
+    padded = {
+        **inputs,
+        **{name: np.pad(inputs[name], ((0, 2), (0, 0))) for name in ("logits", "settings", "counters")},
+        **{name: np.pad(inputs[name], (0, 2), mode="edge") for name in ("historyStarts", "biasStarts")},
+        **{"ids": np.full(4, 9, np.int32), "logprob": np.full(4, 9, np.float32)},
+        **{"topIds": np.full((4, 20), 9, np.int32), "topLogprobs": np.full((4, 20), 9, np.float32)},
+    }
+    of_rows = ("logits", "settings", "counters", "ids", "logprob", "topIds", "topLogprobs")
+    operands = {
+        name: Operand(torch.from_numpy(array), torch.tensor([2 if name in of_rows else len(array)], dtype=torch.int32))
+        for name, array in padded.items()
+    }
+    for launch in PLANS["sample"](Context(90), **operands, maskWords=rows.words):
+        interpreter.run(launch)
+    for name in ("ids", "logprob", "topIds", "topLogprobs"):
+        assert np.array_equal(padded[name][:2], expected[name], equal_nan=True)
+        assert (padded[name][2:] == 9).all()
+    assert np.array_equal(padded["sampled"][2:], before[2:])

@@ -55,6 +55,8 @@ def attention(
     }
     constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
     group_rows = _power_of_two(group)
+    # ptxas likes to spill a few bytes for one more block per processor, unless it is told how many registers it has.
+    keys_at_once, warps, registers = (32, 4, 168 if group_rows <= 4 else None) if group_rows <= 8 else (16, 8, 200)
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
     split_bytes = 4 * rows * kvHeads * chunks * group_rows * (headDim + 2)
     if alone and rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
@@ -68,9 +70,16 @@ def attention(
             **{"sequences": lengths.rows, "y_stride": y.stride, "chunks": chunks},
         }
         join = {name: constants[name] for name in ("GROUP", "D", "WINDOW", "BLOCK_D")} | {"M": group_rows}
-        split = {**constants, "M": group_rows, "N": 32, "STEP": 16}
+        split = {**constants, "M": group_rows, "N": keys_at_once, "STEP": 16}
         return [
-            Launch(attend_chunks, (chunks, kvHeads, rows), {**arguments, **parts, "rows": q.rows}, split),
+            Launch(
+                attend_chunks,
+                (chunks, kvHeads, rows),
+                {**arguments, **parts, "rows": q.rows},
+                split,
+                warps=warps,
+                registers=registers,
+            ),
             Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1),
         ]
     # The output and its chunk's are in registers: 64 rows of 128 elements fit eight warps.
@@ -81,9 +90,10 @@ def attention(
         "maxima": context.scratch(torch.float32, tiles, kvHeads, chunks, tile_rows),
         **{"y": y.tensor, "y_stride": y.stride, "chunks": chunks},
     }
-    sizes = {"QUERIES": queries, "M": tile_rows, "N": 16, "STEP": 16}
-    warps = 8 if tile_rows * block_d > _TILE_ELEMENTS // 2 else 4
-    return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps)]
+    if not alone:
+        keys_at_once, warps, registers = 16, 8 if tile_rows * block_d > _TILE_ELEMENTS // 2 else 4, None
+    sizes = {"QUERIES": queries, "M": tile_rows, "N": keys_at_once, "STEP": 16}
+    return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps, registers=registers)]
 
 
 def _power_of_two(n: int) -> int:

@@ -1,6 +1,7 @@
 """Bias, penalties and mask; and the first place of each block of a row, before and after."""
 
-# pyright: basic, reportIndexIssue=false
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

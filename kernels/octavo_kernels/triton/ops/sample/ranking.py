@@ -4,7 +4,8 @@ An id's place is one int64 that grows along this order: 32 bits that fall as the
 a matter of integers, which have no order of summation.
 """
 
-# pyright: basic, reportIndexIssue=false
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton
