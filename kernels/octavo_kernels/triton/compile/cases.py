@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...generated.ops import PAGE_SIZE
-from .models import BLOOM, LLAMA_8B, SMOLLM2, Model
+from .models import LLAMA_8B, MODELS, SMOLLM2, Model
 
 #: Rows of a step that the report shows: decode of 1, 8 and 32 sequences, prefill of one prompt of 512 and 2048.
 SHOWN = (1, 8, 32, 512, 2048)
 #: Where linears change their way of working, and the capture buckets between.
 EDGES = (2, 4, 9, 15, 16, 17, 24, 31, 33, 48, 63, 64, 65, 72, 96, 128, 129, 256, 1024)
+#: The ops whose kernels depend on the number of rows.
+_BY_ROWS = ("linear_int8", "linear_float", "linear_published", "attention")
 #: Up to this many rows a step is a decode step: each row belongs to a sequence of its own.
 MOST_DECODE_ROWS = 128
 #: Tokens that a sequence may have, hence the width of the page table.
@@ -133,25 +135,20 @@ def others(model: Model, rows: int) -> list[Case]:
         Case("linear_float", "linear of 16 bits", {**of, "N": model.qkv}, {}, {"weight": "float16"}),
         Case("linear_scheme", "linear of another scheme", {**of, "N": hidden}, {}, {"weight": "bfloat16"}),
         Case("observe_outliers", "observe outliers", of),
-        Case("linear_int8", "linear with bias", {**of, "N": model.qkv}, {}, {}, ("bias",)),
     ]
 
 
 def cases() -> Iterator[tuple[Model, int, Case]]:
     """(model, rows, case): all that is compiled, each case once; of the ops that have kernels."""
     from ..ops import PLANS
-    from .models import MODELS
 
     seen = set()
     for model in MODELS:
-        for rows in (*SHOWN, *EDGES):
-            rest = others(model, rows) if model in (LLAMA_8B, SMOLLM2) else []
-            for case in (*step(model, rows), *rest):
-                if case.op not in PLANS:
-                    continue
-                if rows in EDGES and case.op not in ("linear_int8", "linear_float", "linear_published", "attention"):
-                    continue
-                if model is BLOOM and rows in EDGES and case.op == "linear_float":
+        # Of other sizes there are only other numbers of splits.
+        small = model in (LLAMA_8B, SMOLLM2)
+        for rows in (*SHOWN, *(EDGES if small else ())):
+            for case in (*step(model, rows), *(others(model, rows) if small else ())):
+                if case.op not in PLANS or (rows in EDGES and case.op not in _BY_ROWS):
                     continue
                 identity = repr((model.name, case))
                 if identity not in seen:

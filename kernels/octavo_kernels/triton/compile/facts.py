@@ -51,8 +51,19 @@ class Facts:
     def spills_in_loops(self) -> int:
         return sum(loop.mix.get("spill", 0) for loop in self.loops if loop.innermost)
 
+    def product_loops(self) -> list[Loop]:
+        """The innermost loops with tensor-core instructions, by address.
+
+        The compiler rotates loops, so that an outer one may begin within an inner one: of two that share code, the
+        shorter is the inner.
+        """
+        found: list[Loop] = []
+        for loop in sorted((loop for loop in self.loops if loop.products), key=lambda loop: loop.instructions):
+            if not any(loop.start <= other.end and other.start <= loop.end for other in found):
+                found.append(loop)
+        return sorted(found, key=lambda loop: loop.start)
+
     def product_loop(self) -> Loop | None:
-        """The innermost loop with most tensor-core instructions, the last of equals; None in a kernel without."""
-        loops = [loop for loop in self.loops if loop.products]
-        inner = [a for a in loops if not any(a is not b and a.start <= b.start and b.end <= a.end for b in loops)]
-        return max(inner, key=lambda loop: (sum(loop.products.values()), loop.start), default=None)
+        """The one with most tensor-core instructions, the last of equals; None in a kernel without."""
+        found = self.product_loops()
+        return max(found, key=lambda loop: (sum(loop.products.values()), loop.start), default=None)

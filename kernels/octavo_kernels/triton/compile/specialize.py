@@ -51,5 +51,5 @@ def specialize(launch: Launch, architecture: int) -> Specialization:
 @cache
 def _reading() -> str:
     """What reads the compiler's output: another reading is another fact."""
-    files = [Path(__file__).with_name(name) for name in ("build.py", "facts.py", "ptx.py", "sass.py")]
+    files = [Path(__file__).with_name(name) for name in ("build.py", "ptx.py", "sass.py")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -90,7 +90,7 @@ def issue(compiled: Compiled) -> str:
             rows.append([*line, percent(each / device.issue_budget)])
     head = ["GPU", "most rows", "tile", "", "loop", "tensor", "copy", "shared", "integer", "barrier", "other"]
     return table(
-        [*head, "per 512 B", "budget", "share"], sorted(rows, key=lambda row: (_HEAD.index(row[0]), *row[1:4]))
+        [*head, "per 512 B", "budget", "share"], sorted(rows, key=lambda row: (_HEAD.index(str(row[0])), *row[1:4]))
     )
 
 

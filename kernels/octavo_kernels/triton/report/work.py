@@ -50,9 +50,9 @@ def work(entry: Entry, facts: Facts) -> Work:
     if entry.op == "linear_int8" and "BLOCK_K" in entry.constants:
         return _product(entry, facts, programs, common)
     instructions, programs = _by_multiply_adds(entry, facts, programs)
-    # Straight code asks for nearly all it needs at once.
+    # Straight code asks for nearly all it needs at once: no limit by what is on its way.
     own = {"programs": programs, "instructions": instructions, "multiply_adds": multiply_adds(entry)}
-    return Work(**{**common, **own, "ahead": moved / max(programs, 1)})
+    return Work(**{**common, **own, "ahead": 1e9})
 
 
 def _product(entry: Entry, facts: Facts, programs: int, common: dict[str, object]) -> Work:
@@ -62,7 +62,7 @@ def _product(entry: Entry, facts: Facts, programs: int, common: dict[str, object
     passes = -(-entry.integers["chunk"] // tile_k) if "chunk" in entry.integers else -(-sizes["K"] // tile_k)
     dense = facts.product_loop()
     assert dense is not None, entry.kernel
-    loops = [loop for loop in facts.loops if loop.innermost and loop.products]
+    loops = facts.product_loops()
     carry = [loop for loop in loops if loop is not dense]
     depth = int(constants.get("CARRY_K", tile_k))
     carry_passes = carries.share(entry.label, int(constants["GROUP"])) * sizes["K"] / splits / depth if carry else 0
