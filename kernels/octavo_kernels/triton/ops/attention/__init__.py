@@ -56,7 +56,9 @@ def attention(
     constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
     group_rows = _power_of_two(group)
     # ptxas likes to spill a few bytes for one more block per processor, unless it is told how many registers it has.
-    keys_at_once, warps, registers = (32, 4, 168 if group_rows <= 4 else None) if group_rows <= 8 else (16, 8, 200)
+    keys_at_once, warps, registers = (
+        (32, 4, 168 if group_rows <= 4 else None) if group_rows <= 8 else (16, 8, 200 if group_rows <= 64 else None)
+    )
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
     split_bytes = 4 * rows * kvHeads * chunks * group_rows * (headDim + 2)
     if alone and rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
