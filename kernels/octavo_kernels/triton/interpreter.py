@@ -32,7 +32,10 @@ def enable() -> None:
         if compiled:
             text = f"{compiled[0]} was imported before the interpreter was enabled; use another process"
             raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+        # For this process alone: by itself triton would tell the processes that this one starts, too.
+        propagated, knobs.propagate_env = knobs.propagate_env, False
         knobs.runtime.interpret = True
+        knobs.propagate_env = propagated
         _interpret_standard()
     builder: Any = interpreter.InterpreterBuilder
     builder.create_fma = _create_fma
