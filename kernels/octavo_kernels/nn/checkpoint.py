@@ -25,7 +25,7 @@ def check_entries(entries: dict[str, Any], prefix: str) -> None:
 
     Other entries, and missing ones where neither is there, are load_state_dict's matter.
     """
-    layout = entries.pop(f"{prefix}weight_format", "row")
+    layout: Any = entries.pop(f"{prefix}weight_format", "row")
     if isinstance(layout, torch.Tensor):
         layout = layout.item()
     layout = _FORMATS.get(layout, layout)

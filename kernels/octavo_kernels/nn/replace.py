@@ -123,7 +123,8 @@ def _reason_to_keep(place: _Place, skip: Collection[str], output: nn.Module | No
 def _output_layer(model: nn.Module) -> nn.Module | None:
     """What a transformers model calls its output embeddings."""
     ask: Any = getattr(model, "get_output_embeddings", None)
-    return ask() if callable(ask) else None
+    found = ask() if callable(ask) else None
+    return found if isinstance(found, nn.Module) else None
 
 
 def _shared(model: nn.Module) -> set[int]:
