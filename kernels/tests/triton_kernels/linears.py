@@ -5,7 +5,7 @@ Imports the plans too: kernels must be imported after the interpreter is enabled
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -62,7 +62,7 @@ def run(launches: list[Launch]) -> None:
         interpreter.run(launch)
 
 
-def operands(rows: int, tensors: dict[str, torch.Tensor | None]) -> dict[str, Operand]:
+def operands(rows: int, tensors: Mapping[str, torch.Tensor | None]) -> dict[str, Operand]:
     """Operands with `rows` real rows, whatever their tensors hold."""
     counts = {name: torch.tensor([rows], dtype=torch.int32) for name in tensors}
     return {name: Operand(x, counts[name]) for name, x in tensors.items() if x is not None}
@@ -74,7 +74,7 @@ def answer(
     outputs: int,
     rows: int | None = None,
     attributes: dict[str, Any] | None = None,
-    **inputs: torch.Tensor | None,
+    **inputs: Any,
 ) -> torch.Tensor:
     """y [T, outputs] of one op, NaN where the plan wrote nothing. `rows`: real ones, T where None."""
     first = next(x for x in inputs.values() if x is not None)

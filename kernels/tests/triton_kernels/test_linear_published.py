@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from octavo_kernels.reference.linear import linear_published as definition
@@ -9,7 +11,7 @@ from octavo_kernels.reference.linear import linear_published as definition
 from triton_kernels.linears import Context, answer, linear_published, operands, packed, run, same
 
 
-def problem(rows: int, outputs: int = 70, columns: int = 300, spread: float = 1.0) -> dict[str, torch.Tensor]:
+def problem(rows: int, outputs: int = 70, columns: int = 300, spread: float = 1.0) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(rows + columns)
     x = spread * torch.randn(rows, columns, generator=generator)
     x[:, ::97] *= 20
@@ -18,7 +20,7 @@ def problem(rows: int, outputs: int = 70, columns: int = 300, spread: float = 1.
     return {"x": x, "weight": packed(codes), "scale": scale, "bias": bias}
 
 
-def right(given: dict[str, torch.Tensor], threshold: float = 6.0) -> bool:
+def right(given: dict[str, Any], threshold: float = 6.0) -> bool:
     attributes = {"threshold": threshold}
     y = answer(linear_published, Context(90), given["weight"].shape[0], attributes=attributes, **given)
     return same(y, definition(**given, threshold=threshold)["y"])

@@ -13,8 +13,9 @@ from .decode import decode
 from .prefill import prefill
 from .tiles import ASYNCHRONOUS, MOST_DECODE_ROWS, Tile, asynchronous, decode_tile, known, prefill_tile, split
 
-#: Columns of a group of the lists of carries: one 16-byte copy per row; for TMA and one wgmma, 32.
-GROUP, BLOCK = 16, 32
+#: Columns of a group of the lists of carries: a 32-byte sector of L2, below which a copy moves the same bytes. It is
+#: also the depth of one int8 tensor-core instruction.
+GROUP = 32
 #: Columns of the lists that are multiplied at once.
 CARRY_COLUMNS = 64
 
@@ -82,10 +83,10 @@ def _prefill(
         for name in ("low", "high", "weight")
     )
     if aligned and not context.interpreted and asynchronous(context.architecture, rows, outputs, context.processors):
-        lists = _lists(context, arguments["rows"], carries, ASYNCHRONOUS.rows, BLOCK, rows, columns)
+        lists = _lists(context, arguments["rows"], carries, ASYNCHRONOUS.rows, rows, columns)
         return [lists, _asynchronous(arguments, lists, rows, outputs, columns)]
     tile = prefill_tile(context.architecture, columns)
-    lists = _lists(context, arguments["rows"], carries, tile.rows, GROUP, rows, columns)
+    lists = _lists(context, arguments["rows"], carries, tile.rows, rows, columns)
     tiles = cdiv(outputs, tile.outputs) * cdiv(rows, tile.rows)
     slots = context.processors * tile.resident
     splits, steps = split(tiles, cdiv(columns, tile.columns), slots, overhead=3)
@@ -137,18 +138,16 @@ def _asynchronous(arguments: dict[str, Any], lists: Launch, rows: int, outputs: 
             **{name: lists.arguments[name] for name in ("counts", "groups", "group_count")},
             "low_tiles": tiles("low", rows, tile.rows, tile.columns),
             "weight_tiles": tiles("weight", outputs, tile.outputs, tile.columns),
-            "high_blocks": tiles("high", rows, tile.rows, BLOCK),
-            "weight_blocks": tiles("weight", outputs, tile.outputs, BLOCK),
+            "high_blocks": tiles("high", rows, tile.rows, GROUP),
+            "weight_blocks": tiles("weight", outputs, tile.outputs, GROUP),
         },
         {"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "STAGES": tile.stages},
         warps=tile.warps,
     )
 
 
-def _lists(
-    context: Context, rows: torch.Tensor, carries: Operand, height: int, group: int, capacity: int, columns: int
-) -> Launch:
-    tiles, group_count = cdiv(capacity, height), cdiv(columns, group)
+def _lists(context: Context, rows: torch.Tensor, carries: Operand, height: int, capacity: int, columns: int) -> Launch:
+    tiles, group_count = cdiv(capacity, height), cdiv(columns, GROUP)
     return Launch(
         carry_groups,
         (tiles,),
@@ -158,7 +157,7 @@ def _lists(
             "groups": context.scratch(torch.int32, tiles, group_count),
             "flags": context.scratch(torch.int32, tiles, group_count),
         },
-        {"BLOCK_M": height, "GROUP": group, "ENTRIES": 32, "CHUNK": 1024},
+        {"BLOCK_M": height, "GROUP": GROUP, "ENTRIES": 32, "CHUNK": 1024},
         warps=8,
     )
 
