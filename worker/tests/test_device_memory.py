@@ -1,4 +1,4 @@
-"""A backend whose tensors are torch's, as on a GPU: the worker must not look at memory itself, or count the machine's."""
+"""A backend whose tensors are torch's, as on a GPU: the worker looks at no memory itself, and counts the device's."""
 
 from __future__ import annotations
 

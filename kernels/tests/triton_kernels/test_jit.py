@@ -1,0 +1,39 @@
+"""How kernels are launched on a GPU; a product and a sum fused there would be other bits than the definition's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from octavo_kernels.triton import jit
+from octavo_kernels.triton.launch import Launch
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import CUDABackend
+
+
+class Kernel:
+    """Writes down how it is launched."""
+
+    def __init__(self) -> None:
+        self.launches: list[tuple[tuple[int, ...], dict[str, Any]]] = []
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return lambda **arguments: self.launches.append((grid, arguments))
+
+
+def test_a_launch_says_everything_that_its_plan_says_and_never_fuses():
+    kernel, x = Kernel(), torch.zeros(1)
+    jit.run(Launch(kernel, (3, 2), {"x": x}, {"BLOCK": 64}, warps=8, stages=3, dependent=True, registers=128))
+    ((grid, given),) = kernel.launches
+    assert grid == (3, 2)
+    options = {"num_warps": 8, "num_stages": 3, "launch_pdl": True, "maxnreg": 128, "enable_fp_fusion": False}
+    assert given == {"x": x, "BLOCK": 64, **options}
+    # Triton ignores no option that it does not know: it fails, but only at the launch.
+    known = CUDABackend(GPUTarget("cuda", 90, 32)).parse_options(options)
+    assert {name: getattr(known, name) for name in options} == options
+
+
+def test_an_empty_grid_is_not_launched():
+    kernel = Kernel()
+    jit.run(Launch(kernel, (0, 4), {}))
+    assert kernel.launches == []
