@@ -16,8 +16,6 @@ from .tiles import ASYNCHRONOUS, MOST_DECODE_ROWS, Tile, asynchronous, decode_ti
 #: Columns of a group of the lists of carries: a 32-byte sector of L2, below which a copy moves the same bytes. It is
 #: also the depth of one int8 tensor-core instruction.
 GROUP = 32
-#: Columns of the lists that are multiplied at once.
-CARRY_COLUMNS = 64
 
 
 def linear_int8(
@@ -105,7 +103,7 @@ def _prefill(
         },
         {
             **{"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits},
-            **{"GROUP": GROUP, "CARRY_K": CARRY_COLUMNS, "EVEN": columns % tile.columns == 0},
+            **{"GROUP": GROUP, "CARRY_K": tile.carries, "EVEN": columns % tile.columns == 0},
         },
         warps=tile.warps,
         stages=tile.stages,

@@ -18,6 +18,8 @@ class Tile:
     stages: int
     #: Programs that an SM holds at once, by shared memory and registers.
     resident: int = 1
+    #: Prefill: columns of the lists of carries that are multiplied at once; the registers decide.
+    carries: int = 64
     #: Most registers per thread; None: the compiler's choice.
     registers: int | None = None
 
@@ -50,8 +52,13 @@ _DECODE[100] = _DECODE[80]
 
 # Two programs to an SM hide each other's waits: int8 wgmma is synchronous in Triton 3.6 (research/triton.md, 0.3).
 # 128 registers are what they leave each other.
-_POINTERS, _TMA = Tile(128, 128, 64, 8, 4, 2, 128), Tile(128, 128, 128, 8, 3, 2, 128)
-_PREFILL = {80: _POINTERS, 86: _POINTERS, 89: _POINTERS, 90: _TMA, 100: Tile(128, 128, 128, 8, 3)}
+_PREFILL = {
+    80: Tile(128, 128, 64, 8, 4, 2, 64, 128),
+    86: Tile(128, 128, 64, 8, 4, 2, 32, 128),
+    89: Tile(128, 128, 64, 8, 4, 2, 32, 128),
+    90: Tile(128, 128, 128, 8, 3, 2, 128, 128),
+    100: Tile(128, 128, 128, 8, 3),
+}
 
 #: sm_90, Gluon: no two products wait for each other, so one program to an SM, and the largest tile that has registers.
 ASYNCHRONOUS = Tile(128, 256, 128, 8, 4)
