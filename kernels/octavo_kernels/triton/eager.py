@@ -36,6 +36,20 @@ def run_op(
     Shapes and dtypes are not checked here: the caller knows them. Raises KernelError OCTAVO_UNKNOWN_OP,
     OCTAVO_BAD_ARGUMENT, OCTAVO_WRONG_DEVICE.
     """
+    prepare_op(name, inputs, outputs, attributes, counters)()
+
+
+def prepare_op(
+    name: str,
+    inputs: Mapping[str, torch.Tensor | None],
+    outputs: Mapping[str, torch.Tensor],
+    attributes: Mapping[str, AttributeValue] | None = None,
+    counters: torch.Tensor | None = None,
+) -> Callable[[], None]:
+    """What `run_op` does, planned once: the returned function launches the kernels on the same tensors each time.
+
+    Scratch memory lives as long as it: one call must have run before the next on another stream.
+    """
     if name not in OPS:
         raise KernelError("OCTAVO_UNKNOWN_OP", f"{name!r} is not an op of the table")
     given = {operand: tensor for operand, tensor in {**inputs, **outputs}.items() if tensor is not None}
@@ -47,8 +61,13 @@ def run_op(
     rows = _Rows(device)
     operands = {operand: Operand(tensor, rows.of(tensor.shape[0])) for operand, tensor in given.items()}
     context = EagerContext(device, counters)
-    for planned in PLANS[name](context, **operands, **complete(name, attributes or {})):
-        launch(planned)
+    launches = PLANS[name](context, **operands, **complete(name, attributes or {}))
+
+    def run() -> None:
+        for planned in launches:
+            launch(planned)
+
+    return run
 
 
 class EagerContext:

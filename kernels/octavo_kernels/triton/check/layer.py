@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ...tensor import PACKED_COLUMNS, round_up
-from ..eager import run_op
+from ..eager import prepare_op
 
 Call = Callable[[], object]
 Tensors = dict[str, torch.Tensor]
@@ -55,12 +55,10 @@ def octavo_linear(x: torch.Tensor, w: Tensors) -> Call:
     """Quantise, then the exact product: what bitsandbytes does in a linear."""
     (rows, k), n = x.shape, w["weight"].shape[0]
     quantized, y = digits(rows, k, x.device), torch.empty(rows, n, device=x.device)
-
-    def call() -> None:
-        run_op("quantize", {"x": x}, quantized)
-        run_op("linear_int8", {**quantized, **w}, {"y": y})
-
-    return call
+    return _in_order(
+        prepare_op("quantize", {"x": x}, quantized),
+        prepare_op("linear_int8", {**quantized, **w}, {"y": y}),
+    )
 
 
 def octavo_layer(rows: int, sizes: Sizes, device: torch.device) -> Call:
@@ -74,15 +72,22 @@ def octavo_layer(rows: int, sizes: Sizes, device: torch.device) -> Call:
     y, after = (torch.empty(rows, hidden, device=device) for _ in range(2))
     projected, gated = (torch.empty(rows, n, device=device) for n in (sizes.qkv, 2 * ffn))
 
+    return _in_order(
+        prepare_op("norm_quantize", {"x": x, "weight": norm}, narrow),
+        prepare_op("linear_int8", {**narrow, **qkv}, {"y": projected}),
+        prepare_op("quantize", {"x": mixed}, narrow),
+        prepare_op("linear_int8", {**narrow, **o}, {"y": y}),
+        prepare_op("add_norm_quantize", {"a": x, "b": y, "weight": norm}, {"y": after, **narrow}),
+        prepare_op("linear_int8", {**narrow, **gate_up}, {"y": gated}),
+        prepare_op("glu_quantize", {"gate": gated[:, :ffn], "up": gated[:, ffn:]}, wide),
+        prepare_op("linear_int8", {**wide, **down}, {"y": y}),
+    )
+
+
+def _in_order(*calls: Call) -> Call:
     def call() -> None:
-        run_op("norm_quantize", {"x": x, "weight": norm}, narrow)
-        run_op("linear_int8", {**narrow, **qkv}, {"y": projected})
-        run_op("quantize", {"x": mixed}, narrow)
-        run_op("linear_int8", {**narrow, **o}, {"y": y})
-        run_op("add_norm_quantize", {"a": x, "b": y, "weight": norm}, {"y": after, **narrow})
-        run_op("linear_int8", {**narrow, **gate_up}, {"y": gated})
-        run_op("glu_quantize", {"gate": gated[:, :ffn], "up": gated[:, ffn:]}, wide)
-        run_op("linear_int8", {**wide, **down}, {"y": y})
+        for each in calls:
+            each()
 
     return call
 
