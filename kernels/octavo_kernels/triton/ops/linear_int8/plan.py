@@ -55,6 +55,8 @@ def _decode(context: Context, arguments: dict[str, Any], rows: int, outputs: int
     column_tiles, row_tiles = cdiv(outputs, tile.outputs), cdiv(rows, tile.rows)
     splits, steps = split(column_tiles * row_tiles, cdiv(columns, tile.columns), context.processors, overhead=0.25)
     dependent = context.architecture >= 90 and not context.interpreted
+    # A power of two of whole lines, of this split's own columns: what the first stages of the loop will copy.
+    ahead = max(128, 1 << min(10, (steps * tile.columns).bit_length() - 1))
     return Launch(
         decode,
         (column_tiles, splits, row_tiles),
@@ -64,7 +66,7 @@ def _decode(context: Context, arguments: dict[str, Any], rows: int, outputs: int
             **{
                 "EVEN": columns % tile.columns == 0,
                 "DEPENDENT": dependent,
-                "PREFETCH": 1024 if dependent else 0,
+                "PREFETCH": ahead if dependent else 0,
             },
         },
         warps=tile.warps,

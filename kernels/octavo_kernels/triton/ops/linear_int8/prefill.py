@@ -132,7 +132,7 @@ def prefill(
             index = row_tile * column_tiles + tile
             factor = column_factors(scale, n, outputs)[None, :]
             if arrives_last(sums, partial, tickets + index, index, split, SPLITS):
-                STRIP: tl.constexpr = min(BLOCK_M, 4096 // BLOCK_N)
+                STRIP: tl.constexpr = min(BLOCK_M, 2048 // BLOCK_N)
                 for start in tl.range(0, BLOCK_M, STRIP):
                     part = sum_of_splits(partial, index, start, SPLITS, STRIP, BLOCK_M, BLOCK_N)
                     strip = (first + start + tl.arange(0, STRIP))[:, None]
