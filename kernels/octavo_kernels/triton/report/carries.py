@@ -20,6 +20,8 @@ BLOCKS_64 = {
     "attention output": (0.74, 0.04),
     "ffn down": (1.00, 0.33),
 }
+#: Columns of a group of the kernels' lists (ops/linear_int8/plan.py).
+GROUP = 32
 #: Columns that a 32-byte sector of L2 holds: what any read of a weight brings.
 SECTOR = 32
 
@@ -50,7 +52,7 @@ def ways(label: str) -> list[Way]:
     return [
         Way("both digits dense", 1, 1),
         Way("list of 64-column blocks", blocks, blocks),
-        Way("list of 16-column groups", share(label, 16), sector),
+        Way(f"list of {GROUP}-column groups", share(label, GROUP), max(sector, share(label, GROUP))),
         # Single bytes of a weight's rows: one sector each unless two share it, and no asynchronous copy is that small.
         Way("compacted columns", share(label, 1), sector),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..compile.cases import SHOWN
+from ..compile.cases import MOST_DECODE_ROWS, SHOWN
 from ..compile.models import BLOOM, LLAMA_8B, LLAMA_70B, Model
 from ..compile.store import Compiled
 from .devices import DEVICES, H100, Device
@@ -31,7 +31,7 @@ def one_step(compiled: Compiled, model: Model, rows: int, device: Device) -> str
 
 def where_time_goes(found: Step) -> str:
     """What is above the floor, by reason."""
-    stream = sum(min(part.time.memory, part.spent) * part.times for part in found.parts if part.floor > 1)
+    stream = sum(part.time.memory * part.times for part in found.parts if part.floor > 1)
     fixed = sum(part.time.fixed * part.times for part in found.parts)
     hidden = sum((part.time.total - part.spent) * part.times for part in found.parts)
     rest = found.total - stream - fixed + hidden
@@ -55,8 +55,8 @@ def totals(compiled: Compiled) -> str:
             for device in DEVICES:
                 found = step(compiled, model, count, device)
                 cells.append(f"{amount(found.total / 1e3)} ({found.total / found.floor:.2f})")
-            rows.append([model.name, f"{count} {'rows of a prompt' if count > 128 else 'sequences'}", *cells])
-    return table(["model", "step", *(device.name for device in DEVICES)], rows)
+            rows.append([model.name, "prefill" if count > MOST_DECODE_ROWS else "decode", count, *cells])
+    return table(["model", "step", "rows", *(device.name for device in DEVICES)], rows)
 
 
 def dependent_launch(compiled: Compiled) -> str:

@@ -22,7 +22,7 @@ class Part:
     time: model.Time
     #: Microseconds of one launch after the one before.
     spent: float
-    #: Microseconds to move the weights, scales and cache once at the data sheet's bandwidth.
+    #: Microseconds to move weights, scales and cache once, or for one dense int8 product: the larger, by data sheet.
     floor: float
     times: int
 
@@ -74,7 +74,14 @@ def step(compiled: Compiled, of: Model, rows: int, device: Device, *, dependent:
             took = model.time(done, facts, device, in_graph=dependent)
             hidden = min(took.early, before, took.total - model.DEPENDENT_LAUNCH) if open_early else 0.0
             spent = took.total - hidden
-            floor = traffic.floor_bytes(entry) / device.memory / 1e3
+            floor = max(traffic.floor_bytes(entry) / device.memory / 1e3, _product_floor(entry, device))
             parts.append(Part(entry, facts, took, spent, floor, case.times))
             before, open_early = spent, done.lets_start
     return Step(parts)
+
+
+def _product_floor(entry: Entry, device: Device) -> float:
+    if entry.op != "linear_int8" or entry.launch:
+        return 0
+    products = entry.sizes["T"] * entry.sizes["N"] * entry.sizes["K"]
+    return products / (device.int8 * device.processors * device.gigahertz * 1e3)

@@ -39,7 +39,8 @@ Written by `make kernels-report`; do not edit. **Nothing here was measured: no G
 - **published**: by others, with the source.
 
 A decode step has a sequence in each row, with {DECODE_CONTEXT} tokens each; a step of 512 or 2048 rows is one prompt.
-The *floor* is what no kernel can beat: each byte of weights, scales and KV cache once, at the data sheet's bandwidth.
+The *floor* is what no kernel can beat: each byte of weights, scales and KV cache once, at the data sheet's bandwidth, or
+in prefill one dense int8 product of each linear at the data sheet's rate. It has no attention arithmetic.
 """
 
 
@@ -53,7 +54,8 @@ def _steps(compiled: Compiled) -> str:
     return f"""## Whole steps
 
 Computed milliseconds in a CUDA graph; in parentheses how many times the floor that is. BLOOM-176B and Llama-3-70B are
-computed as if one card could hold them: divide them among cards to run them.
+computed as if one card could hold them: divide them among cards to run them. Long prompts wait for attention, which is
+float32 in one defined order (`docs/numerics.md`) and cannot use tensor cores.
 
 {step_tables.totals(compiled)}
 bitsandbytes' decode steps beside them. Published: {published.BITSANDBYTES}. It launches each kernel from Python; that
@@ -109,11 +111,12 @@ it, under the carries of the adaptive threshold on real text (`docs/numerics.md`
 of the extra tensor-core work and the extra bytes from L2, which a tile of 128 x 128 keeps equally busy.
 
 {kernel_tables.skipping()}
-The kernels keep lists of 16-column groups. Compacted columns need fewer products, but a weight's row must be read byte
-by byte: each brings a sector of 32 bytes with it, so they move the same bytes, cannot be copied asynchronously (4 bytes
-are the least), and want another pass to gather the digits. Blocks of 64 columns are mostly occupied. For `ffn down`,
-whose carries are scattered, every way costs nearly a second dense product ({percent(at[2].extra)}); there a higher
-threshold is what helps: with 6, {percent(carries.BLOCKS_64["ffn down"][1])} of the blocks of 64 columns have a carry.
+The kernels keep lists of {carries.GROUP}-column groups. Compacted columns need fewer products, but a weight's row must
+be read byte by byte: each brings a sector of 32 bytes with it, so they move the same bytes, cannot be copied
+asynchronously (4 bytes are the least), and want another pass to gather the digits. Blocks of 64 columns are mostly
+occupied. For `ffn down`, whose carries are scattered, every way costs nearly a second dense product
+({percent(at[2].extra)}); there a higher threshold is what helps: with 6,
+{percent(carries.BLOCKS_64["ffn down"][1])} of the blocks of 64 columns have a carry.
 """
 
 

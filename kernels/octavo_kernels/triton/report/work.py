@@ -58,14 +58,16 @@ def work(entry: Entry, facts: Facts) -> Work:
 def _product(entry: Entry, facts: Facts, programs: int, common: dict[str, object]) -> Work:
     constants, sizes = entry.constants, entry.sizes
     tile_m, tile_n, tile_k = (int(constants[f"BLOCK_{name}"]) for name in "MNK")
-    splits = int(constants["SPLITS"])
+    splits = int(constants.get("SPLITS", 1))
+    stages = int(constants.get("STAGES", entry.stages))
     passes = -(-entry.integers["chunk"] // tile_k) if "chunk" in entry.integers else -(-sizes["K"] // tile_k)
     dense = facts.product_loop()
     assert dense is not None, entry.kernel
     loops = facts.product_loops()
     carry = [loop for loop in loops if loop is not dense]
     depth = int(constants.get("CARRY_K", tile_k))
-    carry_passes = carries.share(entry.label, int(constants["GROUP"])) * sizes["K"] / splits / depth if carry else 0
+    carry_columns = carries.share(entry.label, int(constants.get("GROUP", carries.GROUP))) * sizes["K"]
+    carry_passes = carry_columns / splits / depth if carry else 0
     straight = sum(facts.sass.values()) - sum(loop.instructions for loop in loops)
     digits = tile_m if carry or entry.rows > 128 else 2 * tile_m
     macs = tile_n * digits * (passes * tile_k + carry_passes * depth)
@@ -77,7 +79,7 @@ def _product(entry: Entry, facts: Facts, programs: int, common: dict[str, object
             "instructions": straight
             + passes * dense.instructions
             + sum(carry_passes * one.instructions for one in carry),
-            "ahead": max(1, entry.stages - 1) * (digits + tile_n) * tile_k,
+            "ahead": max(1, stages - 1) * (digits + tile_n) * tile_k,
             "prefetched": min(int(constants.get("PREFETCH", 0)) * sizes["N"] * splits, sizes["N"] * sizes["K"]),
             "waits": int(passes + carry_passes) if warpgroup and not facts.ptx["wait_some"] else 0,
         }  # type: ignore[arg-type]
