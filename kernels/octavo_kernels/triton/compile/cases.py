@@ -133,7 +133,6 @@ def others(model: Model, rows: int) -> list[Case]:
         ),
         Case("observe_outliers", "observe outliers", of, {"threshold": 6.0}),
         Case("linear_float", "linear of 16 bits", {**of, "N": model.qkv}, {}, {"weight": "float16"}),
-        Case("linear_scheme", "linear of another scheme", {**of, "N": hidden}, {}, {"weight": "bfloat16"}),
         Case("observe_outliers", "observe outliers", of),
     ]
 

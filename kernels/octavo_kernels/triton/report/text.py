@@ -39,8 +39,8 @@ Written by `make kernels-report`; do not edit. **Nothing here was measured: no G
 - **published**: by others, with the source.
 
 A decode step has a sequence in each row, with {DECODE_CONTEXT} tokens each; a step of 512 or 2048 rows is one prompt.
-The *floor* is what no kernel can beat: each byte of weights, scales and KV cache once, at the data sheet's bandwidth, or
-in prefill one dense int8 product of each linear at the data sheet's rate. It has no attention arithmetic.
+The *floor* is what no kernel can beat: each byte of weights, scales and KV cache once, at the data sheet's bandwidth;
+in prefill one dense int8 product of each linear at the data sheet's rate. It holds no arithmetic of attention.
 """
 
 
@@ -155,6 +155,7 @@ def _model(compiled: Compiled) -> str:
         ["from L2 into an SM", f"{model.PORT} bytes per clock", "assumed"],
         ["clocks per instruction of a single warp", model.DEPENDENCY, "assumed"],
         ["clocks a tensor core idles at each wait for wgmma", model.WAIT, "assumed; none with two programs on the SM"],
+        ["loops of kernels other than linears and attention", "once per chunk of a row", "assumed"],
         ["boost clocks, no power limit", "", "assumed; large products run up to 20 % slower"],
     ]
     head = ["GPU", "architecture", "SMs", "GHz", "GB/s", "L2 GB/s (assumed)", "int8 TOP/s", "fma per SM and clock"]

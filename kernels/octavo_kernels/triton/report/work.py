@@ -47,7 +47,7 @@ def work(entry: Entry, facts: Facts) -> Work:
         **{"warps": entry.warps, "bytes": moved, "dependent": entry.dependent, "splits": 1, "prefetched": 0},
         **{"products": 0, "warpgroup": False, "multiply_adds": 0, "lets_start": facts.ptx["dependent_start"] > 0},
     }
-    if entry.op == "linear_int8" and "BLOCK_K" in entry.constants:
+    if facts.products and "BLOCK_K" in entry.constants:
         return _product(entry, facts, programs, common)
     instructions, programs = _by_multiply_adds(entry, facts, programs)
     # Straight code asks for nearly all it needs at once: no limit by what is on its way.
@@ -68,9 +68,11 @@ def _product(entry: Entry, facts: Facts, programs: int, common: dict[str, object
     depth = int(constants.get("CARRY_K", tile_k))
     carry_columns = carries.share(entry.label, int(constants.get("GROUP", carries.GROUP))) * sizes["K"]
     carry_passes = carry_columns / splits / depth if carry else 0
+    # ptxas may have unrolled a loop.
+    passes /= max(1, sum(dense.products.values()) // sum(facts.products.values()))
     straight = sum(facts.sass.values()) - sum(loop.instructions for loop in loops)
-    digits = tile_m if carry or entry.rows > 128 else 2 * tile_m
-    macs = tile_n * digits * (passes * tile_k + carry_passes * depth)
+    digits = 2 * tile_m if entry.kernel == "decode" else tile_m
+    macs = tile_n * digits * (-(-sizes["K"] // splits) + carry_passes * depth)
     warpgroup = any("wgmma" in name for name in facts.products)
     return Work(
         **{
@@ -127,6 +129,8 @@ def _by_multiply_adds(entry: Entry, facts: Facts, programs: int) -> tuple[float,
         if fused:
             return needed / 32 / (programs * entry.warps) * within / fused, programs
     passes = int(entry.constants.get("CHUNKS", 1))
+    if "BLOCK_K" in entry.constants and "columns" in entry.integers:
+        passes = -(-entry.integers["columns"] // int(entry.constants["BLOCK_K"]))
     looped = sum(loop.instructions for loop in facts.loops if loop.innermost)
     return every + (passes - 1) * looped, programs
 
