@@ -87,7 +87,7 @@ beforeAll(async () => {
   ]);
   const script = join(import.meta.dirname, "support/transformers_logits.py");
   await execa(findPython(), [script, IDS.join(), ...models.map(({ path }) => path)]);
-});
+}, 180_000); // Importing transformers beside other tests.
 afterAll(async () => {
   await Promise.all([pool.dispose(), ...models.map((model) => model[Symbol.asyncDispose]())]);
 });
