@@ -85,7 +85,9 @@ def attention(
             Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1),
         ]
     # The output and its chunk's are in registers: 64 rows of 128 elements fit eight warps.
-    tile_rows = group_rows if alone else max(group_rows, min(_TILE_ELEMENTS // block_d, _MOST_TILE_ROWS))
+    # From 64 rows on, Triton 3.6 computes a float32 dot on sm_100's tensor cores as TF32, also where it says "ieee".
+    most_rows = _MOST_TILE_ROWS // 2 if context.architecture >= 100 else _MOST_TILE_ROWS
+    tile_rows = group_rows if alone else max(group_rows, min(_TILE_ELEMENTS // block_d, most_rows))
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
     arguments |= {
@@ -93,7 +95,8 @@ def attention(
         **{"y": y.tensor, "y_stride": y.stride, "chunks": chunks},
     }
     if not alone:
-        keys_at_once, warps, registers = 16, 8 if tile_rows * block_d > _TILE_ELEMENTS // 2 else 4, None
+        keys_at_once, warps = 16, 8 if tile_rows * block_d > _TILE_ELEMENTS // 2 else 4
+        registers = 200 if context.architecture >= 100 and warps == 4 else None
     sizes = {"QUERIES": queries, "M": tile_rows, "N": keys_at_once, "STEP": 16}
     return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps, registers=registers)]
 
