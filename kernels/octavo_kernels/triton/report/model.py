@@ -1,4 +1,4 @@
-"""How long a launch takes, by a static model. Good for ranking; 25 % off is nothing to wonder at."""
+"""How long a launch takes, by a static model. Good for ranking; 30 % off is nothing to wonder at."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Written by `make kernels-report`; do not edit. **Nothing here was measured: no G
 - **counted**: in the machine code that the compiler makes (instructions, registers, shared memory), or from the sizes
   of operands (bytes, products);
 - **computed**: by a small model, from what was counted and from data sheets; its assumptions stand at the end. Take it
-  for a ranking: 25 % off is nothing to wonder at;
+  for a ranking: 30 % off is nothing to wonder at;
 - **published**: by others, with the source.
 
 A decode step has a sequence in each row, with {DECODE_CONTEXT} tokens each; a step of 512 or 2048 rows is one prompt.
