@@ -22,4 +22,5 @@ run "pyright" .venv/bin/python -m pyright
 run "tsc" npm run --silent typecheck
 [ "${1:-}" = lint ] && exit 0
 run "vitest" npx vitest run
-run "pytest" .venv/bin/python -m pytest
+run "kernels for GPUs" .venv/bin/python -m octavo_kernels.triton.compile
+run "pytest" .venv/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup

@@ -12,11 +12,14 @@ from octavo_kernels.generated.ops import OPS
 from .conftest import opened
 from .emulated.backend import EmulatedBackend, missing_tools
 
-pytestmark = pytest.mark.skipif(
-    bool(missing_tools()),
-    reason=f"aarch64 is emulated here with {' and '.join(missing_tools())}: "
-    "apt-get install g++-aarch64-linux-gnu qemu-user",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        bool(missing_tools()),
+        reason=f"aarch64 is emulated here with {' and '.join(missing_tools())}: "
+        "apt-get install g++-aarch64-linux-gnu qemu-user",
+    ),
+    pytest.mark.xdist_group("aarch64"),  # The driver takes a while to build: one process.
+]
 
 
 @pytest.fixture(scope="module", params=["scalar", "neon", "dotprod"])

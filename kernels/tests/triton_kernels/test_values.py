@@ -6,10 +6,9 @@ The kernels run in Triton's interpreter (`octavo_kernels/triton/interpreter.py`)
 from __future__ import annotations
 
 import pytest
+from conftest import opened
 from octavo_kernels.conformance import cases, differences, run_case
 from octavo_kernels.generated.ops import OPS
-
-from conftest import opened
 
 
 @pytest.mark.parametrize("op", OPS)

@@ -1,6 +1,6 @@
-"""Compiles every launch of every case for every architecture: `python -m octavo_kernels.triton.compile FILE.json`.
+"""Compiles every launch of every case for every architecture: `python -m octavo_kernels.triton.compile`.
 
-Two processes compile; a kernel that was compiled before, from the same sources, is not compiled again.
+All cores compile; a kernel that was compiled before, from the same sources, is not compiled again.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from .context import PROCESSORS
 from .entries import Entry, failed, plan
 from .facts import Facts
 from .specialize import Specialization, specialize
+from .store import kept
 
 _waiting: list[Specialization] = []
 
 
 def main(path: Path) -> None:
-    """Writes entries and facts to `path`, and a file for each compilation beside it."""
+    """Writes entries and facts to `path`, and a file for each compilation beside it; what is there is kept."""
+    if path.exists():
+        return
     started = time.perf_counter()
     entries, wanted = _plan_all()
     folder = path.parent / "facts"
@@ -72,7 +75,7 @@ def _build_all() -> Iterator[tuple[str, Facts | str]]:
     with (
         tempfile.TemporaryDirectory() as scratch,
         contextlib.redirect_stdout(sys.stderr),
-        multiprocessing.get_context("fork").Pool(2, _start, [scratch]) as pool,
+        multiprocessing.get_context("fork").Pool(os.cpu_count() or 1, _start, [scratch]) as pool,
     ):
         for done, (index, result) in enumerate(pool.imap_unordered(_build, range(len(_waiting))), 1):
             if sys.stderr.isatty():
@@ -99,4 +102,4 @@ def _write(path: Path, data: object) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(kept())

@@ -44,15 +44,20 @@ def digest() -> str:
     return whole.hexdigest()[:24]
 
 
+def kept() -> Path:
+    """Where everything that is compiled from the sources as they are lies, once it is."""
+    return FOLDER / f"compiled-{digest()}.json"
+
+
 @cache
 def load() -> Compiled:
     """All launches and facts; compiles what is missing, which takes minutes after a change of many kernels."""
-    path = FOLDER / f"compiled-{digest()}.json"
+    path = kept()
     if not path.exists():
         # The interpreter, once enabled here, would be inherited.
         environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
         environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), environment.get("PYTHONPATH", "")])
-        subprocess.run([sys.executable, "-m", _PACKAGE_NAME, str(path)], env=environment, check=True)
+        subprocess.run([sys.executable, "-m", _PACKAGE_NAME], env=environment, check=True)
     data = json.loads(path.read_text())
     entries = [Entry.of(one) for one in data["entries"]]
     return Compiled(entries, {key: Facts.of(one) for key, one in data["facts"].items()}, data["ops"])
