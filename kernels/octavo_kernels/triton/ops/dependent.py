@@ -26,3 +26,10 @@ def follow(DEPENDENT: tl.constexpr):
     if DEPENDENT:
         gdc_launch_dependents()
         gdc_wait()
+
+
+@triton.jit
+def let_follow(DEPENDENT: tl.constexpr):
+    """Lets the next kernel start. For a kernel that itself was started when everything before it had ended."""
+    if DEPENDENT:
+        gdc_launch_dependents()

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from ..launch import Context, Launch, Operand, cdiv
+from .dependent import dependent, let_follow
 
 #: Columns of a program. Rows are cut, so that one row, a decode step, occupies several multiprocessors.
 BLOCK = 1024
@@ -37,9 +38,14 @@ def take_rows(x, index, y, rows, x_rows, x_stride, y_stride, columns, BLOCK: tl.
 
 @triton.jit
 def embed_rows(
-    tokens, table, sampled, y, rows, scale, vocabulary, drawn, table_stride, y_stride, columns, BLOCK: tl.constexpr
-):
-    """An id that is no row of the table is moved to the nearest one. `drawn`: elements of `sampled`."""
+    tokens, table, sampled, y, rows, scale, vocabulary, drawn, table_stride, y_stride, columns,
+    DEPENDENT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """An id that is no row of the table is moved to the nearest one. `drawn`: elements of `sampled`.
+
+    A step begins with it: what is before it is a copy, which has ended.
+    """
+    let_follow(DEPENDENT)
     t = tl.program_id(0).to(tl.int64)
     if t < tl.load(rows):
         token = tl.load(tokens + t)
@@ -84,7 +90,7 @@ def embed(
         **{"tokens": tokens.tensor, "table": table.tensor, "table_stride": table.stride, "vocabulary": table.shape[0]},
         **{"sampled": sampled.tensor if sampled is not None and drawn else None, "drawn": drawn, "scale": scale},
     }
-    return by_blocks(embed_rows, y, arguments)
+    return by_blocks(embed_rows, y, arguments, {"DEPENDENT": dependent(context)})
 
 
 def cast(context: Context, *, x: Operand, y: Operand, dtype: str) -> list[Launch]:

@@ -98,7 +98,7 @@ def weight_loop(entry: Entry, facts: Facts) -> tuple[Loop, float] | None:
 
 
 def multiply_adds(entry: Entry) -> float:
-    """float32 multiply-adds of attention and float products: what their definitions say."""
+    """float32 multiply-adds of attention and float products: what their definitions say, times what tiles add."""
     sizes = entry.sizes
     if entry.op == "linear_float":
         rows = -(-sizes["T"] // int(entry.constants["BLOCK_M"])) * int(entry.constants["BLOCK_M"])
@@ -106,10 +106,22 @@ def multiply_adds(entry: Entry) -> float:
     if entry.op == "attention" and "join" not in entry.kernel:
         heads, depth = entry.attributes["heads"], entry.attributes["headDim"]
         length = traffic.context(entry)
-        # A prompt's queries see half of it. Scores are computed twice: for the maximum, and for the sum.
+        # A prompt's queries see half of it.
         pairs = sizes["T"] * length if sizes["B"] > 1 or sizes["T"] == 1 else length * length / 2
-        return 3 * pairs * heads * depth
+        threads, block_d = 32 * entry.warps, int(entry.constants["BLOCK_D"])
+        # Tiles compute scores twice: for the maximum, and for the sum.
+        times, m, n = (1, 1, 256) if "chunks" in entry.kernel else (2, *(int(entry.constants[name]) for name in "MN"))
+        # Threads beyond a tile's elements repeat others' work.
+        repeated = times * max(1, threads / (m * n)) + max(1, threads / (m * block_d)) * block_d / depth
+        return repeated * pairs * heads * depth * _padded_rows(entry)
     return 0
+
+
+def _padded_rows(entry: Entry) -> float:
+    """How many times the query heads of a tile's queries its rows are."""
+    if "M" not in entry.constants:
+        return 1
+    return int(entry.constants["M"]) / (int(entry.constants["QUERIES"]) * int(entry.constants["GROUP"]))
 
 
 def _by_multiply_adds(entry: Entry, facts: Facts, programs: int) -> tuple[float, int]:
@@ -138,5 +150,5 @@ def _by_multiply_adds(entry: Entry, facts: Facts, programs: int) -> tuple[float,
 def _attending(entry: Entry, programs: int) -> int:
     """Programs with keys to look at: those of chunks beyond the sequence end at once."""
     if "chunks" in entry.kernel:
-        return entry.sizes["T"] * entry.attributes["kvHeads"] * -(-traffic.context(entry) // 256)
+        return entry.sizes["T"] * entry.attributes["heads"] * -(-traffic.context(entry) // 256)
     return programs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...launch import Context, Launch, Operand, cdiv
+from ..dependent import dependent
 from .block import CHUNK, PAGE
 from .split import attend_chunks, join_chunks
 from .tile import attend_tiles
@@ -60,29 +61,25 @@ def attention(
         (32, 4, 168 if group_rows <= 4 else None) if group_rows <= 8 else (16, 8, 200 if group_rows <= 64 else None)
     )
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
-    split_bytes = 4 * rows * kvHeads * chunks * group_rows * (headDim + 2)
+    split_bytes = 4 * rows * heads * chunks * (headDim + CHUNK + 2)
     if alone and rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
         parts = {
-            "maxima": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows),
-            "totals": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows),
-            "outputs": context.scratch(torch.float32, rows, kvHeads, chunks, group_rows, headDim),
+            "maxima": context.scratch(torch.float32, rows, heads, chunks),
+            "totals": context.scratch(torch.float32, rows, heads, chunks),
+            "outputs": context.scratch(torch.float32, rows, heads, chunks, headDim),
         }
+        shared = context.scratch(torch.float32, rows, heads, chunks, CHUNK)
         joined = {
             **{"lengths": lengths.tensor, "starts": starts.tensor, "y": y.tensor, "rows": q.rows},
             **{"sequences": lengths.rows, "y_stride": y.stride, "chunks": chunks},
         }
-        join = {name: constants[name] for name in ("GROUP", "D", "WINDOW", "BLOCK_D")} | {"M": group_rows}
-        split = {**constants, "M": group_rows, "N": keys_at_once, "STEP": 16}
+        constants["DEPENDENT"] = dependent(context)
+        join = {name: constants[name] for name in ("D", "WINDOW", "BLOCK_D", "DEPENDENT")}
+        grid = (heads, chunks, rows)
+        attending = {**arguments, **parts, "shared": shared, "rows": q.rows}
         return [
-            Launch(
-                attend_chunks,
-                (chunks, kvHeads, rows),
-                {**arguments, **parts, "rows": q.rows},
-                split,
-                warps=warps,
-                registers=registers,
-            ),
-            Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1),
+            Launch(attend_chunks, grid, attending, constants, dependent=constants["DEPENDENT"]),
+            Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1, dependent=constants["DEPENDENT"]),
         ]
     # The output and its chunk's are in registers: 64 rows of 128 elements fit eight warps.
     # From 64 rows on, Triton 3.6 computes a float32 dot on sm_100's tensor cores as TF32, also where it says "ieee".
