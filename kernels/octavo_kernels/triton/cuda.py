@@ -138,7 +138,7 @@ def _require_usable(index: int) -> None:
         raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
-        raise KernelError("OCTAVO_NO_DEVICE", f"cuda:{index} cannot be used: {_why_not(count)}")
+        raise KernelError("OCTAVO_NO_DEVICE", f"no usable GPU: {_why_not(count)}")
     capability = torch.cuda.get_device_capability(index)
     if capability < OLDEST:
         found = f"{torch.cuda.get_device_name(index)} (sm_{capability[0]}{capability[1]})"

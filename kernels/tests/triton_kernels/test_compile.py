@@ -148,6 +148,13 @@ def test_the_gluon_kernel_has_a_product_in_flight():
     assert all(facts.ptx["wait_some"] for facts in found)
 
 
+def test_prefill_on_hopper_loads_tiles_by_tma():
+    """Threads that compute addresses have fewer issue slots for products, and two programs no longer fit."""
+    found = {entry.kernel: facts for entry, facts in kernels(90).values() if entry.kernel.startswith("prefill")}
+    assert set(found) == {"prefill", "prefill_async"}
+    assert not where(90, lambda entry, facts: entry.kernel in found and not facts.ptx["copy_bulk"] and "no bulk copies")
+
+
 @architectures
 def test_weights_are_copied_16_bytes_at_a_time(architecture: int):
     """Narrower copies cannot keep enough bytes in flight to reach the memory's bandwidth."""

@@ -23,7 +23,7 @@ def main() -> int:
     try:
         backend = open_backend("cuda", 1, index=options.index)
     except KernelError as error:
-        print(f"gpu-check: nothing was checked. {error.message} ({error.code})", file=sys.stderr)
+        print(f"gpu-check: nothing was checked: {error.message} ({error.code})", file=sys.stderr)
         return 3
     report = check(backend, options)
     if options.json:
