@@ -40,8 +40,8 @@ def attention(
     lengths [B], starts [B+1], slopes [heads] -> y as q.
 
     The form follows from the capacities alone, and the results do not depend on it. One query per sequence, few
-    programs: chunks of keys are programs, joined by a second launch. One query, many programs: a program per query and
-    kv head. Many queries: a program per tile of them.
+    programs: a program per chunk of keys and query head, joined by a second launch. One query, many programs: a program
+    per query and kv head. Many queries: a program per tile of them.
     """
     rows, pages_per_sequence = q.shape[0], pages.shape[1]
     if rows == 0 or pages_per_sequence == 0:
@@ -55,11 +55,6 @@ def attention(
         **{"page_stride": keys.stride, "scale": float(scale), "softcap": float(softcap)},
     }
     constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
-    group_rows = _power_of_two(group)
-    # ptxas likes to spill a few bytes for one more block per processor, unless it is told how many registers it has.
-    keys_at_once, warps, registers = (
-        (32, 4, 168 if group_rows <= 4 else None) if group_rows <= 8 else (16, 8, 200 if group_rows <= 64 else None)
-    )
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
     split_bytes = 4 * rows * heads * chunks * (headDim + CHUNK + 2)
     if alone and rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
@@ -81,6 +76,11 @@ def attention(
             Launch(attend_chunks, grid, attending, constants, dependent=constants["DEPENDENT"]),
             Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1, dependent=constants["DEPENDENT"]),
         ]
+    group_rows = _power_of_two(group)
+    # ptxas likes to spill a few bytes for one more block per processor, unless it is told how many registers it has.
+    keys_at_once, warps, registers = (
+        (32, 4, 168 if group_rows <= 4 else None) if group_rows <= 8 else (16, 8, 200 if group_rows <= 64 else None)
+    )
     # The output and its chunk's are in registers: 64 rows of 128 elements fit eight warps.
     # From 64 rows on, Triton 3.6 computes a float32 dot on sm_100's tensor cores as TF32, also where it says "ieee".
     most_rows = _MOST_TILE_ROWS // 2 if context.architecture >= 100 else _MOST_TILE_ROWS

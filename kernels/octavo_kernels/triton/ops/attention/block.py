@@ -1,4 +1,5 @@
-"""What both forms of attention do with a block of keys: scores, visibility, exponentials, weighted values.
+"""What tiles of queries do with a block of keys: scores, visibility, exponentials, weighted values; and how both forms
+of attention find sequences and pages, and add lanes.
 
 A block has M rows, each one query head at one query; all are heads of one kv head. Keys are numbered in their sequence.
 Every sum is a chain in ascending order for each row by itself, so that neither M nor N matters to a row's bits.
