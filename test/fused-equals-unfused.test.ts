@@ -3,19 +3,17 @@
  * which passes a version of Octavo happens to run.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildModel, type ModelOptions } from "../ts/model/families/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
 import { Pool } from "../ts/pool/pool.ts";
 import { fuse } from "../ts/program/fuse.ts";
-import type { Threshold } from "../ts/program/threshold.ts";
 import { DEVICES } from "./support/devices.ts";
-import { STEP_PAGES, stepLogits } from "./support/step-logits.ts";
+import { logitsProgram, type StepOptions, stepLogits } from "./support/step-logits.ts";
 import { type TinyModel, type TinyOptions, writeTinyModel } from "./support/tiny-model.ts";
 
 /** A prompt of 37 tokens (three pages, the last one not full), then three more, one by one. */
 const ENDS = [37, 38, 39, 40];
 
-const CASES: readonly (readonly [string, TinyOptions, Partial<ModelOptions> & { threshold: Threshold }])[] = [
+const CASES: readonly (readonly [string, TinyOptions, StepOptions])[] = [
   ["llama", {}, { threshold: "adaptive" }],
   ["qwen2 with biases and tied embeddings", { family: "qwen2", tied: true, type: "BF16" }, { threshold: 6 }],
   ["mistral with a window", { family: "mistral", window: 24 }, { threshold: "all", kv: "bfloat16" }],
@@ -38,16 +36,7 @@ describe.each(CASES)("%s", (_name, tiny, options) => {
 
   it.each(DEVICES)("fused or not, the same bits on %s", async (device) => {
     const manifest = await openModel(model.path);
-    const unfused = buildModel(manifest, {
-      weights: "int8",
-      head: "16bit",
-      context: 64,
-      pages: STEP_PAGES,
-      rows: 1,
-      kv: "float16",
-      output: { type: "logits" },
-      ...options,
-    });
+    const unfused = logitsProgram(manifest, options);
     const fused = fuse(unfused);
     expect(fused.ops.length).toBeLessThan(unfused.ops.length);
     const expected = await stepLogits(pool.device(device), manifest, unfused, ENDS);

@@ -4,20 +4,18 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Engine } from "../ts/index.ts";
-import { buildModel, type ModelOptions } from "../ts/model/families/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
 import { Pool } from "../ts/pool/pool.ts";
 import { fuse } from "../ts/program/fuse.ts";
-import type { Threshold } from "../ts/program/threshold.ts";
 import { answerAlone, answerTogether, randomJobs } from "./support/answers.ts";
-import { STEP_PAGES, stepLogits } from "./support/step-logits.ts";
+import { logitsProgram, type StepOptions, stepLogits } from "./support/step-logits.ts";
 import { type TinyModel, type TinyOptions, writeTinyModel } from "./support/tiny-model.ts";
 
 const DEVICE = "triton-interpreter:0";
 /** A few seconds each: the interpreter runs every program of a grid in numpy. */
 const TIMEOUT = 120_000;
 
-const CASES: readonly (readonly [string, TinyOptions, Partial<ModelOptions> & { threshold: Threshold }])[] = [
+const CASES: readonly (readonly [string, TinyOptions, StepOptions])[] = [
   ["the adaptive threshold", {}, { threshold: "adaptive" }],
   ["the paper's threshold, biases and tied embeddings", { family: "qwen2", tied: true }, { threshold: 6 }],
   [
@@ -49,16 +47,7 @@ describe("programs", () => {
     async (_name, tiny, options) => {
       await using model = await writeTinyModel({ layers: 1, ...tiny });
       const manifest = await openModel(model.path);
-      const unfused = buildModel(manifest, {
-        weights: "int8",
-        head: "16bit",
-        context: 64,
-        pages: STEP_PAGES,
-        rows: 1,
-        kv: "float16",
-        output: { type: "logits" },
-        ...options,
-      });
+      const unfused = logitsProgram(manifest, options);
       const logits = async (device: string, program: typeof unfused, ends: readonly number[]) => {
         const steps = await stepLogits(pool.device(device), manifest, program, ends);
         return steps.flatMap((rows) => [...rows]);

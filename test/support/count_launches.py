@@ -15,7 +15,7 @@ from typing import Any
 from octavo_kernels import ProgramSpec
 from octavo_kernels.triton.buckets import Buckets
 from octavo_kernels.triton.frame import Frame
-from octavo_kernels.triton.measure import _without_contents as without_contents
+from octavo_kernels.triton.measure import without_contents
 from octavo_kernels.triton.workspace import Measure
 from octavo_worker.codec import decode_request
 from octavo_worker.definitions import program_spec

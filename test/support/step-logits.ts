@@ -1,6 +1,7 @@
 /** Steps of a program of one sequence, without the engine: what a kernel or a pass may not change is in these logits. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { ResidentModel } from "../../ts/engine/resident.ts";
+import { buildModel, type ModelOptions } from "../../ts/model/families/index.ts";
 import type { Manifest } from "../../ts/model/source/manifest.ts";
 import { type PayloadData, packInputs, unpackOutputs } from "../../ts/program/payload.ts";
 import type { Program } from "../../ts/program/program.ts";
@@ -8,7 +9,24 @@ import type { Device } from "../../ts/tensor/device.ts";
 import { tokenIds } from "./random.ts";
 
 /** KV pages of the program. */
-export const STEP_PAGES = 4;
+const STEP_PAGES = 4;
+
+/** What a test varies of a program. */
+export type StepOptions = Partial<ModelOptions> & Pick<ModelOptions, "threshold">;
+
+/** A model's program for `stepLogits`, not fused. */
+export function logitsProgram(manifest: Manifest, options: StepOptions): Program {
+  return buildModel(manifest, {
+    weights: "int8",
+    head: "16bit",
+    context: 64,
+    pages: STEP_PAGES,
+    rows: 1,
+    kv: "float16",
+    output: { type: "logits" },
+    ...options,
+  });
+}
 
 /**
  * Logits of every row. `ends`: after how many tokens each step ends; [37, 38, 39] is a prompt of 37 tokens (three pages, the

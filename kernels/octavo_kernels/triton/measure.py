@@ -28,7 +28,7 @@ def measure(spec: ProgramSpec, device: Device, buckets: Buckets, returned: Seque
     """The most that any step within the program's limits can need."""
     context = Measure(device)
     distinct = list({_key(spec, operation): operation for operation in spec.ops}.values())
-    at = _without_contents(spec)
+    at = without_contents(spec)
     inputs = outputs = 0
     for capacity in buckets.all():
         frame = Frame(spec, capacity, returned, slots, at)
@@ -54,7 +54,9 @@ def _described(spec: ProgramSpec, index: int) -> Hashable:
     return value.dtype, value.layout, tuple(value.shape), within
 
 
-def _without_contents(spec: ProgramSpec) -> Memories:
+def without_contents(spec: ProgramSpec) -> Memories:
+    """A program's memory on the device "meta": launches can be planned on it, and nothing else."""
+
     def memory(size: int) -> torch.Tensor:
         return torch.empty(size, dtype=torch.uint8, device="meta")
 
