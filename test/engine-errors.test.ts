@@ -40,6 +40,11 @@ describe("loading", () => {
     });
   });
 
+  it("takes the caller's limit of memory for what is available, up to what the device has", async () => {
+    await using engine = await Engine.load(model.path, { ...base, memoryLimit: Number.MAX_SAFE_INTEGER });
+    expect(engine.plan.devices[0]?.total).toBe(engine.device.description.memoryTotal);
+  });
+
   it("says that there is no model, and that it knows no such architecture", async () => {
     await expect(Engine.load("/no/such/model", base)).rejects.toMatchObject({ code: "OCTAVO_MODEL_NOT_FOUND" });
     await using other = await writeTinyModel();

@@ -29,7 +29,10 @@ export interface LoadOptions {
   readonly sequences?: number | undefined;
   /** Tokens of a step: prompts are cut into chunks of at most this many. Default 512. */
   readonly tokenBudget?: number | undefined;
-  /** Bytes that the worker may use. By default what the machine has available. */
+  /**
+   * Bytes that the worker may use, at most what the device has. By default what is available there: memory that nobody uses
+   * and what the system would give up at once (its cache of files).
+   */
   readonly memoryLimit?: number | undefined;
   /** Python interpreter. By default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
   readonly python?: string | undefined;

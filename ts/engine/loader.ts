@@ -130,8 +130,9 @@ async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Sta
 /** Throws `OCTAVO_PLAN_DOES_NOT_FIT`; nothing has been allocated by then. */
 function planFor({ manifest, needs }: Opened, device: Device, options: LoadOptions): Plan {
   const { memoryTotal, memoryAvailable, baseline, backend } = device.description;
-  // What the worker takes already is not available any more, but the plan counts it again.
-  const memoryLimit = Math.min(options.memoryLimit ?? Number.POSITIVE_INFINITY, memoryAvailable + baseline);
+  // What the worker takes already is not available any more, but the plan counts it again. A limit that the caller gives
+  // stands for what is available: only he knows what will be free by then.
+  const memoryLimit = options.memoryLimit ?? memoryAvailable + baseline;
   const size = { name: device.name, backend, total: memoryTotal };
   const plan = planManifest(manifest, { ...options, device: size, memoryLimit, baseline }, needs);
   if (!plan.fits)

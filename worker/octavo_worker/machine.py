@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-_CGROUP_FILES = (  # (limit, usage) of cgroup v2 and v1, as a container sees its own.
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+_ROOT = Path("/")
+# A limit from here on is none: version 1 says "no limit" with a number near 2^63.
+_UNLIMITED = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -32,39 +32,90 @@ def process_memory() -> ProcessMemory:
         return ProcessMemory(peak, peak)
 
 
-def memory_total() -> int:
-    """Bytes of the machine, or of this container when that is less."""
+def memory_total(root: Path = _ROOT) -> int:
+    """Bytes of the machine, or of the smallest control group that this process is in when that is less."""
     try:
-        total = _kilobytes("/proc/meminfo")["MemTotal"]
+        total = _kilobytes(root / "proc/meminfo")["MemTotal"]
     except (OSError, KeyError):
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _cgroup()
-    return total if limit is None else min(total, limit[0])
+    return min([total, *(group.limit for group in control_groups(root))])
 
 
-def memory_available() -> int:
-    """Bytes that could be allocated without swapping."""
+def memory_available(root: Path = _ROOT) -> int:
+    """Bytes that could be allocated without swapping, in the machine and in every control group of this process."""
     try:
-        available = _kilobytes("/proc/meminfo")["MemAvailable"]
+        available = _kilobytes(root / "proc/meminfo")["MemAvailable"]
     except (OSError, KeyError):
-        available = memory_total()
-    limit = _cgroup()
-    return available if limit is None else max(0, min(available, limit[0] - limit[1]))
+        available = memory_total(root)
+    return max(0, min([available, *(group.limit - group.used for group in control_groups(root))]))
 
 
-def _cgroup() -> tuple[int, int] | None:
-    """(limit, use) in bytes, or None without a limit. The page cache counts as use, so the truth is a little better."""
-    for limit_file, usage_file in _CGROUP_FILES:
-        try:
-            limit = Path(limit_file).read_text().strip()
-            used = int(Path(usage_file).read_text())
-        except (OSError, ValueError):
-            continue
-        return None if limit == "max" or int(limit) >= 1 << 60 else (int(limit), used)
-    return None
+class ControlGroup(NamedTuple):
+    """A control group with a limit, both in bytes. `used` is without the page cache of files, which the kernel drops
+    when memory is wanted (`MemAvailable` of /proc/meminfo leaves it out too): a model file that was read once fills it.
+    """
+
+    limit: int
+    used: int
 
 
-def _kilobytes(path: str) -> dict[str, int]:
+def control_groups(root: Path = _ROOT) -> list[ControlGroup]:
+    """Those with a memory limit, from this process's own up to the root of what it can see.
+
+    A container sees its own as the root; a service or a login session is some levels below. `root`: where /proc and
+    /sys lie.
+    """
+    own = _own_paths(root)
+    v2, v1 = root / "sys/fs/cgroup", root / "sys/fs/cgroup/memory"
+    groups = [
+        *(_group(v2, path, "memory.max", "memory.current", "") for path in _up(own.get("", "/"))),
+        *(
+            _group(v1, path, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+            for path in _up(own.get("memory", "/"))
+        ),
+    ]
+    return [group for group in groups if group is not None]
+
+
+def _own_paths(root: Path) -> dict[str, str]:
+    """Controller -> path of this process's control group; "" is version 2's single hierarchy."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return {}
+    paths = {}
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        for controller in controllers.split(","):
+            paths[controller] = path
+    return paths
+
+
+def _up(path: str) -> list[str]:
+    """The path and those above it, "" last. Paths out of what a container sees (`/../x`) are not followed."""
+    parts = [part for part in path.split("/") if part]
+    if ".." in parts:
+        return [""]
+    return ["/".join(parts[:length]) for length in range(len(parts), -1, -1)]
+
+
+def _group(mount: Path, path: str, limit_name: str, usage_name: str, prefix: str) -> ControlGroup | None:
+    """None where there is no such group, or none with a limit. `prefix` of the counters that include groups below."""
+    folder = mount / path
+    try:
+        limit = (folder / limit_name).read_text().strip()
+        used = int((folder / usage_name).read_text())
+        if limit == "max" or int(limit) >= _UNLIMITED:
+            return None
+        counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        cache = sum(int(counters.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
+    except (OSError, ValueError):
+        return None
+    return ControlGroup(int(limit), max(0, used - cache))
+
+
+def _kilobytes(path: str | Path) -> dict[str, int]:
     """The `Name:  123 kB` lines of a /proc file."""
     fields = {}
     with open(path) as file:
