@@ -45,6 +45,16 @@ test("a package is missing: the message has the command that installs it", async
   });
 });
 
+test("while the first worker on a machine compiles the kernels, its caller sees how far it is", async () => {
+  // Says what a build says, and ends as if a package were missing: a build takes minutes.
+  shadow("msgspec", "from octavo_kernels.cpu import build\nbuild._tell(3, 14)\nraise ImportError('the end')");
+  const onProgress = vi.fn();
+  const lines: string[] = [];
+  await expect(start({ onProgress, onLog: (_, line) => lines.push(line) })).rejects.toThrow("the end");
+  expect(onProgress.mock.calls).toEqual([[{ stage: "kernels", done: 3, total: 14 }]]);
+  expect(lines).toHaveLength(1);
+});
+
 test("torch is missing for the reference backend: the message says so", async () => {
   shadow("torch", "raise ImportError('No module named torch')");
   await expect(start({ devices: "reference:0" })).rejects.toMatchObject({

@@ -12,7 +12,7 @@ export { type DevicePlan, type Plan, type PlanModelOptions, planModel } from "./
 export type { ChatMessage } from "./model/chat.ts";
 export type { ModelDescription } from "./model/families/index.ts";
 export type { Tokenizer } from "./model/tokenizer.ts";
-export { Pool, type PoolOptions } from "./pool/pool.ts";
+export { Pool, type PoolOptions, type PoolProgress } from "./pool/pool.ts";
 export { parseThreshold, type Threshold } from "./program/threshold.ts";
 export type { Device } from "./tensor/device.ts";
 export { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from "./tensor/float16.ts";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +20,82 @@ def test_each_machine_builds_its_own_instruction_sets():
     assert [name for name in names["riscv64"] if name.startswith("isa_")] == ["isa_scalar.cpp"]
 
 
-def test_another_compiler_or_source_makes_another_library(tmp_path: Path):
+def test_another_source_makes_another_library(tmp_path: Path):
     also = tmp_path / "more.cpp"
     also.write_text("int x;")
-    first = build.digest(["c++"], [also])
+    first = build.digest([also])
     also.write_text("int y;")
-    assert len({first, build.digest(["c++"], [also]), build.digest(["clang++"], [also])}) == 3
+    assert first != build.digest([also])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty one for libraries."""
+    folder = tmp_path / "build"
+    for name in ("FOLDER", "_BESIDE"):
+        monkeypatch.setattr(build, name, folder)
+    monkeypatch.setattr(build, "_shipped", lambda: None)
+    monkeypatch.delenv("CXX", raising=False)
+    return folder
+
+
+@pytest.fixture
+def quick_build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What is built, in order; a fake compiler makes empty files."""
+    built: list[Path] = []
+
+    def compile_slowly(chosen: list[str], target: Path, machine: str) -> None:
+        time.sleep(0.05)
+        built.append(target)
+        target.touch()
+
+    monkeypatch.setattr(build, "_build", compile_slowly)
+    return built
+
+
+def test_a_built_library_is_found_where_no_compiler_is(quick_build: list[Path], monkeypatch: pytest.MonkeyPatch):
+    """An image that is built in two stages starts workers without a compiler."""
+    path = build.library()
+    monkeypatch.setattr(build, "compiler", lambda: pytest.fail("a compiler was looked for"))
+    assert build.library() == path
+    assert quick_build == [path]
+
+
+def test_a_compiler_that_was_chosen_is_used(quick_build: list[Path], monkeypatch: pytest.MonkeyPatch):
+    first = build.library()
+    monkeypatch.setenv("CXX", "clang++ -stdlib=libc++")
+    second = build.library()
+    assert quick_build == [first, second]
+    assert build.library() == second and second.name.endswith("-clang++-stdlib-libc++.so")
+
+
+def test_a_compiler_that_does_not_run_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(KernelError, match="'no-such-compiler' does not run") as raised:
+        build.library()
+    assert raised.value.code == "OCTAVO_MISSING_DEPENDENCY"
+
+
+def test_versions_do_not_delete_each_others_libraries(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    folder.mkdir()
+    for age in range(12):
+        other = folder / f"liboctavo-{age:x}-c++.so"
+        other.touch()
+        os.utime(other, (1000 - age, 1000 - age))
+    monkeypatch.setattr(build, "build_objects", lambda *rest: [])
+    monkeypatch.setattr(build, "_run", lambda command: Path(command[-1]).touch())
+    path = build.library()
+    left = {file.name for file in folder.glob("*.so")}
+    assert path.name in left and len(left) == 8
+    assert {f"liboctavo-{age:x}-c++.so" for age in range(7)} <= left
+
+
+def test_who_waits_for_a_build_sees_how_far_it_is(tmp_path: Path):
+    told: list[tuple[int, int]] = []
+    with pytest.raises(KernelError):
+        build.build_objects(["false"], tmp_path, "riscv64", lambda done, total: told.append((done, total)))
+    total = len(build.units("riscv64"))
+    assert told == [(done, total) for done in range(total + 1)]
 
 
 def test_without_a_compiler_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
@@ -49,21 +120,10 @@ def test_an_instruction_set_that_the_machine_lacks_is_refused(monkeypatch: pytes
     assert open_backend("cpu", 1).isa == "scalar"
 
 
-def test_workers_that_start_together_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    built = []
-
-    def slow_build(chosen: list[str], target: Path, machine: str) -> None:
-        time.sleep(0.05)
-        built.append(target)
-        target.touch()
-
-    for name in ("FOLDER", "_BESIDE"):
-        monkeypatch.setattr(build, name, tmp_path / "build")
-    monkeypatch.setattr(build, "_installed", lambda: None)
-    monkeypatch.setattr(build, "_build", slow_build)
+def test_workers_that_start_together_build_once(quick_build: list[Path]):
     with ThreadPoolExecutor(3) as pool:
         found = {path for path in pool.map(lambda _: build.library(), range(3))}
-    assert found == set(built) and len(built) == 1
+    assert found == set(quick_build) and len(quick_build) == 1
 
 
 def test_a_read_only_package_builds_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

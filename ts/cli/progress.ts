@@ -4,6 +4,7 @@ import { formatBytes } from "../memory/bytes.ts";
 
 const STAGES: Readonly<Record<LoadProgress["stage"], string>> = {
   model: "reading the model's headers",
+  kernels: "compiling the CPU kernels, once on this machine",
   worker: "starting the worker",
   weights: "loading weights",
   program: "preparing the program",
@@ -27,7 +28,13 @@ export class ProgressLine {
 
   /** As `LoadOptions.onProgress`. */
   readonly load = ({ stage, done, total }: LoadProgress): void => {
-    const bytes = stage === "weights" ? `: ${formatBytes(done)} of ${formatBytes(total)}` : "";
-    this.show(`${STAGES[stage]}${bytes}`);
+    this.show(`${STAGES[stage]}${amount(stage, done, total)}`);
+    // Minutes without a word would look like a hang, also in a log.
+    if (!this.#shown && stage === "kernels" && done === 0) process.stderr.write(`${STAGES.kernels}; takes minutes\n`);
   };
+}
+
+function amount(stage: LoadProgress["stage"], done: number, total: number): string {
+  if (stage === "weights") return `: ${formatBytes(done)} of ${formatBytes(total)}`;
+  return stage === "kernels" ? `: ${done} of ${total} files` : "";
 }

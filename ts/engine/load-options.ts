@@ -6,8 +6,11 @@ import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import { checkOptions, type Rules } from "./arguments.ts";
 
 export interface LoadProgress {
-  /** `model`: headers and tokenizer. `worker`: the process. `weights`: bytes of the model's files. `program`: ready to run. */
-  readonly stage: "model" | "worker" | "weights" | "program";
+  /**
+   * `model`: headers and tokenizer. `kernels`: files of the CPU kernels, which the first worker on a machine compiles.
+   * `worker`: the process. `weights`: bytes of the model's files. `program`: ready to run.
+   */
+  readonly stage: "model" | "kernels" | "worker" | "weights" | "program";
   readonly done: number;
   readonly total: number;
 }

@@ -122,7 +122,8 @@ async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Sta
     ...(python === undefined ? {} : { python }),
     ...(onLog === undefined ? {} : { onLog: (_device, line) => onLog(line) }),
     signal,
-    onProgress: ({ done, total }) => options.onProgress?.({ stage: "worker", done, total }),
+    onProgress: ({ stage, done, total }) =>
+      options.onProgress?.({ stage: stage === "workers" ? "worker" : stage, done, total }),
   });
   return { pool, ms: performance.now() - begin };
 }

@@ -15,6 +15,8 @@ export interface LaunchOptions {
   readonly sharedFolder: string | undefined;
   readonly python: string | undefined;
   readonly onLog: ((device: string, line: string) => void) | undefined;
+  /** Files of the CPU kernels that it has compiled, on the first start on a machine. */
+  readonly onCompile: ((done: number, total: number) => void) | undefined;
 }
 
 export interface Exit {
@@ -38,6 +40,8 @@ export interface LaunchedProcess {
 const KEPT_LINES = 50;
 /** Errors of a worker's start that are its caller's to mend; the others are OCTAVO_WORKER_START_FAILED. */
 const TOLD_CODES = ["OCTAVO_MISSING_DEPENDENCY", "OCTAVO_NO_DEVICE"] as const;
+/** What `octavo_kernels/cpu/build.py` says while it compiles. */
+const COMPILING = /^octavo-progress: compiling the CPU kernels, (\d+) of (\d+) files$/;
 /** How long to wait for the output of a process that has ended. */
 const LAST_LINES_MS = 100;
 
@@ -71,6 +75,8 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
   const lines: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on("line", (line) => {
+      const compiling = COMPILING.exec(line);
+      if (compiling !== null) return options.onCompile?.(Number(compiling[1]), Number(compiling[2]));
       lines.push(line.slice(0, 2000));
       if (lines.length > KEPT_LINES) lines.shift();
       options.onLog?.(device, line);

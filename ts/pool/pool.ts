@@ -24,11 +24,7 @@ export interface PoolOptions {
   readonly python?: string;
   /** Aborting it while workers start ends them; afterwards it has no effect. */
   readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: {
-    readonly stage: "workers";
-    readonly done: number;
-    readonly total: number;
-  }) => void;
+  readonly onProgress?: (progress: PoolProgress) => void;
   /** Lines that a worker writes to stdout or stderr. */
   readonly onLog?: (device: string, line: string) => void;
   /**
@@ -38,6 +34,13 @@ export interface PoolOptions {
   readonly startDeadlineMs?: number;
   /** Milliseconds that workers have to finish when the pool is disposed. Default 5,000. */
   readonly stopDeadlineMs?: number;
+}
+
+export interface PoolProgress {
+  /** `workers`: that are ready. `kernels`: files of the CPU kernels that are compiled, on the first start on a machine. */
+  readonly stage: "workers" | "kernels";
+  readonly done: number;
+  readonly total: number;
 }
 
 /** What all workers of a pool share, and what one of them gets. */
@@ -179,6 +182,7 @@ function startWorker(setup: Setup, index: number, epoch: number, signal: AbortSi
     stopDeadlineMs: options.stopDeadlineMs ?? 5_000,
     signal,
     onLog: options.onLog,
+    onCompile: (done, total) => options.onProgress?.({ stage: "kernels", done, total }),
   });
 }
 

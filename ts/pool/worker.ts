@@ -25,6 +25,7 @@ export interface WorkerOptions {
   readonly stopDeadlineMs: number;
   readonly signal: AbortSignal | undefined;
   readonly onLog: ((device: string, line: string) => void) | undefined;
+  readonly onCompile: ((done: number, total: number) => void) | undefined;
 }
 
 export class Worker {

@@ -1,7 +1,7 @@
 """Builds the CPU library: `python -m octavo_kernels.cpu.build`. Also called at the first use, when it is not there.
 
-The library's name holds a hash of its sources, its flags and its compiler, so a stale one is never loaded and switching
-between two states of the sources builds each once.
+The library's name holds a hash of its sources and flags, so a stale one is never loaded, and the compiler, of which
+nothing is needed once it is built: an image of Docker can build in one stage and run in another.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ..errors import KernelError
@@ -79,57 +79,78 @@ def compiler() -> list[str]:
     raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
 
 
+# Libraries that stay in a folder: a few states of the sources, or versions of the package.
+_KEPT = 8
+
+
 def library() -> Path:
-    """The library for the sources as they are, built if need be. Raises KernelError."""
-    found = _installed()
+    """The library for the sources as they are, built if need be, which stderr then tells. Raises KernelError."""
+    found = _shipped() or _built()
     if found is not None:
         return found
     chosen = compiler()
-    target = FOLDER / f"liboctavo-{digest(chosen)}.so"
-    for built in (target, _BESIDE / target.name):
-        if built.exists():
-            return built
     FOLDER.mkdir(parents=True, exist_ok=True)
+    target = FOLDER / f"{_prefix()}{_label(chosen)}.so"
     with _lock(FOLDER / "lock"):
         if not target.exists():  # else another process built it while we waited
-            name = "zig" if "ziglang" in chosen else chosen[0]
-            print(f"octavo: building the CPU library with {name} (once, half a minute)", file=sys.stderr)
             _build(chosen, target, platform.machine())
     return target
 
 
-def _installed() -> Path | None:
-    """In a package without sources or where no compiler is wanted: the library that setup left beside them."""
-    shipped = sorted(Path(__file__).parent.glob("liboctavo*.so"))
-    return shipped[0] if shipped else None
+def _shipped() -> Path | None:
+    """In a package without sources: the library that lies beside them."""
+    return next(iter(sorted(Path(__file__).parent.glob("liboctavo*.so"))), None)
 
 
-def digest(chosen: list[str], also: Sequence[Path] = ()) -> str:
-    """Of the sources, of further ones, of the flags and of the compiler."""
+def _built() -> Path | None:
+    """A library of these sources, by the compiler that $CXX names or else by any: the bits do not depend on it."""
+    wanted = f"{_label(compiler())}.so" if os.environ.get("CXX") else "*.so"
+    found = [path for folder in (FOLDER, _BESIDE) for path in sorted(folder.glob(f"{_prefix()}{wanted}"))]
+    return next(iter(found), None)
+
+
+def _prefix() -> str:
+    return f"liboctavo-{digest()}-"
+
+
+def _label(chosen: Sequence[str]) -> str:
+    """A compiler's part of a file name."""
+    command = "zig" if "ziglang" in chosen else " ".join(chosen)
+    plain = re.sub(r"[^A-Za-z0-9+]+", "-", command).strip("-")
+    return plain if len(plain) <= 32 else hashlib.sha256(command.encode()).hexdigest()[:16]
+
+
+def digest(also: Sequence[Path] = ()) -> str:
+    """Of the sources, of further ones and of the flags."""
     found = hashlib.sha256()
     for path in sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp")):
         found.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
     for path in also:
         found.update(path.read_bytes())
-    program = shutil.which(chosen[0])
-    version = os.stat(program)[stat.ST_MTIME] if program else 0  # cheaper than asking it, which costs 0.1 s
-    found.update(repr((chosen, version, _FLAGS, _X86, _ARM, platform.machine())).encode())
+    found.update(repr((_FLAGS, _X86, _ARM, platform.machine())).encode())
     return found.hexdigest()[:16]
 
 
 def _build(chosen: list[str], target: Path, machine: str) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-        objects = build_objects(chosen, Path(folder), machine)
+        objects = build_objects(chosen, Path(folder), machine, _tell)
         part = Path(folder) / target.name
         _run([*chosen, "-shared", "-pthread", *map(str, objects), "-o", str(part)])
         os.replace(part, target)
-    for old in FOLDER.glob("liboctavo-*.so"):
-        if old != target:
-            old.unlink(missing_ok=True)  # a process that runs it keeps it
+    # Other versions and branches may use this folder too. A process that runs an old one keeps it.
+    for old in sorted(FOLDER.glob("liboctavo-*.so"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        old.unlink(missing_ok=True)
 
 
-def build_objects(chosen: list[str], folder: Path, machine: str) -> list[Path]:
-    """Compile the units of `machine` into `folder`, as many at once as there are cores."""
+def build_objects(
+    chosen: list[str], folder: Path, machine: str, tell: Callable[[int, int], None] = lambda done, total: None
+) -> list[Path]:
+    """Compile the units of `machine` into `folder`, as many at once as there are cores.
+
+    `tell` is called with the number of units done and of all, also at the start.
+    """
+    # The largest first, so that none is left for the end.
+    jobs = sorted(units(machine).items(), key=lambda unit: not unit[0].name.startswith("isa_"))
 
     def build(item: tuple[int, tuple[Path, list[str]]]) -> Path:
         number, (source, flags) = item
@@ -137,14 +158,25 @@ def build_objects(chosen: list[str], folder: Path, machine: str) -> list[Path]:
         _run([*chosen, *_FLAGS, *flags, "-I", str(SOURCES), "-c", str(source), "-o", str(target)])
         return target
 
-    # The largest first, so that none is left for the end.
-    jobs = sorted(units(machine).items(), key=lambda unit: not unit[0].name.startswith("isa_"))
+    tell(0, len(jobs))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(build, enumerate(jobs)))
+        running = [pool.submit(build, job) for job in enumerate(jobs)]
+        for done, _ in enumerate(as_completed(running), 1):
+            tell(done, len(jobs))
+    return [job.result() for job in running]
+
+
+def _tell(done: int, total: int) -> None:
+    """A line that Node reads as well (ts/pool/launcher.ts)."""
+    print(f"octavo-progress: compiling the CPU kernels, {done} of {total} files", file=sys.stderr, flush=True)
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        text = f"the C++ compiler {command[0]!r} does not run ({error.strerror}): install it, or set CXX to another"
+        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
     if done.returncode != 0:
         text = f"building the CPU library failed: {' '.join(command)}\n{done.stderr[:4000]}"
         raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)

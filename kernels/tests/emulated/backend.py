@@ -32,7 +32,7 @@ def missing_tools() -> list[str]:
 def build_driver() -> Path:
     """The driver for aarch64, linked statically; kept beside the library until a source changes."""
     build.FOLDER.mkdir(parents=True, exist_ok=True)
-    target = build.FOLDER / f"driver-aarch64-{build.digest([COMPILER], [_DRIVER])}"
+    target = build.FOLDER / f"driver-aarch64-{build.digest([_DRIVER])}"
     if target.exists():
         return target
     with tempfile.TemporaryDirectory(dir=build.FOLDER) as folder:
