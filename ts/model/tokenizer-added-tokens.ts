@@ -74,6 +74,12 @@ export class AddedTokenSplitter {
     if (done < text.length) yield text.slice(done);
   }
 
+  /** Whether there is a token in the text. */
+  matches(text: string, fence: string | undefined): boolean {
+    for (const part of this.split(text, fence, Number.POSITIVE_INFINITY)) if (typeof part === "object") return true;
+    return false;
+  }
+
   #match(text: string, at: number): { readonly found: AddedToken; readonly length: number } | undefined {
     let found: AddedToken | undefined;
     let length = 0;
