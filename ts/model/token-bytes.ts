@@ -43,16 +43,15 @@ function flatten(decoder: unknown): Step[] {
   return "decoders" in decoder && Array.isArray(decoder.decoders) ? decoder.decoders.flatMap(flatten) : [];
 }
 
-/** GPT-2's alphabet: printable Latin-1 characters are their own bytes, the other bytes follow from U+0100 on. */
-const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = (() => {
-  const table = new Map<string, number>();
+/** GPT-2's alphabet, by bytes: printable Latin-1 characters are their own bytes, the other bytes follow from U+0100 on. */
+export const BYTE_ALPHABET: readonly string[] = (() => {
   let next = 0x100;
-  for (let byte = 0; byte < 256; byte++) {
+  return Array.from({ length: 256 }, (_, byte) => {
     const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    table.set(String.fromCharCode(printable ? byte : next++), byte);
-  }
-  return table;
+    return String.fromCharCode(printable ? byte : next++);
+  });
 })();
+const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(BYTE_ALPHABET.map((unit, byte) => [unit, byte]));
 
 function byteLevel(token: string): Uint8Array {
   const bytes = new Uint8Array(token.length);

@@ -1,14 +1,28 @@
 /** Text <-> token ids of one model. */
-import { Tokenizer as Vocabulary } from "@huggingface/tokenizers";
+import { setImmediate } from "node:timers/promises";
 import { OctavoError } from "../errors.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { StreamDecoder } from "./stream-decoder.ts";
 import { type ByteDecoder, byteDecoder } from "./token-bytes.ts";
-import { sameCuts } from "./tokenizer-differences.ts";
+import { Encoder } from "./tokenizer-encoder.ts";
+import { type Frame, frameOf } from "./tokenizer-frame.ts";
+import { invalidTokenizer, located, quote } from "./tokenizer-refusals.ts";
+import { readVocabulary, type Vocabulary } from "./tokenizer-vocabulary.ts";
 
 export interface EncodeOptions {
   /** Adds what the model wants around a text (often a token for its beginning). Default true; false for a rendered chat. */
   readonly addSpecialTokens?: boolean;
+  /**
+   * A character (one UTF-16 unit) of the text that is not text: no added token matches across it, and then it is taken out, so
+   * that the ids are those of the text without it and without that match. It must be in no added token.
+   */
+  readonly fence?: string | undefined;
+}
+
+export interface SlicedEncodeOptions extends EncodeOptions {
+  /** More ids than this are not wanted. */
+  readonly limit?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface DecodeOptions {
@@ -20,6 +34,7 @@ export interface DecodeOptions {
 
 const utf8 = new TextEncoder();
 const NOTHING = new Uint8Array(0);
+const NO_FRAME: Frame = { before: [], after: [] };
 
 export class Tokenizer {
   /** Ids are below it. It may be more than there are tokens: models pad their embedding. */
@@ -31,7 +46,11 @@ export class Tokenizer {
   readonly specialTokens: Readonly<Record<string, string>>;
   /** Jinja source; undefined for models that were not trained on chats. */
   readonly chatTemplate: string | undefined;
+  /** Tokens that are found in a text before it is cut into words, by their ids. */
+  readonly addedTokens: readonly { readonly content: string; readonly special: boolean }[];
   readonly #vocabulary: Vocabulary;
+  readonly #encoder: Encoder;
+  readonly #frame: Frame;
   readonly #decoder: ByteDecoder;
   /** id -> whether it is a control token. */
   readonly #added: ReadonlyMap<number, boolean>;
@@ -39,33 +58,83 @@ export class Tokenizer {
 
   /** Throws `OCTAVO_MODEL_INCOMPLETE` without tokenizer files, `OCTAVO_MODEL_FILE_INVALID` or `OCTAVO_UNSUPPORTED_MODEL`. */
   static from(manifest: Manifest): Tokenizer {
-    return new Tokenizer(manifest);
+    try {
+      return new Tokenizer(manifest);
+    } catch (cause) {
+      throw located(manifest.path, cause);
+    }
   }
 
-  private constructor(manifest: Manifest) {
-    if (!manifest.tokenizer) {
-      throw new OctavoError(
-        "OCTAVO_MODEL_INCOMPLETE",
-        `${manifest.path}: no tokenizer (tokenizer.json) comes with the model`,
-      );
-    }
-    const json = manifest.tokenizer.tokenizerJson as { decoder?: unknown; pre_tokenizer?: unknown };
-    const config = (manifest.tokenizer.tokenizerConfig ?? {}) as Record<string, unknown>;
+  private constructor({ tokenizer: files, config: { vocab_size, eos_token_id } }: Manifest) {
+    if (!files) throw new OctavoError("OCTAVO_MODEL_INCOMPLETE", "no tokenizer (tokenizer.json) comes with the model");
+    const json = files.tokenizerJson as Readonly<Record<string, unknown>>;
+    const config = (files.tokenizerConfig ?? {}) as Readonly<Record<string, unknown>>;
+    const rows =
+      typeof vocab_size === "number" && Number.isSafeInteger(vocab_size) && vocab_size > 0 ? vocab_size : undefined;
+    this.#vocabulary = readVocabulary(json, rows);
+    const { tokens, ids, added } = this.#vocabulary;
+    this.vocabularySize = rows ?? tokens.length;
+    this.#encoder = new Encoder(json, this.#vocabulary, this.vocabularySize);
+    this.#frame = frameOf(json.post_processor, (token) => ids.get(token));
+    for (const id of [...this.#frame.before, ...this.#frame.after])
+      if (id >= this.vocabularySize)
+        throw invalidTokenizer(`post_processor adds token ${id}; the model has ${this.vocabularySize}`);
     this.#decoder = byteDecoder(json.decoder);
-    this.#vocabulary = build(manifest.path, json, config);
-    this.#added = new Map([...this.#vocabulary.get_added_tokens_decoder()].map(([id, token]) => [id, token.special]));
+    this.#added = new Map(added.map((token) => [token.id, token.special]));
+    this.addedTokens = [...added].sort((a, b) => a.id - b.id);
     this.specialTokens = specialTokens(config);
     this.chatTemplate = chatTemplate(config);
     this.bosId = this.#special("bos_token");
-    const ends = [manifest.config.eos_token_id ?? [], this.#special("eos_token") ?? []].flat();
+    const ends = [eos_token_id ?? [], this.#special("eos_token") ?? [], files.endIds ?? []].flat();
     this.eosIds = [...new Set(ends.filter((id): id is number => Number.isSafeInteger(id)))];
-    const padded = Number(manifest.config.vocab_size ?? 0);
-    this.vocabularySize = Math.max(padded, this.#vocabulary.model?.vocab.length ?? 0);
   }
 
-  /** Special tokens that are written out in the text become those tokens. */
-  encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): number[] {
-    return this.#vocabulary.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+  /**
+   * Special tokens that are written out in the text become those tokens, unless a fence is in them. Throws `OCTAVO_BAD_ARGUMENT`
+   * for a wrong fence, `OCTAVO_TOKEN_OUT_OF_RANGE` for an added token that the model has no row for.
+   */
+  encode(text: string, { addSpecialTokens = true, fence }: EncodeOptions = {}): number[] {
+    this.#checkFence(fence);
+    const ids = addSpecialTokens ? [...this.#frame.before] : [];
+    const steps = this.#encoder.steps(text, fence, ids);
+    while (steps.next().done !== true);
+    if (addSpecialTokens) ids.push(...this.#frame.after);
+    return ids;
+  }
+
+  /**
+   * The same ids, made in slices of a few milliseconds with turns of the event loop between them. Undefined as soon as there
+   * are more than `limit`. Rejects with what `encode` throws and with the signal's reason.
+   */
+  async encodeInSlices(
+    text: string,
+    { addSpecialTokens = true, fence, limit = Number.POSITIVE_INFINITY, signal }: SlicedEncodeOptions = {},
+  ): Promise<number[] | undefined> {
+    this.#checkFence(fence);
+    const { before, after } = addSpecialTokens ? this.#frame : NO_FRAME;
+    const ids = [...before];
+    const most = limit - after.length;
+    if (this.#encoder.bound.exceeds(text, most - ids.length, fence)) return undefined;
+    for (const _pause of this.#encoder.steps(text, fence, ids)) {
+      if (ids.length > most) return undefined;
+      await setImmediate();
+      signal?.throwIfAborted();
+    }
+    ids.push(...after);
+    return ids.length > limit ? undefined : ids;
+  }
+
+  /** Whether a text is more than `limit` tokens for certain, from its length and the longest token alone. */
+  surelyExceeds(text: string, limit: number, { fence }: Pick<EncodeOptions, "fence"> = {}): boolean {
+    return this.#encoder.bound.exceeds(text, limit, fence);
+  }
+
+  #checkFence(fence: string | undefined): void {
+    if (fence === undefined) return;
+    const inside = this.addedTokens.find((token) => token.content.includes(fence));
+    if (fence.length === 1 && inside === undefined) return;
+    const why = inside === undefined ? "it takes one character" : `the added token ${quote(inside.content)} has it`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `fence is ${quote(fence)}; ${why}`);
   }
 
   /**
@@ -86,12 +155,12 @@ export class Tokenizer {
   }
 
   idOf(token: string): number | undefined {
-    return this.#vocabulary.token_to_id(token);
+    return this.#vocabulary.ids.get(token);
   }
 
   /** The token as the vocabulary writes it; undefined for ids that only pad the vocabulary. */
   tokenOf(id: number): string | undefined {
-    return this.#vocabulary.id_to_token(id);
+    return this.#vocabulary.tokens[id];
   }
 
   /** Whether it is a control token, which is no part of the text. */
@@ -115,15 +184,6 @@ export class Tokenizer {
   #special(name: string): number | undefined {
     const token = this.specialTokens[name];
     return token === undefined ? undefined : this.idOf(token);
-  }
-}
-
-function build(path: string, json: { readonly pre_tokenizer?: unknown }, config: object): Vocabulary {
-  try {
-    return new Vocabulary({ ...json, pre_tokenizer: sameCuts(json.pre_tokenizer) }, config);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path}: tokenizer.json: ${reason.slice(0, 200)}`, { cause });
   }
 }
 

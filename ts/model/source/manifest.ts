@@ -20,5 +20,12 @@ export interface Manifest {
   /** `config.json`, or the same keys made from GGUF metadata; a family reads it. */
   readonly config: Readonly<Record<string, unknown>>;
   /** `tokenizer.json` and `tokenizer_config.json`, or the same made from GGUF metadata. */
-  readonly tokenizer: { readonly tokenizerJson: unknown; readonly tokenizerConfig: unknown } | undefined;
+  readonly tokenizer:
+    | {
+        readonly tokenizerJson: unknown;
+        readonly tokenizerConfig: unknown;
+        /** Tokens that end an answer, beside `eos_token`. */
+        readonly endIds?: readonly number[];
+      }
+    | undefined;
 }
