@@ -18,7 +18,7 @@ export function writeGguf(
   tensors: readonly GgufTensor[],
 ): void {
   const header: Buffer[] = [Buffer.from("GGUF"), u32(3), u64(tensors.length), u64(Object.keys(metadata).length)];
-  for (const [key, value] of Object.entries(metadata)) header.push(text(key), ...valueOf(value));
+  for (const [key, value] of Object.entries(metadata)) header.push(text(key), ...bytesOf(value));
   const data: Buffer[] = [];
   let offset = 0;
   for (const { name, shape, data: given } of tensors) {
@@ -31,7 +31,7 @@ export function writeGguf(
   writeFileSync(file, Buffer.concat([padded(Buffer.concat(header)), ...data]));
 }
 
-function valueOf(value: GgufValue): Buffer[] {
+function bytesOf(value: GgufValue): Buffer[] {
   if (typeof value === "string") return [u32(8), text(value)];
   if (typeof value === "boolean") return [u32(7), Buffer.from([value ? 1 : 0])];
   if (typeof value !== "number") return [u32(9), u32(8), u64(value.length), ...value.map(text)];

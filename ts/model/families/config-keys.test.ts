@@ -5,7 +5,8 @@ import { REAL_CONFIGS } from "../../../test/support/real-configs.ts";
 import { tinyConfig } from "../../../test/support/tiny-model.ts";
 import { describeModel, modelOfConfig } from "./index.ts";
 
-const describeConfig = (config: Readonly<Record<string, unknown>>) => describeModel(modelOfConfig("config.json", config));
+const describeConfig = (config: Readonly<Record<string, unknown>>) =>
+  describeModel(modelOfConfig("config.json", config));
 
 function refused(config: Readonly<Record<string, unknown>>, message: RegExp, code = "OCTAVO_UNSUPPORTED_MODEL") {
   expect(() => describeConfig(config)).toThrow(
@@ -98,7 +99,10 @@ describe("a key that changes the computation is refused by its name", () => {
       fc.property(fc.string({ minLength: 1 }), value, (name, given) => {
         const key = `x${name}`;
         expect(() => describeConfig({ ...tinyConfig(), [key]: given })).toThrow(
-          expect.objectContaining({ code: "OCTAVO_UNSUPPORTED_MODEL", message: expect.stringContaining(key.slice(0, 80)) }),
+          expect.objectContaining({
+            code: "OCTAVO_UNSUPPORTED_MODEL",
+            message: expect.stringContaining(key.slice(0, 80)),
+          }),
         );
       }),
     );
@@ -144,7 +148,7 @@ describe("a dictionary of rope", () => {
   it.each([
     ["Qwen2-VL's sections", { type: "default", mrope_section: [2, 3, 3] }, /mrope_section/],
     ["a type that is not implemented", { rope_type: "dynamic", factor: 2 }, /"dynamic"/],
-    ["DeepSeek's yarn", { rope_type: "yarn", factor: 4, mscale: 0.707, mscale_all_dim: 0.707 }, /mscale/],
+    ["DeepSeek's yarn", { rope_type: "yarn", factor: 4, mscale: 0.9, mscale_all_dim: 0.8 }, /mscale/],
     ["yarn that is not truncated", { rope_type: "yarn", factor: 4, truncate: false }, /truncate/],
     ["a factor that nobody reads", { rope_type: "linear", factor: 2, attention_factor: 1.5 }, /attention_factor/],
     ["a part of a head", { rope_type: "default", partial_rotary_factor: 0.25 }, /partial_rotary_factor/],
