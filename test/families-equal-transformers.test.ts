@@ -74,6 +74,21 @@ const CASES: readonly (readonly [string, TinyOptions])[] = [
     "one kv head per head, a head size that is not hidden / heads",
     { config: { num_key_value_heads: 4, head_dim: 24 } },
   ],
+  [
+    "mistral's number of kv heads",
+    { family: "mistral", config: { num_attention_heads: 16, num_key_value_heads: undefined } },
+  ],
+  ["a head of its own where tied embeddings are said", { said: { tie_word_embeddings: true }, seed: 6 }],
+  [
+    "rope as transformers 5 writes it",
+    {
+      config: {
+        rope_theta: undefined,
+        rope_parameters: { rope_type: "yarn", rope_theta: 5000, factor: 4, original_max_position_embeddings: 32 },
+        max_position_embeddings: 128,
+      },
+    },
+  ],
   ["gelu and biases everywhere", { config: { hidden_act: "gelu_pytorch_tanh", attention_bias: true, mlp_bias: true } }],
 ];
 

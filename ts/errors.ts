@@ -1,3 +1,5 @@
+import { cut } from "./quoted.ts";
+
 /**
  * The one table of error codes. A code is never renamed and never reused; `docs/errors.md` and the Python constants
  * (`worker/octavo_worker/generated/errors.py`) are generated from it.
@@ -72,6 +74,13 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+/**
+ * The last bound on what a message repeats of a file or a log; what belongs into one is cut where it is quoted. The end is
+ * kept as well: it says what to do.
+ */
+const MAX_MESSAGE = 8192;
+const MAX_END = 1024;
+
 /** Every error that Octavo throws on purpose. */
 export class OctavoError extends Error {
   override readonly name = "OctavoError";
@@ -80,13 +89,38 @@ export class OctavoError extends Error {
   readonly retryable: boolean;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(bounded(message), options);
     this.code = code;
     this.retryable = ERRORS[code].retryable;
   }
 
-  /** Also true for errors of another copy of this package. */
+  /** Also true for errors of another copy of this package, or of another realm. */
   static isInstance(value: unknown): value is OctavoError {
-    return value instanceof Error && "code" in value && typeof value.code === "string" && value.code in ERRORS;
+    const code = codeOf(value);
+    return code !== undefined && Object.hasOwn(ERRORS, code) && fieldOf(value, "message") !== undefined;
   }
+}
+
+/**
+ * The `code` of an error such as node's ("ENOENT"). Read as a field: an error of another realm (Jest, `node:vm`) is no
+ * `instanceof Error`.
+ */
+export function codeOf(error: unknown): string | undefined {
+  return fieldOf(error, "code");
+}
+
+/** What an error of anybody says, in whatever realm it was made. */
+export function messageOf(error: unknown): string {
+  return fieldOf(error, "message") ?? String(error);
+}
+
+function fieldOf(value: unknown, name: string): string | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const field: unknown = Reflect.get(value, name);
+  return typeof field === "string" ? field : undefined;
+}
+
+function bounded(message: string): string {
+  if (message.length <= MAX_MESSAGE) return message;
+  return `${cut(message, MAX_MESSAGE - MAX_END)} ${message.slice(-MAX_END)}`;
 }

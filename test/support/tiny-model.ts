@@ -23,8 +23,10 @@ export interface TinyOptions {
    * after it so much smaller. With a power of two no bit of the 16-bit model changes.
    */
   readonly planted?: { readonly gain: number; readonly channels: readonly number[] };
-  /** More keys of config.json, or others. */
+  /** More keys of config.json, or others; undefined leaves one out. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Keys that config.json says and the tensors do not follow. */
+  readonly said?: Readonly<Record<string, unknown>>;
 }
 
 export interface TinyModel {
@@ -40,7 +42,7 @@ const VOCABULARY = 300;
 
 export function tinyConfig(options: TinyOptions = {}): Readonly<Record<string, unknown>> {
   const { family = "llama", tied = false, window = 24, type = "F16", layers = 2 } = options;
-  return {
+  const config = {
     architectures: [ARCHITECTURES[family]],
     model_type: family,
     torch_dtype: { F32: "float32", F16: "float16", BF16: "bfloat16" }[type],
@@ -61,6 +63,7 @@ export function tinyConfig(options: TinyOptions = {}): Readonly<Record<string, u
     ...(family === "mistral" ? { sliding_window: window } : {}),
     ...options.config,
   };
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined));
 }
 
 /** Writes the model; `await using` removes it. The same options give the same bytes. */
@@ -75,7 +78,7 @@ export async function writeTinyModel(options: TinyOptions = {}): Promise<TinyMod
   const json = (name: string, value: unknown) => writeFile(join(path, name), JSON.stringify(value));
   await Promise.all([
     writeSafetensors(join(path, "model.safetensors"), options.type ?? "F16", tensors),
-    json("config.json", config),
+    json("config.json", { ...config, ...options.said }),
     json("tokenizer.json", tinyTokenizer),
     json("tokenizer_config.json", tinyTokenizerConfig),
   ]);

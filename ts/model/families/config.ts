@@ -1,10 +1,17 @@
 /** The config of llama-like models (`config.json`, or the same keys from GGUF), checked and with defaults filled in. */
 import { z } from "zod";
 import { OctavoError } from "../../errors.ts";
+import { cut, quoted } from "../../quoted.ts";
+import { checkConfigKeys } from "./config-keys.ts";
 import type { RopeScaling } from "./rope.ts";
+import { ropeOf } from "./rope-config.ts";
 
 const size = z.int().min(1).max(1e7);
+const flag = z.boolean().nullish();
+const rope = z.record(z.string(), z.unknown()).nullish();
 const schema = z.object({
+  architectures: z.unknown(),
+  model_type: z.string().nullish(),
   hidden_size: size,
   intermediate_size: size,
   num_hidden_layers: size,
@@ -15,17 +22,43 @@ const schema = z.object({
   max_position_embeddings: size,
   rms_norm_eps: z.number().positive().default(1e-6),
   rope_theta: z.number().positive().nullish(),
-  rope_scaling: z.record(z.string(), z.unknown()).nullish(),
-  rope_parameters: z.record(z.string(), z.unknown()).nullish(),
+  rope_scaling: rope,
+  rope_parameters: rope,
+  original_max_position_embeddings: size.nullish(),
   hidden_act: z.string().default("silu"),
-  tie_word_embeddings: z.boolean().default(false),
-  attention_bias: z.boolean().default(false),
-  mlp_bias: z.boolean().default(false),
-  sliding_window: z.int().min(0).nullish(),
-  use_sliding_window: z.boolean().nullish(),
+  tie_word_embeddings: flag,
+  attention_bias: flag,
+  mlp_bias: flag,
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
   octavo_rope_pairing: z.enum(["half", "interleaved"]).default("half"),
+  /** A bias after attention, where it is not as `attention_bias` says. */
+  octavo_output_bias: flag,
+  /** `full_attention` or `sliding_attention`, for each layer. */
+  layer_types: z.array(z.string()).nullish(),
+  sliding_window: size.nullish(),
+  use_sliding_window: flag,
+  max_window_layers: z.int().nullish(),
 });
+const WINDOW_KEYS = ["sliding_window", "use_sliding_window", "max_window_layers"] as const;
+const COMMON_KEYS = Object.keys(schema.shape).filter((key) => !WINDOW_KEYS.some((other) => other === key));
+
+interface Architecture {
+  readonly modelType: string;
+  /** Keys beyond those of all. */
+  readonly keys: readonly (typeof WINDOW_KEYS)[number][];
+  /** What transformers takes for keys that are not there, where it is not what the schema says. */
+  readonly defaults: Readonly<Record<string, unknown>>;
+}
+
+const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
+  LlamaForCausalLM: { modelType: "llama", keys: [], defaults: {} },
+  MistralForCausalLM: {
+    modelType: "mistral",
+    keys: ["sliding_window", "use_sliding_window"],
+    defaults: { num_key_value_heads: 8, sliding_window: 4096 },
+  },
+  Qwen2ForCausalLM: { modelType: "qwen2", keys: WINDOW_KEYS, defaults: { num_key_value_heads: 32 } },
+};
 
 export interface LlamaConfig {
   readonly architecture: string;
@@ -59,30 +92,29 @@ const ACTIVATIONS: Readonly<Record<string, LlamaConfig["activation"]>> = {
   relu: "relu",
 };
 
-/** Throws `OCTAVO_MODEL_FILE_INVALID` for a contradictory config, `OCTAVO_UNSUPPORTED_MODEL` for a feature not implemented. */
+/**
+ * Throws `OCTAVO_MODEL_FILE_INVALID` for a contradictory config, `OCTAVO_UNSUPPORTED_MODEL` for a feature not implemented and for
+ * a key that nobody knows.
+ */
 export function llamaConfig(architecture: string, config: Readonly<Record<string, unknown>>): LlamaConfig {
-  const parsed = schema.safeParse(config);
-  if (!parsed.success) throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `config: ${z.prettifyError(parsed.error)}`);
+  const { modelType, keys, defaults } = ARCHITECTURES[architecture]!; // The registry has found it.
+  checkConfigKeys(architecture, config, new Set([...COMMON_KEYS, ...keys]));
+  const parsed = schema.safeParse({ ...defaults, ...config });
+  if (!parsed.success) throw invalid(cut(z.prettifyError(parsed.error), 1000));
   const c = parsed.data;
+  if (c.model_type != null && c.model_type !== modelType)
+    throw invalid(`model_type is ${quoted(c.model_type)}, that of ${architecture} is "${modelType}"`);
   const heads = c.num_attention_heads;
   const kvHeads = c.num_key_value_heads ?? heads;
   const headDim = c.head_dim ?? c.hidden_size / heads;
   if (heads % kvHeads !== 0 || !Number.isInteger(headDim) || headDim % 2 !== 0)
-    throw new OctavoError(
-      "OCTAVO_MODEL_FILE_INVALID",
-      `config: ${heads} heads, ${kvHeads} kv heads, hidden size ${c.hidden_size}, head size ${headDim} do not fit together`,
+    throw invalid(
+      `${heads} heads, ${kvHeads} kv heads, hidden size ${c.hidden_size}, head size ${headDim} do not fit together`,
     );
-  const activation = ACTIVATIONS[c.hidden_act];
+  const activation = Object.hasOwn(ACTIVATIONS, c.hidden_act) ? ACTIVATIONS[c.hidden_act] : undefined;
   if (!activation)
-    throw new OctavoError(
-      "OCTAVO_UNSUPPORTED_MODEL",
-      `hidden_act ${c.hidden_act}; implemented: ${Object.keys(ACTIVATIONS).join(", ")}`,
-    );
+    throw unsupported(`hidden_act ${quoted(c.hidden_act)}; implemented: ${Object.keys(ACTIVATIONS).join(", ")}`);
   const qwen = architecture === "Qwen2ForCausalLM";
-  // Qwen2 writes a window into its config and does not use it unless use_sliding_window says so.
-  const windowed = qwen ? c.use_sliding_window === true : architecture === "MistralForCausalLM";
-  if (qwen && windowed)
-    throw new OctavoError("OCTAVO_UNSUPPORTED_MODEL", "Qwen2 with use_sliding_window: windows in some layers only");
   return {
     architecture,
     layers: c.num_hidden_layers,
@@ -94,52 +126,38 @@ export function llamaConfig(architecture: string, config: Readonly<Record<string
     vocabulary: c.vocab_size,
     context: c.max_position_embeddings,
     eps: c.rms_norm_eps,
-    theta: c.rope_theta ?? number(c.rope_parameters ?? {}, "rope_theta", 10000),
-    scaling: ropeScaling(c.rope_scaling ?? c.rope_parameters ?? {}, c.max_position_embeddings),
+    ...ropeOf(c, headDim),
     pairing: c.octavo_rope_pairing,
     activation,
-    tiedEmbeddings: c.tie_word_embeddings,
-    qkvBias: qwen || c.attention_bias,
-    outputBias: !qwen && c.attention_bias,
-    mlpBias: c.mlp_bias,
-    window: windowed ? (c.sliding_window ?? 0) : 0,
+    tiedEmbeddings: c.tie_word_embeddings ?? false,
+    qkvBias: qwen || (c.attention_bias ?? false),
+    outputBias: c.octavo_output_bias ?? (!qwen && (c.attention_bias ?? false)),
+    mlpBias: c.mlp_bias ?? false,
+    window: windowOf(architecture, c),
     eosTokenIds: [c.eos_token_id ?? []].flat(),
   };
 }
 
-function ropeScaling(scaling: Readonly<Record<string, unknown>>, context: number): RopeScaling {
-  const kind = scaling.rope_type ?? scaling.type ?? "default";
-  const original = () => number(scaling, "original_max_position_embeddings", context);
-  if (kind === "default") return { kind: "none" };
-  if (kind === "linear") return { kind, factor: number(scaling, "factor") };
-  if (kind === "llama3")
-    return {
-      kind,
-      factor: number(scaling, "factor"),
-      lowFrequency: number(scaling, "low_freq_factor"),
-      highFrequency: number(scaling, "high_freq_factor"),
-      original: original(),
-    };
-  if (kind === "yarn" && scaling.mscale === undefined && scaling.truncate !== false)
-    return {
-      kind,
-      factor: number(scaling, "factor"),
-      original: original(),
-      betaFast: number(scaling, "beta_fast", 32),
-      betaSlow: number(scaling, "beta_slow", 1),
-      attention: scaling.attention_factor == null ? undefined : number(scaling, "attention_factor"),
-    };
-  throw new OctavoError(
-    "OCTAVO_UNSUPPORTED_MODEL",
-    `rope scaling ${JSON.stringify(scaling)}; implemented: default, linear, llama3, yarn (without mscale, truncated)`,
-  );
+/** Keys a query sees in every layer, 0 for all. */
+function windowOf(architecture: string, c: z.infer<typeof schema>): number {
+  const mistral = architecture === "MistralForCausalLM";
+  // Qwen2 writes a window into its config and does not use it unless use_sliding_window says so.
+  if (!mistral && c.use_sliding_window)
+    throw unsupported("use_sliding_window: windows in some layers only are not implemented");
+  const window = mistral ? (c.sliding_window ?? 0) : 0;
+  if (mistral && c.use_sliding_window === false && window > 0)
+    throw invalid(`use_sliding_window is false and sliding_window ${window}; remove the one that does not hold`);
+  const kind = window > 0 ? "sliding_attention" : "full_attention";
+  const other = c.layer_types?.find((type) => type !== kind);
+  if (other !== undefined)
+    throw unsupported(`layer_types has ${quoted(other)}; implemented here is ${kind} in every layer`);
+  return window;
 }
 
-function number(object: Readonly<Record<string, unknown>>, key: string, fallback?: number): number {
-  const value = object[key] ?? fallback;
-  if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
-  throw new OctavoError(
-    "OCTAVO_MODEL_FILE_INVALID",
-    `config: rope ${key} is ${JSON.stringify(value)}, not a positive number`,
-  );
+function invalid(text: string): OctavoError {
+  return new OctavoError("OCTAVO_MODEL_FILE_INVALID", `config: ${text}`);
+}
+
+function unsupported(text: string): OctavoError {
+  return new OctavoError("OCTAVO_UNSUPPORTED_MODEL", `config: ${text}`);
 }

@@ -31,7 +31,7 @@ describe("a config that would run and be wrong is refused, with the key that is 
       "OCTAVO_UNKNOWN_ARCHITECTURE",
       /MambaForCausalLM; there are LlamaForCausalLM/,
     ],
-    [{ hidden_act: "mish" }, "OCTAVO_UNSUPPORTED_MODEL", /hidden_act mish/],
+    [{ hidden_act: "mish" }, "OCTAVO_UNSUPPORTED_MODEL", /hidden_act "mish"/],
     [{ rope_scaling: { rope_type: "longrope" } }, "OCTAVO_UNSUPPORTED_MODEL", /longrope/],
     [{ rope_scaling: { rope_type: "linear" } }, "OCTAVO_MODEL_FILE_INVALID", /rope factor/],
     [

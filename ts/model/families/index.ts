@@ -1,10 +1,12 @@
 /** The registry of families: which file writes the program of which architecture. */
 import { OctavoError } from "../../errors.ts";
 import type { Program } from "../../program/program.ts";
+import { cut } from "../../quoted.ts";
 import type { Manifest } from "../source/manifest.ts";
 import { type LlamaConfig, llamaConfig } from "./config.ts";
 import { llamaTensors, manifestOfConfig } from "./from-config.ts";
 import { buildLlama, type ModelOptions } from "./llama.ts";
+import { checkAllUsed, checkLoadable } from "./used-tensors.ts";
 
 export type { ModelOptions } from "./llama.ts";
 
@@ -37,7 +39,7 @@ const FAMILIES: ReadonlyMap<string, Family> = new Map([
 
 function familyOf({ path, config }: Pick<Manifest, "path" | "config">): { architecture: string; family: Family } {
   const named: unknown = config.architectures;
-  const architecture = String(Array.isArray(named) ? named[0] : named);
+  const architecture = cut(String(Array.isArray(named) ? named[0] : named), 80);
   const family = FAMILIES.get(architecture);
   if (!family)
     throw new OctavoError(
@@ -61,8 +63,14 @@ export function describeModel(manifest: Manifest): ModelDescription {
   return { ...family.describe(architecture, manifest.config), family: family.name, parameters };
 }
 
-/** The model's program, before any pass. */
+/**
+ * The model's program, before any pass. Throws `OCTAVO_UNSUPPORTED_MODEL` when it would leave out a part of the files,
+ * `OCTAVO_MODEL_INCOMPLETE` or `OCTAVO_MODEL_FILE_INVALID` for tensors missing or misshapen.
+ */
 export function buildModel(manifest: Manifest, options: ModelOptions): Program {
   const { architecture, family } = familyOf(manifest);
-  return family.build(architecture, manifest, options);
+  checkLoadable(manifest);
+  const program = family.build(architecture, manifest, options);
+  checkAllUsed(manifest, program);
+  return program;
 }

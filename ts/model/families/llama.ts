@@ -124,9 +124,11 @@ export function buildLlama(architecture: string, manifest: Manifest, options: Mo
   }
   const last = b.norm(b.rows(x, rows), vector("model.norm.weight", hidden), { eps, label: "norm" });
 
-  const headName = config.tiedEmbeddings ? embeddings : tensor("lm_head.weight", vocabulary, hidden);
+  // A head that the files hold is the model's, whatever the config says of tied embeddings: as transformers 5 takes it.
+  const tied = config.tiedEmbeddings && !manifest.tensors.has("lm_head.weight");
+  const headName = tied ? embeddings : tensor("lm_head.weight", vocabulary, hidden);
   const headWeight =
-    config.tiedEmbeddings && options.head === "16bit"
+    tied && options.head === "16bit"
       ? table
       : b.weight("lm_head.weight", {
           tensors: [headName],

@@ -60,7 +60,8 @@ export function ropeFrequencies(headDim: number, theta: number, scaling: RopeSca
 
 export function ropeTables(context: number, headDim: number, theta: number, scaling: RopeScaling): RopeTables {
   const frequencies = ropeFrequencies(headDim, theta, scaling);
-  const magnitude = scaling.kind === "yarn" ? (scaling.attention ?? 0.1 * Math.log(scaling.factor) + 1) : 1;
+  const magnitude =
+    scaling.kind === "yarn" ? (scaling.attention ?? 0.1 * Math.log(Math.max(scaling.factor, 1)) + 1) : 1;
   const half = frequencies.length;
   const cos = new Float32Array(context * half);
   const sin = new Float32Array(context * half);

@@ -2,12 +2,16 @@
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { OctavoError } from "../../errors.ts";
+import { codeOf, OctavoError } from "../../errors.ts";
+import { cut, quoted } from "../../quoted.ts";
 import type { Manifest, TensorEntry } from "./manifest.ts";
 import { invalid } from "./ranges.ts";
-import { parseObject, readSafetensors } from "./safetensors.ts";
+import { type FileTensors, parseObject, readSafetensors } from "./safetensors.ts";
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string().max(1024)) });
+
+/** Beside a base model, transformers adds it to the weights when it loads them. */
+const ADAPTER = "adapter_config.json";
 
 /**
  * Reads headers only. Throws `OCTAVO_MODEL_INCOMPLETE` when a file or a tensor of the index is missing, and what
@@ -16,7 +20,12 @@ const indexSchema = z.object({ weight_map: z.record(z.string(), z.string().max(1
 export async function openFolder(path: string): Promise<Manifest> {
   const config = await readJson(join(path, "config.json"));
   if (!config) throw incomplete(path, "no config.json in the folder: it is not a model, or its download did not end");
-  const [tensors, generation, tokenizer] = await Promise.all([
+  if (await exists(join(path, ADAPTER)))
+    throw new OctavoError(
+      "OCTAVO_UNSUPPORTED_MODEL",
+      `${path}: ${ADAPTER} in the folder: an adapter (LoRA) that would not be applied; merge it into the weights, or move it away to use the model without it`,
+    );
+  const [{ tensors, unloadable }, generation, tokenizer] = await Promise.all([
     readTensors(path),
     readJson(join(path, "generation_config.json")),
     readTokenizer(path),
@@ -24,43 +33,50 @@ export async function openFolder(path: string): Promise<Manifest> {
   // Chat models list the tokens that end a turn there, and often only one of them in config.json.
   const ends = [config.eos_token_id ?? [], generation?.eos_token_id ?? []].flat();
   const merged = ends.length > 0 ? { ...config, eos_token_id: [...new Set(ends)] } : config;
-  return { path, format: "safetensors", tensors, config: merged, tokenizer };
+  return { path, format: "safetensors", tensors, unloadable, config: merged, tokenizer };
 }
 
-async function readTensors(path: string): Promise<Map<string, TensorEntry>> {
+/** One file, or the shards of an index; of both, transformers takes the file. */
+async function readTensors(path: string): Promise<FileTensors> {
+  const single = join(path, "model.safetensors");
+  if (await exists(single)) return readSafetensors(single);
   const indexFile = join(path, "model.safetensors.index.json");
   const index = await readJson(indexFile);
-  if (!index) {
-    const single = join(path, "model.safetensors");
-    if (await exists(single)) return readSafetensors(single);
-    throw incomplete(path, "neither model.safetensors nor model.safetensors.index.json in the folder");
-  }
+  if (!index) throw incomplete(path, "neither model.safetensors nor model.safetensors.index.json in the folder");
   const parsed = indexSchema.safeParse(index);
-  if (!parsed.success) throw invalid(indexFile, z.prettifyError(parsed.error));
+  if (!parsed.success) throw invalid(indexFile, cut(z.prettifyError(parsed.error)));
   return readShards(path, indexFile, Object.entries(parsed.data.weight_map));
 }
 
-async function readShards(
-  path: string,
-  indexFile: string,
-  placed: [string, string][],
-): Promise<Map<string, TensorEntry>> {
+/** All tensors of the shards, those that the index forgot as well: a tensor left out would be left out without a word. */
+async function readShards(path: string, indexFile: string, placed: [string, string][]): Promise<FileTensors> {
   const names = [...new Set(placed.map(([, shard]) => shard))];
   for (const shard of names) {
-    if (!/^[^/\\]+\.safetensors$/.test(shard)) throw invalid(indexFile, `"${shard}" is not a file of this folder`);
+    if (!/^[^/\\]+\.safetensors$/.test(shard))
+      throw invalid(indexFile, `${quoted(shard)} is not a file of this folder`);
     if (!(await exists(join(path, shard)))) {
       throw incomplete(path, `shard ${shard} of ${names.length} is missing; fetch it into the folder`);
     }
   }
-  const shards = new Map<string, Map<string, TensorEntry>>();
-  await Promise.all(names.map(async (shard) => shards.set(shard, await readSafetensors(join(path, shard)))));
+  const shards = await Promise.all(names.map((shard) => readSafetensors(join(path, shard))));
   const tensors = new Map<string, TensorEntry>();
-  for (const [name, shard] of placed) {
-    const entry = shards.get(shard)?.get(name);
-    if (!entry) throw incomplete(path, `tensor ${name} is not in ${shard}, where ${indexFile} places it`);
-    tensors.set(name, entry);
+  const unloadable = new Map<string, string>();
+  const places = new Map<string, string>();
+  for (const [index, shard] of shards.entries()) {
+    for (const name of [...shard.tensors.keys(), ...shard.unloadable.keys()]) {
+      const other = places.get(name);
+      if (other !== undefined) throw invalid(path, `tensor ${cut(name)} is in both ${other} and ${names[index]}`);
+      places.set(name, names[index] ?? "");
+    }
+    for (const [name, entry] of shard.tensors) tensors.set(name, entry);
+    for (const [name, type] of shard.unloadable) unloadable.set(name, type);
   }
-  return tensors;
+  for (const [name, shard] of placed) {
+    if (places.get(name) !== shard) {
+      throw incomplete(path, `tensor ${cut(name)} is not in ${shard}, where ${indexFile} places it`);
+    }
+  }
+  return { tensors, unloadable };
 }
 
 async function readTokenizer(path: string): Promise<Manifest["tokenizer"]> {
@@ -84,7 +100,7 @@ async function readText(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, "utf8");
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    if (codeOf(cause) === "ENOENT") return undefined;
     throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} cannot be read`, { cause });
   }
 }

@@ -1,6 +1,8 @@
 /** GGUF metadata -> the keys of `config.json` that families read. */
 import { OctavoError } from "../../errors.ts";
+import { quoted } from "../../quoted.ts";
 import type { Metadata, MetadataValue } from "./gguf-header.ts";
+import { checkGgufKeys } from "./gguf-keys.ts";
 import { type RopeFactors, ropeScalingOf } from "./gguf-rope.ts";
 import { invalid } from "./ranges.ts";
 
@@ -18,8 +20,8 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
 
 /** What the tensors say beyond the metadata. */
 export interface GgufTensorFacts {
-  /** No head of its own: it is the embedding. */
-  readonly tied: boolean;
+  /** Names as families know them. */
+  readonly names: { has(name: string): boolean };
   readonly embedding: readonly number[] | undefined;
   readonly ropeScaling: RopeFactors | undefined;
 }
@@ -28,23 +30,30 @@ export interface GgufTensorFacts {
 export function configFromGguf(path: string, metadata: Metadata, facts: GgufTensorFacts): Record<string, unknown> {
   const name = metadata.get("general.architecture");
   const architecture = typeof name === "string" && Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined;
-  if (!architecture) {
+  if (typeof name !== "string" || !architecture) {
     throw new OctavoError(
       "OCTAVO_UNKNOWN_ARCHITECTURE",
-      `${path}: architecture ${JSON.stringify(name)} in a GGUF file; known are ${Object.keys(ARCHITECTURES).join(", ")}`,
+      `${path}: architecture ${quoted(name)} in a GGUF file; known are ${Object.keys(ARCHITECTURES).join(", ")}`,
     );
   }
+  checkGgufKeys(path, metadata, name);
   const keys = new Keys(path, metadata, `${name}.`);
   const heads = keys.required("attention.head_count");
   const hidden = keys.required("embedding_length");
   const theta = keys.optional("rope.freq_base") ?? 10000;
-  const headDim = keys.optional("attention.key_length") ?? keys.optional("rope.dimension_count") ?? hidden / heads;
-  if ((keys.optional("rope.dimension_count") ?? headDim) !== headDim) {
-    throw new OctavoError("OCTAVO_UNSUPPORTED_MODEL", `${path}: rope over a part of a head`);
+  const headDim = keys.optional("attention.key_length") ?? hidden / heads;
+  for (const key of ["rope.dimension_count", "attention.value_length"] as const) {
+    const other = keys.optional(key) ?? headDim;
+    if (other === headDim) continue;
+    throw new OctavoError(
+      "OCTAVO_UNSUPPORTED_MODEL",
+      `${path}: metadata ${name}.${key} is ${other}, a head has ${headDim} elements: rope over a part of a head, or values of another size than keys, are not implemented`,
+    );
   }
-  const window = keys.optional("attention.sliding_window");
+  const window = keys.optional("attention.sliding_window") || undefined;
   // Mistral is "llama" to llama.cpp; its window is what tells them apart.
   const mistral = name === "llama" && window !== undefined;
+  const bias = (tensor: string) => facts.names.has(`model.layers.0.${tensor}.bias`);
   return {
     model_type: mistral ? "mistral" : architecture.model_type,
     architectures: mistral ? ["MistralForCausalLM"] : architecture.architectures,
@@ -56,11 +65,15 @@ export function configFromGguf(path: string, metadata: Metadata, facts: GgufTens
     head_dim: headDim,
     rms_norm_eps: tidy(keys.required("attention.layer_norm_rms_epsilon")),
     rope_theta: theta,
-    rope_scaling: facts.ropeScaling ? ropeScalingOf(facts.ropeScaling, theta) : ropeScaling(keys),
+    rope_scaling: ropeScaling(keys, theta, facts.ropeScaling),
     max_position_embeddings: keys.required("context_length"),
     vocab_size: facts.embedding?.[0] ?? keys.required("vocab_size"),
     hidden_act: "silu",
-    tie_word_embeddings: facts.tied,
+    tie_word_embeddings: !facts.names.has("lm_head.weight"),
+    // llama.cpp adds a bias wherever there is one; the header does not speak of them.
+    attention_bias: bias("self_attn.q_proj"),
+    octavo_output_bias: bias("self_attn.o_proj"),
+    mlp_bias: bias("mlp.down_proj"),
     sliding_window: window ?? null,
     bos_token_id: idOf(metadata, "bos") ?? null,
     eos_token_id: endIds(metadata),
@@ -79,14 +92,22 @@ function idOf(metadata: Metadata, token: string): number | undefined {
   return typeof id === "number" && id >= 0 ? id : undefined;
 }
 
-function ropeScaling(keys: Keys): Record<string, unknown> | null {
-  const type = keys.text("rope.scaling.type") ?? "none";
-  if (type === "none") return null;
-  const original = keys.optional("rope.scaling.original_context_length");
+/** As llama.cpp reads them: a factor without a type is a linear one, and has an older name. */
+function ropeScaling(keys: Keys, theta: number, factors: RopeFactors | undefined): Record<string, unknown> | null {
+  const factor = keys.optional("rope.scaling.factor") ?? keys.optional("rope.scale_linear");
+  const type = keys.text("rope.scaling.type") ?? (factor ? "linear" : "none");
+  const scaled = type !== "none" && !(type === "linear" && (!factor || factor === 1));
+  if (!scaled) return factors ? ropeScalingOf(factors, theta) : null;
+  if (factors) throw keys.unsupported("rope.scaling.type", type, "beside the factors of rope_freqs.weight");
+  const attention = keys.optional("rope.scaling.attn_factor") ?? 1;
+  // transformers' attention_factor takes the place of 0.1 ln(factor) + 1; this one is a factor beside it.
+  if (attention !== 1) throw keys.unsupported("rope.scaling.attn_factor", attention, "other than 1");
   return {
     rope_type: type,
-    factor: keys.required("rope.scaling.factor"),
-    ...(original === undefined ? {} : { original_max_position_embeddings: original }),
+    factor: factor ?? keys.required("rope.scaling.factor"),
+    original_max_position_embeddings: keys.optional("rope.scaling.original_context_length") ?? null,
+    beta_fast: keys.optional("rope.scaling.yarn_beta_fast") ?? null,
+    beta_slow: keys.optional("rope.scaling.yarn_beta_slow") ?? null,
   };
 }
 
@@ -118,12 +139,18 @@ class Keys {
     // One number per layer: models whose layers differ.
     if (Array.isArray(value))
       throw new OctavoError("OCTAVO_UNSUPPORTED_MODEL", `${this.#path}: ${key} differs by layer`);
-    throw invalid(this.#path, `metadata ${this.#prefix}${key} is ${String(value).slice(0, 80)}`);
+    throw invalid(this.#path, `metadata ${this.#prefix}${key} is ${quoted(value)}, not a number`);
   }
 
   text(key: string): string | undefined {
     const value = this.#get(key);
-    return typeof value === "string" ? value : undefined;
+    if (value === undefined || typeof value === "string") return value;
+    throw invalid(this.#path, `metadata ${this.#prefix}${key} is ${quoted(value)}, not a text`);
+  }
+
+  unsupported(key: string, value: MetadataValue, what: string): OctavoError {
+    const text = `${this.#path}: metadata ${this.#prefix}${key} is ${quoted(value)}: ${what} is not implemented`;
+    return new OctavoError("OCTAVO_UNSUPPORTED_MODEL", text);
   }
 
   #get(key: string): MetadataValue | undefined {

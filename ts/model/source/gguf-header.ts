@@ -6,6 +6,7 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { OctavoError } from "../../errors.ts";
+import { quoted } from "../../quoted.ts";
 import { invalid } from "./ranges.ts";
 
 export type MetadataValue = number | bigint | boolean | string | readonly MetadataValue[];
@@ -63,14 +64,14 @@ function parse(input: HeaderInput): GgufHeader {
   const metadata = new Map<string, MetadataValue>();
   for (let i = 0; i < metadataCount; i++) {
     const key = input.string();
-    if (metadata.has(key)) throw invalid(input.file, `metadata ${JSON.stringify(key)} is there twice`);
+    if (metadata.has(key)) throw invalid(input.file, `metadata ${quoted(key)} is there twice`);
     metadata.set(key, input.value(input.u32(), 0));
   }
   const tensors: GgufTensorInfo[] = [];
   for (let i = 0; i < tensorCount; i++) tensors.push(readTensor(input));
   const alignment = metadata.get("general.alignment") ?? 32;
   if (typeof alignment !== "number" || alignment < 1 || alignment > 65536 || (alignment & (alignment - 1)) !== 0) {
-    throw invalid(input.file, `general.alignment is ${String(alignment)}, not a power of two up to 65536`);
+    throw invalid(input.file, `general.alignment is ${quoted(alignment)}, not a power of two up to 65536`);
   }
   const dataStart = Math.ceil(input.position / alignment) * alignment;
   return { metadata, tensors, dataStart, fileBytes: input.fileBytes };
@@ -79,8 +80,7 @@ function parse(input: HeaderInput): GgufHeader {
 function readTensor(input: HeaderInput): GgufTensorInfo {
   const name = input.string();
   const rank = input.u32();
-  if (rank > 4)
-    throw invalid(input.file, `tensor ${JSON.stringify(name.slice(0, 80))} has ${rank} dimensions; ggml has up to 4`);
+  if (rank > 4) throw invalid(input.file, `tensor ${quoted(name)} has ${rank} dimensions; ggml has up to 4`);
   const dimensions: number[] = [];
   for (let i = 0; i < rank; i++) dimensions.push(input.size());
   return { name, dimensions, type: input.u32(), offset: input.size() };

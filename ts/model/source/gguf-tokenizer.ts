@@ -1,5 +1,6 @@
 /** GGUF metadata -> `tokenizer.json` and `tokenizer_config.json`. */
 import { OctavoError } from "../../errors.ts";
+import { quoted } from "../../quoted.ts";
 import type { Metadata, MetadataValue } from "./gguf-header.ts";
 import type { Manifest } from "./manifest.ts";
 import { BYTE_LEVEL, preTokenizer } from "./pre-tokenizers.ts";
@@ -51,7 +52,7 @@ export function tokenizerFromGguf(path: string, metadata: Metadata): Manifest["t
   }
   throw new OctavoError(
     "OCTAVO_UNSUPPORTED_MODEL",
-    `${path}: tokenizer.ggml.model ${JSON.stringify(model)}; implemented are "gpt2" (byte-level BPE) and "llama" (SentencePiece BPE)`,
+    `${path}: tokenizer.ggml.model ${quoted(model)}; implemented are "gpt2" (byte-level BPE) and "llama" (SentencePiece BPE)`,
   );
 }
 
@@ -75,7 +76,7 @@ function byteLevel(path: string, metadata: Metadata, { tokens, merges }: Vocabul
       vocab: ids(tokens),
       merges: merges.map((merge) => {
         const space = merge.indexOf(" ", 1);
-        if (space < 1) throw invalid(path, `merge ${JSON.stringify(merge.slice(0, 80))} has not two parts`);
+        if (space < 1) throw invalid(path, `merge ${quoted(merge)} has not two parts`);
         return [merge.slice(0, space), merge.slice(space + 1)];
       }),
     },

@@ -1,6 +1,7 @@
 /** A GGUF file as a manifest: names, config and tokenizer as a safetensors folder of the same model has them. */
 import type { SourceType } from "../../../protocol/messages.ts";
 import { OctavoError } from "../../errors.ts";
+import { cut } from "../../quoted.ts";
 import { GGML_TYPES, OTHER_GGML_TYPES, sourceBytes } from "./element-types.ts";
 import { configFromGguf } from "./gguf-config.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
@@ -32,11 +33,11 @@ export async function openGguf(path: string): Promise<Manifest> {
   const tensors = new Map<string, TensorEntry>();
   for (const entry of entries.values()) {
     const name = huggingFaceName(entry.name);
-    if (tensors.has(name)) throw invalid(path, `two tensors for ${name}`);
+    if (tensors.has(name)) throw invalid(path, `two tensors for ${cut(name)}`);
     tensors.set(name, { ...entry, name });
   }
   const config = configFromGguf(path, header.metadata, {
-    tied: !tensors.has("lm_head.weight"),
+    names: tensors,
     embedding: tensors.get("model.embed_tokens.weight")?.shape,
     ropeScaling: factors && (await readRopeScaling(factors)),
   });
@@ -50,8 +51,9 @@ function readEntries(path: string, header: GgufHeader): Map<string, TensorEntry>
     const type = elementType(path, name, info.type);
     const shape = [...info.dimensions].reverse();
     const bytes = sourceBytes(type, shape);
-    if (bytes === undefined) throw invalid(path, `tensor ${name}: ${type} [${shape.join(", ")}] is not whole blocks`);
-    if (entries.has(name)) throw invalid(path, `tensor ${name} is there twice`);
+    if (bytes === undefined)
+      throw invalid(path, `tensor ${cut(name)}: ${type} [${shape.join(", ")}] is not whole blocks`);
+    if (entries.has(name)) throw invalid(path, `tensor ${cut(name)} is there twice`);
     entries.set(name, { name, file: path, offset: header.dataStart + info.offset, bytes, type, shape });
   }
   checkRanges(path, [...entries.values()], header.dataStart, header.fileBytes);
@@ -62,9 +64,9 @@ function elementType(path: string, name: string, type: number): SourceType {
   const known = GGML_TYPES.get(type);
   if (known) return known;
   const other = OTHER_GGML_TYPES.get(type);
-  if (!other) throw invalid(path, `tensor ${name} has the unknown element type ${type}`);
+  if (!other) throw invalid(path, `tensor ${cut(name)} has the unknown element type ${type}`);
   throw new OctavoError(
     "OCTAVO_UNSUPPORTED_MODEL",
-    `${path}: tensor ${name} has the element type ${other}; loadable are ${[...GGML_TYPES.values()].join(", ")}`,
+    `${path}: tensor ${cut(name)} has the element type ${other}; loadable are ${[...GGML_TYPES.values()].join(", ")}`,
   );
 }

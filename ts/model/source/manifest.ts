@@ -17,6 +17,8 @@ export interface Manifest {
   readonly path: string;
   readonly format: "safetensors" | "gguf";
   readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** Tensors of types that no worker loads, and their type as the file spells it. A family refuses those it does not know. */
+  readonly unloadable?: ReadonlyMap<string, string>;
   /** `config.json`, or the same keys made from GGUF metadata; a family reads it. */
   readonly config: Readonly<Record<string, unknown>>;
   /** `tokenizer.json` and `tokenizer_config.json`, or the same made from GGUF metadata. */

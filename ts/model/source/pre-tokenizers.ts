@@ -1,5 +1,6 @@
 /** How a byte-level vocabulary cuts text before its merges: `tokenizer.ggml.pre` -> `pre_tokenizer` of tokenizer.json. */
 import { OctavoError } from "../../errors.ts";
+import { quoted } from "../../quoted.ts";
 
 export const BYTE_LEVEL = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
 
@@ -38,7 +39,7 @@ export function preTokenizer(path: string, name: string): object {
   if (found) return found;
   throw new OctavoError(
     "OCTAVO_UNSUPPORTED_MODEL",
-    `${path}: tokenizer.ggml.pre ${JSON.stringify(name)}; known are ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
+    `${path}: tokenizer.ggml.pre ${quoted(name)}; known are ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
   );
 }
 

@@ -1,5 +1,6 @@
 /** Byte ranges of tensors in one file, held against each other. */
 import { OctavoError } from "../../errors.ts";
+import { cut } from "../../quoted.ts";
 
 export interface Range {
   readonly name: string;
@@ -20,12 +21,13 @@ export function checkRanges(file: string, ranges: readonly Range[], start: numbe
     if (!Number.isSafeInteger(offset) || offset + bytes > size) {
       throw invalid(
         file,
-        `tensor ${name} lies at bytes ${offset} to ${offset + bytes}, the file has ${size}: it is truncated or damaged; fetch it again`,
+        `tensor ${cut(name)} lies at bytes ${offset} to ${offset + bytes}, the file has ${size}: it is truncated or damaged; fetch it again`,
       );
     }
-    if (offset < end) throw invalid(file, `tensor ${name} at byte ${offset} overlaps ${before}, which ends at ${end}`);
+    if (offset < end)
+      throw invalid(file, `tensor ${cut(name)} at byte ${offset} overlaps ${before}, which ends at ${end}`);
     end = offset + bytes;
-    before = `tensor ${name}`;
+    before = `tensor ${cut(name)}`;
   }
 }
 

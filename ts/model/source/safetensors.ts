@@ -2,9 +2,10 @@
 import { open } from "node:fs/promises";
 import { z } from "zod";
 import type { SourceType } from "../../../protocol/messages.ts";
-import { OctavoError } from "../../errors.ts";
+import { messageOf, OctavoError } from "../../errors.ts";
+import { cut, quoted } from "../../quoted.ts";
 import { sourceBytes } from "./element-types.ts";
-import type { TensorEntry } from "./manifest.ts";
+import type { Manifest, TensorEntry } from "./manifest.ts";
 import { checkRanges, invalid, type Range } from "./ranges.ts";
 
 /** The reference implementation's own limit. */
@@ -15,11 +16,14 @@ const LOADABLE: ReadonlyMap<string, SourceType> = new Map([
   ["F32", "F32"],
   ["F16", "F16"],
   ["BF16", "BF16"],
-  ["I8", "I8"],
 ]);
-/** Buffers such as position ids: no weight has these types, so they are checked and left out. */
-const NOT_WEIGHTS: Readonly<Record<string, number>> = {
+/**
+ * Bytes of an element of the other types: buffers such as position ids, or the codes of somebody's quantisation. Whether a
+ * model can do without them, its family knows.
+ */
+const UNLOADABLE: Readonly<Record<string, number>> = {
   BOOL: 1,
+  I8: 1,
   U8: 1,
   I16: 2,
   U16: 2,
@@ -36,41 +40,46 @@ const entrySchema = z.object({
   data_offsets: z.tuple([size, size]),
 });
 
+/** The tensors of one file, by name, each in one of the two. */
+export type FileTensors = Required<Pick<Manifest, "tensors" | "unloadable">>;
+
 /**
- * The tensors of one file, by name. Reads the header only.
+ * The tensors of one file. Reads the header only.
  * Throws `OCTAVO_MODEL_FILE_INVALID` when the header lies about itself or the file is truncated, `OCTAVO_UNSUPPORTED_MODEL`
  * for weights in an element type that workers cannot load.
  */
-export async function readSafetensors(file: string): Promise<Map<string, TensorEntry>> {
+export async function readSafetensors(file: string): Promise<FileTensors> {
   const { header, dataStart, fileBytes } = await readHeader(file);
   const tensors = new Map<string, TensorEntry>();
+  const unloadable = new Map<string, string>();
   const ranges: Range[] = [];
   let end = dataStart;
   for (const [name, value] of Object.entries(header)) {
     if (name === "__metadata__") continue;
     const parsed = entrySchema.safeParse(value);
-    if (!parsed.success) throw invalid(file, `tensor ${name}: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success) throw invalid(file, `tensor ${cut(name)}: ${cut(z.prettifyError(parsed.error))}`);
     const { dtype, shape, data_offsets } = parsed.data;
     const [from, to] = data_offsets;
     const type = LOADABLE.get(dtype);
-    const elementBytes = Object.hasOwn(NOT_WEIGHTS, dtype) ? NOT_WEIGHTS[dtype] : undefined;
-    if (type === undefined && elementBytes === undefined) throw unloadable(file, name, dtype);
+    const elementBytes = Object.hasOwn(UNLOADABLE, dtype) ? UNLOADABLE[dtype] : undefined;
+    if (type === undefined && elementBytes === undefined) throw unknownType(file, name, dtype);
     const bytes = type ? sourceBytes(type, shape) : shape.reduce((product, n) => product * n, elementBytes ?? 0);
     if (bytes !== to - from) {
       throw invalid(
         file,
-        `tensor ${name}: ${dtype} [${shape.join(", ")}] takes ${bytes} bytes, its range has ${to - from}`,
+        `tensor ${cut(name)}: ${dtype} [${shape.join(", ")}] takes ${bytes} bytes, its range has ${to - from}`,
       );
     }
     const offset = dataStart + from;
     ranges.push({ name, offset, bytes });
     end = Math.max(end, offset + bytes);
     if (type) tensors.set(name, { name, file, offset, bytes, type, shape });
+    else unloadable.set(name, dtype);
   }
   checkRanges(file, ranges, dataStart, fileBytes);
   // The format leaves no bytes over; bytes past the last tensor are a header of another file.
   if (end !== fileBytes) throw invalid(file, `its tensors end at byte ${end}, the file has ${fileBytes}`);
-  return tensors;
+  return { tensors, unloadable };
 }
 
 async function readHeader(file: string): Promise<{ header: object; dataStart: number; fileBytes: number }> {
@@ -105,15 +114,15 @@ export function parseObject(file: string, text: string): Record<string, unknown>
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw invalid(file, `not JSON: ${cause instanceof Error ? cause.message.slice(0, 200) : cause}`, { cause });
+    throw invalid(file, `not JSON: ${cut(messageOf(cause))}`, { cause });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(file, "not a JSON object");
   return value as Record<string, unknown>;
 }
 
-function unloadable(file: string, name: string, dtype: string): OctavoError {
+function unknownType(file: string, name: string, dtype: string): OctavoError {
   return new OctavoError(
     "OCTAVO_UNSUPPORTED_MODEL",
-    `${file}: tensor ${name} has the element type ${dtype}; loadable are ${[...LOADABLE.keys()].join(", ")}`,
+    `${file}: tensor ${cut(name)} has the element type ${quoted(dtype)}; loadable are ${[...LOADABLE.keys()].join(", ")}`,
   );
 }
