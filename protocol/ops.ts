@@ -8,7 +8,9 @@
  *
  * A dimension is an expression: a product (`heads*headDim`) of shape symbols (upper case: `T`, `K`), attribute names
  * (lower case), integers, and the two functions `pad64(K)` (K rounded up to a multiple of 64) and
- * `carryWords(K)` (4 + ceil(K/4)). Symbols are bound by the first operand that shows them and must agree afterwards.
+ * `carryWords(K)` (4 + pad64(K)/4 + pad64(K) - K). Symbols are bound by the first operand that shows them and must agree
+ * afterwards. What a padded or packed form hides is part of its type: no two K have the same `pad64` and `carryWords`, so
+ * digits of 63 columns do not pass for digits of 64; a packed weight keeps the shape [N, K].
  */
 
 export const DTYPES = ["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const;
@@ -69,7 +71,10 @@ const packed = <T extends Operand>(operand: T) => ({ ...operand, packed: true })
 const digitOutputs = {
   low: i8("T", "pad64(K)"),
   high: i8("T", "pad64(K)"),
-  /** Per row: [groups with a carry, sum of low digits, sum of high digits, elements with a carry, group indices ascending...]. */
+  /**
+   * Per row: [groups with a carry, sum of low digits, sum of high digits, elements with a carry, group indices
+   * ascending...]; what follows the listed groups is anything.
+   */
   carries: i32("T", "carryWords(K)"),
   step: f32("T"),
 } as const;

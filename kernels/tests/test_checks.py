@@ -78,7 +78,7 @@ WRONG = {
     "a negative number of groups": ("linear_int8", {}, _put("carries", -1, 1, 0), BAD),
     "a group beyond the last": ("linear_int8", {}, _put("carries", 17, 2, 4), BAD),
     "a negative group": ("linear_int8", {}, _put("carries", -1, 2, 4), BAD),
-    "a weight that is no number": ("quantize_weight", {}, _put("weight", np.nan, 3, 2), "OCTAVO_MODEL_FILE_INVALID"),
+    "a weight that is no number": ("quantize_weight", {}, _put("weight", np.nan, 3, 2), BAD),
 }
 
 
