@@ -267,8 +267,11 @@ export const OPS = {
       logits: f32("S", "V"),
       /** Per row: temperature, top-p, min-p, repetition, presence, frequency penalty. Neutral: 1, 1, 0, 1, 0, 0. */
       settings: f32("S", "6"),
-      /** Per row: top-k (0 is all), seed low, seed high, position, logprobs wanted (0..20; -1 none at all), mask row (-1 none). */
-      counters: i32("S", "6"),
+      /**
+       * Per row: top-k (0 is all), seed low, seed high, position, logprobs wanted (0..20; -1 none at all), mask row (-1
+       * none), how many ids of its history come before the answer: for these only the repetition penalty counts.
+       */
+      counters: i32("S", "7"),
       /** Ids the penalties count: row s owns history[historyStarts[s] .. historyStarts[s+1]); negative as in `embed`. */
       historyStarts: i32("S+1"),
       history: i32("H"),

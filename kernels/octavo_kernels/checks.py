@@ -167,7 +167,11 @@ def _pool(o: _Operands) -> None:
 
 
 def _sample_history(o: _Operands) -> None:
-    o.starts("historyStarts", o.size("history", 0))
+    starts = o.starts("historyStarts", o.size("history", 0))
+    for s, counters in enumerate(o.list("counters")):
+        length = starts[s + 1] - starts[s]
+        if not 0 <= counters[6] <= length:
+            o.refuse(f"row {s} has a history of {length} ids, {counters[6]} of them before the answer")
     _token_ids(o, "history", o.size("logits", 1))
 
 
@@ -245,7 +249,7 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "sample": (
         (_sample_settings, ("settings",)),
         (_sample_counters, ("counters",)),
-        (_sample_history, ("historyStarts", "history", "sampled")),
+        (_sample_history, ("historyStarts", "history", "sampled", "counters")),
         (_sample_bias, ("biasStarts", "biasIds")),
     ),
 }

@@ -73,8 +73,8 @@ def pad64(size: int) -> int:
 
 
 def carry_words(columns: int) -> int:
-    """int32 words of a row of `carries`: four counts, one index per group of four of the padded columns, and one word more
-    per padding column, so that no two K give digits of the same shapes: `digit_columns` has the way back."""
+    """int32 words of a row of `carries`: four counts, one index per group of four of the padded columns, and one word
+    more per padding column, so that no two K give digits of the same shapes: `digit_columns` has the way back."""
     return 4 + pad64(columns) // 4 + pad64(columns) - columns
 
 
