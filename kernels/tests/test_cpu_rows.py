@@ -154,7 +154,7 @@ def test_a_weight_that_is_no_number_is_refused(source: str):
     for backend in (reference(), cpu(2)):
         with pytest.raises(KernelError, match="row 17") as refused:
             run(backend, "quantize_weight", {"weight": narrow(weight, source)}, {"codes": (20, 30), "scale": (20,)})
-        assert refused.value.code == "OCTAVO_MODEL_FILE_INVALID"
+        assert refused.value.code == "OCTAVO_BAD_ARGUMENT"
 
 
 def test_no_rows():
