@@ -8,7 +8,9 @@
  *
  * A dimension is an expression: a product (`heads*headDim`) of shape symbols (upper case: `T`, `K`), attribute names
  * (lower case), integers, and the two functions `pad64(K)` (K rounded up to a multiple of 64) and
- * `carryWords(K)` (4 + ceil(K/4)). Symbols are bound by the first operand that shows them and must agree afterwards.
+ * `carryWords(K)` (4 + pad64(K)/4 + pad64(K) - K). Symbols are bound by the first operand that shows them and must agree
+ * afterwards. What a padded or packed form hides is part of its type: no two K have the same `pad64` and `carryWords`, so
+ * digits of 63 columns do not pass for digits of 64; a packed weight keeps the shape [N, K].
  */
 
 export const DTYPES = ["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const;
@@ -69,7 +71,10 @@ const packed = <T extends Operand>(operand: T) => ({ ...operand, packed: true })
 const digitOutputs = {
   low: i8("T", "pad64(K)"),
   high: i8("T", "pad64(K)"),
-  /** Per row: [groups with a carry, sum of low digits, sum of high digits, elements with a carry, group indices ascending...]. */
+  /**
+   * Per row: [groups with a carry, sum of low digits, sum of high digits, elements with a carry, group indices
+   * ascending...]; what follows the listed groups is anything.
+   */
   carries: i32("T", "carryWords(K)"),
   step: f32("T"),
 } as const;
@@ -262,8 +267,11 @@ export const OPS = {
       logits: f32("S", "V"),
       /** Per row: temperature, top-p, min-p, repetition, presence, frequency penalty. Neutral: 1, 1, 0, 1, 0, 0. */
       settings: f32("S", "6"),
-      /** Per row: top-k (0 is all), seed low, seed high, position, logprobs wanted (0..20; -1 none at all), mask row (-1 none). */
-      counters: i32("S", "6"),
+      /**
+       * Per row: top-k (0 is all), seed low, seed high, position, logprobs wanted (0..20; -1 none at all), mask row (-1
+       * none), how many ids of its history come before the answer: for these only the repetition penalty counts.
+       */
+      counters: i32("S", "7"),
       /** Ids the penalties count: row s owns history[historyStarts[s] .. historyStarts[s+1]); negative as in `embed`. */
       historyStarts: i32("S+1"),
       history: i32("H"),

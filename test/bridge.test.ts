@@ -144,7 +144,9 @@ describe.each(DEVICES)("%s", (name) => {
   test("sampling as a method: greedy takes the largest logit", async () => {
     await using logits = await device.tensor([0, 5, 1, 7, 2, 3], { shape: [2, 3] });
     await using settings = await device.tensor([0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0], { shape: [2, 6] });
-    await using counters = await device.tensor(Int32Array.of(0, 1, 0, 0, 0, -1, 0, 1, 0, 0, 0, -1), { shape: [2, 6] });
+    await using counters = await device.tensor(Int32Array.of(0, 1, 0, 0, 0, -1, 0, 0, 1, 0, 0, 0, -1, 0), {
+      shape: [2, 7],
+    });
     await using historyStarts = await device.zeros({ shape: [3], dtype: "int32" });
     await using none = await device.zeros({ shape: [0], dtype: "int32" });
     await using biasValues = await device.zeros({ shape: [0] });

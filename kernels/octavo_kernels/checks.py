@@ -167,7 +167,11 @@ def _pool(o: _Operands) -> None:
 
 
 def _sample_history(o: _Operands) -> None:
-    o.starts("historyStarts", o.size("history", 0))
+    starts = o.starts("historyStarts", o.size("history", 0))
+    for s, counters in enumerate(o.list("counters")):
+        length = starts[s + 1] - starts[s]
+        if not 0 <= counters[6] <= length:
+            o.refuse(f"row {s} has a history of {length} ids, {counters[6]} of them before the answer")
     _token_ids(o, "history", o.size("logits", 1))
 
 
@@ -213,8 +217,8 @@ def _columns(o: _Operands, columns: list[tuple], limits: tuple[tuple[int, str, f
 def _carries(o: _Operands) -> None:
     """Digits that a user brings: the listed groups must exist, for the kernel reads the weights of each."""
     carries = o.array("carries")
-    groups = carries.shape[1] - 4
-    counts, listed = carries[:, 0], carries[:, 4:]
+    groups = -(-o.size("weight", 1) // 4)
+    counts, listed = carries[:, 0], carries[:, 4 : 4 + groups]
     wrong = (np.arange(groups) < counts[:, None]) & ((listed < 0) | (listed >= groups))
     bad = np.flatnonzero((counts < 0) | (counts > groups) | wrong.any(axis=1))
     if bad.size:
@@ -227,7 +231,7 @@ def _weight(o: _Operands) -> None:
     finite = weight & 0x7F80 != 0x7F80 if weight.dtype == np.uint16 else np.isfinite(weight)
     if not finite.all():
         row = int(np.flatnonzero(~finite.all(axis=1))[0])
-        o.refuse(f"row {row} of the weight holds NaN or infinity", "OCTAVO_MODEL_FILE_INVALID")
+        o.refuse(f"row {row} of the weight holds NaN or infinity, which int8 codes cannot")
 
 
 # By op: each check and the operands whose data it reads.
@@ -245,7 +249,7 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "sample": (
         (_sample_settings, ("settings",)),
         (_sample_counters, ("counters",)),
-        (_sample_history, ("historyStarts", "history", "sampled")),
+        (_sample_history, ("historyStarts", "history", "sampled", "counters")),
         (_sample_bias, ("biasStarts", "biasIds")),
     ),
 }

@@ -24,8 +24,18 @@ def bind(
     expressions: Sequence[str],
     shape: Sequence[Dimension],
 ) -> None:
-    """Give each bare symbol (`T`, `K`, also the B of `B+1`) that has no size yet the size at its place of `shape`."""
+    """Give each bare symbol (`T`, `K`, also the B of `B+1`) that has no size yet the size at its place of `shape`.
+
+    A K that only `pad64(K)` and `carryWords(K)` show follows from both; the first waits in `symbols` for the second.
+    """
     for expression, size in zip(expressions, shape, strict=True):
+        call = _CALL.fullmatch(expression)
+        if call and call[2] not in symbols and isinstance(size, int):
+            padded = symbols.get(f"pad64({call[2]})")
+            if call[1] == "pad64":
+                symbols.setdefault(expression, size)
+            elif isinstance(padded, int) and (columns := digit_columns(padded, size)) is not None:
+                symbols[call[2]] = columns
         base = expression.removesuffix("+1")
         if _NAME.fullmatch(base) and base not in attributes and base not in symbols:
             symbols[base] = size if base == expression else _minus_one(size)
@@ -63,8 +73,15 @@ def pad64(size: int) -> int:
 
 
 def carry_words(columns: int) -> int:
-    """int32 words of a row of `carries`: four counts, and at most one index per group of four columns."""
-    return 4 + (columns + 3) // 4
+    """int32 words of a row of `carries`: four counts, one index per group of four of the padded columns, and one word
+    more per padding column, so that no two K give digits of the same shapes: `digit_columns` has the way back."""
+    return 4 + pad64(columns) // 4 + pad64(columns) - columns
+
+
+def digit_columns(padded: int, words: int) -> int | None:
+    """K of digits whose rows are `padded` columns and `words` of `carries`; None where no K has these."""
+    columns = padded - (words - 4 - padded // 4)
+    return columns if columns >= 0 and (pad64(columns), carry_words(columns)) == (padded, words) else None
 
 
 def _number(size: Dimension, expression: str) -> int:

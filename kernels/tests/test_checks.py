@@ -71,6 +71,8 @@ WRONG = {
     "a history that is cut wrongly": ("sample", {"penalties": True}, _put("historyStarts", 1, 0), BAD),
     "a history beyond the vocabulary": ("sample", {"penalties": True}, _put("history", 50), TOKEN),
     "a history before the sampled ids": ("sample", {"penalties": True}, _put("history", -10), TOKEN),
+    "an answer that begins beyond the history": ("sample", {"penalties": True}, _put("counters", 7, 0, 6), BAD),
+    "an answer that begins before the history": ("sample", {}, _put("counters", -1, 0, 6), BAD),
     "biases that are cut wrongly": ("sample", {"biased": True}, _put("biasStarts", 99, 2), BAD),
     "a bias of no id": ("sample", {"biased": True}, _put("biasIds", 50), TOKEN),
     "a bias of a negative id": ("sample", {"biased": True}, _put("biasIds", -1), TOKEN),
@@ -78,7 +80,7 @@ WRONG = {
     "a negative number of groups": ("linear_int8", {}, _put("carries", -1, 1, 0), BAD),
     "a group beyond the last": ("linear_int8", {}, _put("carries", 17, 2, 4), BAD),
     "a negative group": ("linear_int8", {}, _put("carries", -1, 2, 4), BAD),
-    "a weight that is no number": ("quantize_weight", {}, _put("weight", np.nan, 3, 2), "OCTAVO_MODEL_FILE_INVALID"),
+    "a weight that is no number": ("quantize_weight", {}, _put("weight", np.nan, 3, 2), BAD),
 }
 
 

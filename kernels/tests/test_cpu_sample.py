@@ -25,6 +25,7 @@ class Rows:
     seed: int = 7
     wanted: int = -1
     history: Sequence[Sequence[int]] = ()
+    before: Sequence[int] | int = 0
     bias: Sequence[dict[int, float]] = ()
     allowed: Sequence[Sequence[int] | None] = ()
     sampled: Sequence[int] = ()
@@ -44,10 +45,11 @@ class Rows:
             bits = np.zeros(self.words * 32, bool)
             bits[list(ids or ())] = True
             masks[s] = np.packbits(bits, bitorder="little").view(np.int32)
-        counters = np.zeros((rows, 6), np.int32)
+        counters = np.zeros((rows, 7), np.int32)
         counters[:, 0], counters[:, 1], counters[:, 2], counters[:, 4] = self.top_k, self.seed, -3, self.wanted
         counters[:, 3] = np.arange(rows) if self.positions is None else self.positions
         counters[:, 5] = [-1 if ids is None else s for s, ids in enumerate(allowed)]
+        counters[:, 6] = self.before
         sampled = np.zeros(rows + len(self.sampled), np.int32)
         sampled[: len(self.sampled)] = self.sampled
         return {
@@ -224,6 +226,11 @@ def test_bias_penalties_and_masks_come_in_this_order():
     # Presence counts an id once, frequency each time.
     assert Rows(logits, history=[[3, 3, 3]], penalties=(1, 0.05, 0)).ids() == [3]
     assert Rows(logits, history=[[3, 3, 3]], penalties=(1, 0, 0.05)).ids() == [4]
+    # Neither counts what comes before the answer; repetition does.
+    assert Rows(logits, history=[[3]], before=1, penalties=(1, 0.2, 0)).ids() == [3]
+    assert Rows(logits, history=[[3, 3, 3]], before=2, penalties=(1, 0, 0.05)).ids() == [3]
+    assert Rows(logits, history=[[3, 3, 3]], before=1, penalties=(1, 0, 0.06)).ids() == [4]
+    assert Rows(logits, history=[[3]], before=1, penalties=(1.1, 0, 0)).ids() == [4]
     # What is negative is multiplied: it falls too.
     low = np.full((1, 3), -1, np.float32)
     assert Rows(low, history=[[0, 1]], penalties=(1.5, 0, 0)).ids() == [2]
@@ -237,6 +244,7 @@ def test_every_adjustment_together_is_as_defined():
         penalties=(1.3, 0.25, 0.125),
         wanted=20,
         history=[rng.integers(-3, 3000, 200).tolist() for _ in range(12)],
+        before=rng.integers(0, 201, 12).tolist(),
         bias=[{int(i): float(i % 7) for i in rng.integers(0, 3000, 5)} for _ in range(12)],
         allowed=[None, *(rng.permutation(3000)[:1500].tolist() for _ in range(11))],
         sampled=[5, 6, 7],

@@ -21,6 +21,7 @@ def _sample(
     positions: list[int] | None = None,
     logprobs: int = -1,
     history: tuple[list[int], ...] = (),
+    before: list[int] | int = 0,
     bias: tuple[dict[int, float], ...] = (),
     mask: list[int] | None = None,
     sampled: list[int] | None = None,
@@ -32,10 +33,11 @@ def _sample(
     masks = np.zeros((0 if mask is None else 1, words), np.uint32)
     for token in mask or []:
         masks[0, token // 32] |= np.uint32(1 << token % 32)
-    counters = np.zeros((rows, 6), np.int32)
+    counters = np.zeros((rows, 7), np.int32)
     counters[:, 0], counters[:, 1] = top_k, seed
     counters[:, 3] = range(rows) if positions is None else positions
     counters[:, 4], counters[:, 5] = logprobs, -1 if mask is None else 0
+    counters[:, 6] = before
     history = history or ([],) * rows
     bias = bias or ({},) * rows
     previous = torch.tensor(sampled or [0] * rows, dtype=torch.int32)
@@ -138,6 +140,26 @@ def test_penalties_count_each_id_of_the_history():
     # 2 / 2 - 0.25 - 2 * 0.125 = 0.5 for id 0; a mask leaves it against -2 * 2 - 0.375 for id 2.
     assert _sample(row, history=([0, 0, 2],), mask=[0, 2], temperature=0.0, **both)["ids"][0] == 0
     assert _sample(row, history=([0, 0, 2],), mask=[2, 3], temperature=0.0, **both)["ids"][0] == 3
+
+
+def test_penalties_are_those_of_vllm():
+    """Presence and frequency count the answer alone, repetition the prompt too (apply_penalties in vLLM's
+    model_executor/layers/utils.py): the same request must give the same answer there and here."""
+    rng = np.random.default_rng(8)
+    rows, vocabulary = 200, 6
+    logits = rng.standard_normal((rows, vocabulary)).astype(np.float32)
+    prompts = [rng.integers(0, vocabulary, rng.integers(0, 4)).tolist() for _ in range(rows)]
+    answers = [rng.integers(0, vocabulary, rng.integers(0, 4)).tolist() for _ in range(rows)]
+    penalties: dict[str, Any] = {"repetition": 1.5, "presence": 0.5, "frequency": 0.25}
+    histories = tuple(prompt + answer for prompt, answer in zip(prompts, answers, strict=True))
+    found = _sample(logits, history=histories, before=[len(p) for p in prompts], temperature=0.0, **penalties)
+
+    counts = np.array([np.bincount(answer, minlength=vocabulary) for answer in answers])
+    seen = np.array([np.bincount(history, minlength=vocabulary) for history in histories]) > 0
+    repeated = np.where(seen, np.float32(1.5), np.float32(1))
+    expected = np.where(logits > 0, logits / repeated, logits * repeated)
+    expected = expected - np.float32(0.25) * counts - np.float32(0.5) * (counts > 0)
+    assert found["ids"].tolist() == expected.argmax(1).tolist()
 
 
 def test_history_may_name_what_the_step_before_drew():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from octavo_kernels.generated.ops import OPS
 from octavo_kernels.program import SIZES, resolve
-from octavo_kernels.shapes import ShapeError, bind, carry_words, evaluate, pad64
+from octavo_kernels.shapes import ShapeError, bind, carry_words, digit_columns, evaluate, pad64
 
 _SIZE = st.integers(0, 1 << 20)
 
@@ -20,7 +20,27 @@ def test_pad64_is_the_next_multiple_of_64(size: int):
 
 @given(_SIZE)
 def test_carry_words_hold_four_counts_and_every_group_of_four(columns: int):
-    assert carry_words(columns) == 4 + -(-columns // 4) == evaluate("carryWords(K)", {"K": columns}, {})
+    assert carry_words(columns) == evaluate("carryWords(K)", {"K": columns}, {}) >= 4 + -(-columns // 4)
+
+
+@given(_SIZE, _SIZE)
+def test_digits_of_one_width_never_have_the_shapes_of_another(columns: int, other: int):
+    assert digit_columns(pad64(columns), carry_words(columns)) == columns
+    if other != columns:
+        assert (pad64(other), carry_words(other)) != (pad64(columns), carry_words(columns))
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_shapes_that_no_digits_have_give_no_width(padded: int, words: int):
+    columns = digit_columns(padded, words)
+    assert columns is None or (pad64(columns), carry_words(columns)) == (padded, words)
+
+
+def test_the_width_of_digits_follows_from_their_shapes():
+    symbols: dict = {}
+    for expressions, shape in ((["T", "pad64(K)"], ["T", 64]), (["T", "carryWords(K)"], ["T", carry_words(3)])):
+        bind(symbols, {}, expressions, shape)
+    assert symbols["K"] == 3
 
 
 @given(_SIZE, _SIZE, _SIZE)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from octavo_kernels import Backend, KernelError
 from octavo_kernels.generated.ops import OPS
 from octavo_kernels.program import SIZES, Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
+from octavo_kernels.shapes import carry_words
 from octavo_kernels.tensor import Tensor, allocate
 from octavo_kernels.validate import validate
 
@@ -45,8 +46,8 @@ def _program() -> ProgramSpec:
         _value("float32", "T", 40, place=Arena(2048)),  # 4 normed
         _value("int8", "T", 64, place=Arena(4096)),  # 5 low
         _value("int8", "T", 64, place=Arena(5120)),
-        _value("int32", "T", 14, place=Arena(6144)),
-        _value("float32", "T", place=Arena(7168)),
+        _value("int32", "T", carry_words(40), place=Arena(6144)),
+        _value("float32", "T", place=Arena(11264)),
         _value("int8", 24, 40, place=Handle(CODES), layout="packed"),  # 9
         _value("float32", 24, place=Handle(SCALE)),
         _value("float32", 24, place=Handle(BIAS)),
@@ -117,6 +118,7 @@ WRONG = {
     "an operand of the wrong rank": (lambda p: _inputs(p, 1, x=8), SHAPE),
     "operands that disagree": (lambda p: _inputs(p, 4, b=2), SHAPE),
     "digits not padded to 64": (lambda p: _with_value(p, 5, shape=("T", 40)), SHAPE),
+    "digits of another width that pads alike": (lambda p: _with_value(p, 7, shape=("T", carry_words(39))), SHAPE),
     "rows of another size of the step": (lambda p: _with_value(p, 4, shape=("S", 40)), SHAPE),
     "rows of a fixed size": (lambda p: _with_value(p, 4, shape=(8, 40)), SHAPE),
     "a packed operand where plain is wanted": (lambda p: _with_value(p, 4, layout="packed"), DTYPE),

@@ -120,7 +120,7 @@ function rowsOf(ids: readonly number[], batch: number, start: number, count: num
       rows: ints(batch, (row) => (row + 1) * count - 1),
       // Greedy: temperature 0, neutral penalties; no logprobs, no mask.
       settings: Float32Array.from({ length: batch * 6 }, (_, index) => [0, 1, 0, 1, 0, 0][index % 6]!),
-      counters: ints(batch * 6, (index) => [0, 0, 0, 0, -1, -1][index % 6]!),
+      counters: ints(batch * 7, (index) => [0, 0, 0, 0, -1, -1, 0][index % 7]!),
       historyStarts: new Int32Array(batch + 1),
       history: new Int32Array(0),
       biasStarts: new Int32Array(batch + 1),

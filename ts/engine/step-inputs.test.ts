@@ -17,7 +17,7 @@ const program = {
     int("starts", "B+1"),
     int("rows", "S"),
     { name: "settings", dtype: "float32", shape: ["S", 6] },
-    int("counters", "S", 6),
+    int("counters", "S", 7),
     int("historyStarts", "S+1"),
     int("history", "H"),
     int("biasStarts", "S+1"),
@@ -76,7 +76,7 @@ test("a step after a prompt takes its token from the step before, in tokens and 
     starts: [0, 3, 20],
     rows: [2],
     settings: [0, 1, 0, 2, 0, 0],
-    counters: [0, 5, 2, 3, 3, -1],
+    counters: [0, 5, 2, 3, 3, -1, 3], // Of the history, the three ids of the prompt come before the answer.
     historyStarts: [0, 3],
     history: [11, 12, 13],
     biasStarts: [0, 1],

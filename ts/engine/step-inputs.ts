@@ -15,7 +15,7 @@ export interface RequestRow {
 
 /** Elements of a row of `settings` and of `counters`. */
 const SETTINGS = 6;
-const COUNTERS = 6;
+const COUNTERS = 7;
 
 export function stepInputs(
   program: Pick<LoweredProgram, "inputs">,
@@ -89,6 +89,7 @@ function fillSampling(
     counters[at + 3] = row.start + row.count; // Position of the token that is drawn.
     counters[at + 4] = sampling.logprobs;
     counters[at + 5] = -1; // No mask.
+    counters[at + 6] = sampling.history === "all" ? request.spec.prompt.length : 0;
     historyEnd = fillHistory(history, historyEnd, row, request);
     historyStarts[sample + 1] = historyEnd;
     biasIds.set(sampling.biasIds, biasEnd);

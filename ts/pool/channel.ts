@@ -9,6 +9,7 @@ import { Router } from "zeromq";
 import type { Hello } from "../../protocol/messages.ts";
 import { decodeHello } from "./codec.ts";
 import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
+import { Queue } from "./queue.ts";
 
 /** Largest frame. A larger one costs the sender its connection, so both sides check before they send. */
 export const MAX_FRAME_BYTES = 2 ** 30;
@@ -36,7 +37,7 @@ export class Channel {
   readonly #folder: string | undefined;
   readonly #peers = new Map<string, Peer>();
   readonly #expected = new Map<string, (peer: Peer, hello: Hello) => void>();
-  readonly #queue: Outgoing[] = [];
+  readonly #queue = new Queue<Outgoing>();
   #sending = false;
   readonly #reader: Promise<void>;
 

@@ -6,6 +6,7 @@ import type { Reply, Request } from "../../protocol/messages.ts";
 import { ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
 import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
 import { decodeReply, encodeRequest as encode } from "./codec.ts";
+import { Queue } from "./queue.ts";
 
 type WithoutEnvelope<R> = R extends Request ? Omit<R, "id" | "epoch"> : never;
 /** A request without what the connection adds. */
@@ -54,7 +55,7 @@ export class Connection {
   readonly #events: ConnectionEvents;
   /** Sent and not answered, oldest first. */
   readonly #pending = new Map<number, Pending>();
-  readonly #waiting: Pending[] = [];
+  readonly #waiting = new Queue<Pending>();
   #lastId = 0;
   #inFlight = 0;
   #lastReplyAt = 0;
@@ -94,9 +95,8 @@ export class Connection {
     this.#ended = error;
     clearTimeout(this.#timer);
     this.#peer.forget();
-    const all = [...this.#pending.values(), ...this.#waiting];
+    const all = [...this.#pending.values(), ...this.#waiting.drain()];
     this.#pending.clear();
-    this.#waiting.length = 0;
     all.forEach((pending, index) => {
       pending.reject(index === 0 ? oldest : error);
     });
@@ -137,7 +137,14 @@ export class Connection {
     }
     this.#pending.delete(reply.id);
     this.#inFlight -= pending.bytes;
-    while (this.#waiting.length > 0 && this.#hasCredit(this.#waiting[0]!.bytes)) this.#send(this.#waiting.shift()!);
+    for (
+      let next = this.#waiting.peek();
+      next !== undefined && this.#hasCredit(next.bytes);
+      next = this.#waiting.peek()
+    ) {
+      this.#waiting.shift();
+      this.#send(next);
+    }
     if (this.#pending.size === 0) this.#events.onBusy(false);
     if (reply.kind === "ok") pending.resolve({ reply, payload: payloads[0] });
     else pending.reject(remoteError(this.#device, reply.code, reply.message));

@@ -8,7 +8,7 @@
 import { type DType, OPS, type Operand, type OpName, type OpSpec } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { type AttributesOf, checkAttributes } from "./attributes.ts";
-import { checkOperation } from "./constraints.ts";
+import { checkOperation, checkProduct } from "./constraints.ts";
 import type { Dimension, Operation, Parameter, Place, Program, Value, ValueId } from "./program.ts";
 import type { Scheme } from "./scheme.ts";
 import { formatShape, ShapeScope } from "./shapes.ts";
@@ -190,7 +190,7 @@ export class ProgramBuilder {
     for (const [name, id] of given) scope.check(name, spec.inputs[name]!.shape, this.#values[id]!.shape);
     checkOperation(op, where, filled, (name) => {
       const id = given.get(name);
-      return id === undefined ? undefined : this.#values[id]!.shape;
+      return id === undefined ? undefined : this.#values[id];
     });
 
     const into: Readonly<Record<string, ValueId | undefined>> = options.into ?? {};
@@ -251,7 +251,8 @@ export class ProgramBuilder {
   linear(x: ValueId, weight: ValueId, options: LinearOptions = {}): ValueId {
     const { bias, threshold, scheme, label, into } = options;
     const call = { ...labelled(label), ...(into === undefined ? {} : { into: { y: into } }) };
-    const { dtype } = this.#value(weight, "linear", "weight");
+    const { dtype, shape } = this.#value(weight, "linear", "weight");
+    checkProduct(label === undefined ? "linear" : `linear "${label}"`, this.#value(x, "linear", "x").shape, shape);
     if (dtype !== "int8" && scheme !== undefined)
       return this.call("linear_scheme", { x, weight, bias }, { ...scheme }, call).y;
     if (dtype !== "int8") return this.call("linear_float", { x, weight, bias }, {}, call).y;

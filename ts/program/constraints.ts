@@ -1,38 +1,77 @@
-/** What the dimension expressions of the op table cannot say: relations between attributes and shapes. */
-import type { OpName } from "../../protocol/ops.ts";
+/** What the dimension expressions of the op table cannot say: relations between attributes, shapes and dtypes. As `rules.py`. */
+import type { DType, OpName } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import type { AttributeValue, Dimension } from "./program.ts";
+import { formatShape } from "./shapes.ts";
 
-type ShapeOf = (operand: string) => readonly Dimension[] | undefined;
+interface Typed {
+  readonly dtype: DType;
+  readonly shape: readonly Dimension[];
+}
 
-/** Throws `OCTAVO_SHAPE_MISMATCH` or `OCTAVO_BAD_ARGUMENT`. Shapes already agree with the op table. */
+type OperandOf = (operand: string) => Typed | undefined;
+
+/** Throws `OCTAVO_SHAPE_MISMATCH` unless rows of `x` [T, K] are as wide as those of `weight` [N, K]: both by their own shapes. */
+export function checkProduct(where: string, x: readonly Dimension[], weight: readonly Dimension[]): void {
+  if (x.length === 2 && weight.length === 2 && x[1] === weight[1]) return;
+  throw new OctavoError(
+    "OCTAVO_SHAPE_MISMATCH",
+    `${where}: x ${formatShape(x)} and w ${formatShape(weight)} do not fit; x is [T, K], w is [N, K], with the same K`,
+  );
+}
+
+/** Throws `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH` or `OCTAVO_BAD_ARGUMENT`. Shapes already agree with the op table. */
 export function checkOperation(
   op: OpName,
   where: string,
   attributes: Readonly<Record<string, AttributeValue>>,
-  shapeOf: ShapeOf,
+  operandOf: OperandOf,
 ): void {
-  if (op === "rope") checkRope(where, "x", attributes, shapeOf);
+  if (op === "rope") checkRope(where, "x", attributes, operandOf);
   if (op === "rope_append") {
-    checkRope(where, "q", attributes, shapeOf);
-    checkRope(where, "k", attributes, shapeOf);
+    checkRope(where, "q", attributes, operandOf);
+    checkRope(where, "k", attributes, operandOf);
   }
   if (op === "attention") {
     const { heads, kvHeads } = attributes as { heads: number; kvHeads: number };
     if (heads % kvHeads !== 0)
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: ${heads} heads are no multiple of ${kvHeads} kvHeads`);
   }
+  const [keys, values] = [operandOf("keys"), operandOf("values")];
+  if (keys?.dtype !== values?.dtype)
+    throw new OctavoError(
+      "OCTAVO_DTYPE_MISMATCH",
+      `${where}: keys are ${keys?.dtype}, values ${values?.dtype}; they must be alike`,
+    );
+  if (op === "sample" || op === "score" || op === "embed") checkVocabulary(op, where, attributes, operandOf);
+}
+
+function checkVocabulary(
+  op: "sample" | "score" | "embed",
+  where: string,
+  attributes: Readonly<Record<string, AttributeValue>>,
+  operandOf: OperandOf,
+): void {
+  const vocabulary = op === "embed" ? operandOf("table")?.shape[0] : operandOf("logits")?.shape[1];
+  if (typeof vocabulary !== "number" || vocabulary < 1)
+    throw new OctavoError(
+      "OCTAVO_SHAPE_MISMATCH",
+      `${where}: a vocabulary of ${vocabulary}; it must be fixed and at least 1`,
+    );
+  const words = attributes.maskWords as number;
+  if (op === "sample" && words * 32 < vocabulary)
+    throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `${where}: masks of ${words} words cannot hold ${vocabulary} ids`);
 }
 
 function checkRope(
   where: string,
   operand: string,
   attributes: Readonly<Record<string, AttributeValue>>,
-  shapeOf: ShapeOf,
+  operandOf: OperandOf,
 ): void {
   const headDim = attributes.headDim as number;
-  const width = shapeOf(operand)?.[1];
-  const half = shapeOf("cos")?.[1];
+  const width = operandOf(operand)?.shape[1];
+  const half = operandOf("cos")?.shape[1];
   if (typeof width !== "number" || width % headDim !== 0)
     throw new OctavoError(
       "OCTAVO_SHAPE_MISMATCH",

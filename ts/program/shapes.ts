@@ -8,16 +8,27 @@ import type { Sizes } from "../../protocol/messages.ts";
 import { OctavoError } from "../errors.ts";
 import type { AttributeValue, Dimension, SizeSymbol } from "./program.ts";
 
+interface FunctionFactor {
+  readonly type: "function";
+  readonly name: "pad64" | "carryWords";
+  readonly symbol: string;
+}
+
 type Factor =
   | { readonly type: "number"; readonly value: number }
   | { readonly type: "symbol"; readonly name: string; readonly plus: 0 | 1 }
   | { readonly type: "attribute"; readonly name: string }
-  | { readonly type: "function"; readonly name: "pad64" | "carryWords"; readonly symbol: string };
+  | FunctionFactor;
 
-const FUNCTIONS = {
-  pad64: (k: number) => Math.ceil(k / 64) * 64,
-  carryWords: (k: number) => 4 + Math.ceil(k / 4),
-} as const;
+const pad64 = (k: number) => Math.ceil(k / 64) * 64;
+const carryWords = (k: number) => 4 + pad64(k) / 4 + pad64(k) - k;
+const FUNCTIONS = { pad64, carryWords } as const;
+
+/** K of digits whose rows are `padded` columns and `words` of `carries`; undefined where no K has these. */
+function digitColumns(padded: number, words: number): number | undefined {
+  const k = padded - (words - 4 - padded / 4);
+  return k >= 0 && pad64(k) === padded && carryWords(k) === words ? k : undefined;
+}
 
 const parsed = new Map<string, readonly Factor[]>();
 
@@ -57,6 +68,8 @@ export class ShapeScope {
   readonly #where: string;
   readonly #attributes: Readonly<Record<string, AttributeValue>>;
   readonly #bound = new Map<string, { readonly dimension: Dimension; readonly operand: string }>();
+  /** Sizes of `pad64(K)` by K, where K is not known yet. */
+  readonly #padded = new Map<string, number>();
 
   /** @param where names the call in messages, for example `linear_int8 "layers.0.attention.q"` */
   constructor(where: string, attributes: Readonly<Record<string, AttributeValue>>) {
@@ -64,7 +77,10 @@ export class ShapeScope {
     this.#attributes = attributes;
   }
 
-  /** Checks the rank and binds the symbols that stand alone and are still free. */
+  /**
+   * Checks the rank and binds the symbols that stand alone and are still free. A K that only `pad64(K)` and
+   * `carryWords(K)` show follows from both.
+   */
   bind(operand: string, expressions: readonly string[], shape: readonly Dimension[]): void {
     if (shape.length !== expressions.length)
       throw new OctavoError(
@@ -74,9 +90,20 @@ export class ShapeScope {
       );
     for (const [i, expression] of expressions.entries()) {
       const [factor, ...more] = parse(expression);
+      if (factor?.type === "function" && more.length === 0) this.#bindFunction(operand, factor, shape[i]!);
       if (factor?.type !== "symbol" || more.length > 0 || this.#bound.has(factor.name)) continue;
       const dimension = factor.plus ? predecessor(shape[i]!) : shape[i]!;
       if (dimension !== undefined) this.#bound.set(factor.name, { dimension, operand });
+    }
+  }
+
+  #bindFunction(operand: string, { name, symbol }: FunctionFactor, dimension: Dimension): void {
+    if (this.#bound.has(symbol) || typeof dimension !== "number") return;
+    const padded = this.#padded.get(symbol);
+    if (name === "pad64") this.#padded.set(symbol, padded ?? dimension);
+    else if (padded !== undefined) {
+      const k = digitColumns(padded, dimension);
+      if (k !== undefined) this.#bound.set(symbol, { dimension: k, operand });
     }
   }
 

@@ -1,5 +1,6 @@
 /** `x.linear(w)`: which ops a weight and the options ask for. */
 import { OctavoError } from "../errors.ts";
+import { checkProduct } from "../program/constraints.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import { evaluate, runOp } from "./bridge.ts";
 import type { TensorHandle } from "./handle.ts";
@@ -23,6 +24,7 @@ export async function linear(
   options: LinearOptions,
 ): Promise<TensorHandle<"float32">> {
   const { bias, mode = "exact" } = options;
+  checkProduct("linear", x.shape, weight.shape);
   if (!(weight instanceof QuantizedWeight)) {
     if (options.threshold !== undefined || mode !== "exact") {
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", "linear: threshold and mode are for int8 weights (device.quantize)");

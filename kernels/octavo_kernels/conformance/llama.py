@@ -21,6 +21,7 @@ from ..program import (
     Value,
     resolve,
 )
+from ..shapes import carry_words
 from ..tensor import Tensor, nbytes, round_up
 from .case import fill
 
@@ -110,7 +111,7 @@ class Llama:
         words = -(-VOCABULARY // 32)
         brought = {
             "settings": self._input("settings", "float32", "S", 6),
-            "counters": self._input("counters", "int32", "S", 6),
+            "counters": self._input("counters", "int32", "S", 7),
             "historyStarts": self._input("historyStarts", "int32", "S+1"),
             "history": self._input("history", "int32", "H"),
             "biasStarts": self._input("biasStarts", "int32", "S+1"),
@@ -147,7 +148,7 @@ class Llama:
         digits = {
             "low": self._place("int8", "T", round_up(columns, 64)),
             "high": self._place("int8", "T", round_up(columns, 64)),
-            "carries": self._place("int32", "T", 4 + -(-columns // 4)),
+            "carries": self._place("int32", "T", carry_words(columns)),
             "step": self._place("float32", "T"),
         }
         self._ops.append(Operation(op, inputs, {**(others or {}), **digits}, {**attributes, **_QUANTIZE}))

@@ -67,7 +67,7 @@ def step_data(llama: Llama, rows: Sequence[Row]) -> tuple[dict[str, int], np.nda
             t += 1
         arrays["rows"][b] = t - 1
         arrays["settings"][b] = row.temperature, 1, 0, 1.3 if row.penalised else 1, 0, 0
-        arrays["counters"][b] = 0, 5, 6, lengths[b], 3, -1
+        arrays["counters"][b] = 0, 5, 6, lengths[b], 3, -1, 0
     arrays["lengths"][:] = lengths
     arrays["starts"][1:] = np.cumsum([len(row.ids) for row in rows])
     arrays["historyStarts"][1:] = np.cumsum([len(row.penalised) for row in rows])

@@ -30,7 +30,7 @@ def sampling(o: Mapping[str, Any], rng: np.random.Generator) -> dict[str, np.nda
     settings[::2, :3] = o["temperature"], o["topP"], o["minP"]
     if o["penalties"]:
         settings[:, 3:] = 1.3, 0.25, 0.125
-    counters = np.zeros((rows, 6), np.int32)
+    counters = np.zeros((rows, 7), np.int32)
     counters[::2, 0] = o["topK"]
     counters[:, 1:3] = rng.integers(-(2**31), 2**31, (rows, 2))
     counters[:, 3] = rng.integers(0, 2**31 - 1, rows)
@@ -44,6 +44,8 @@ def sampling(o: Mapping[str, Any], rng: np.random.Generator) -> dict[str, np.nda
         masks[:, 0] |= 1  # at least one id is allowed
     sampled = rng.integers(0, vocabulary, o["R"], dtype=np.int32)
     history_starts, history = _lists(rng, rows, -o["R"], vocabulary, 6 if o["penalties"] else 0)
+    # In some rows the answer has not begun, in some the history is all answer.
+    counters[:, 6] = rng.integers(0, np.diff(history_starts) + 1)
     bias_starts, bias_ids = _lists(rng, rows, 0, vocabulary, 3 if o["biased"] else 0)
     return {
         "logits": _logits(o["logits"], rng, rows, vocabulary),

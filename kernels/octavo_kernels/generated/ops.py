@@ -279,7 +279,7 @@ OPS: dict[str, OpSpec] = {
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "settings": Operand(("float32",), ("S", "6")),
-            "counters": Operand(("int32",), ("S", "6")),
+            "counters": Operand(("int32",), ("S", "7")),
             "historyStarts": Operand(("int32",), ("S+1",)),
             "history": Operand(("int32",), ("H",)),
             "biasStarts": Operand(("int32",), ("S+1",)),

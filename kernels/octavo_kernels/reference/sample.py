@@ -52,12 +52,13 @@ def sample(
     seen = resolve_ids(history, sampled)
     for s in range(rows):
         temperature, top_p, min_p, repetition, presence, frequency = settings[s]
-        top_k, seed_low, seed_high, position, wanted, mask = counters[s].tolist()
+        top_k, seed_low, seed_high, position, wanted, mask, before = counters[s].tolist()
         row = logits[s].clone()
         biased = slice(int(biasStarts[s]), int(biasStarts[s + 1]))
         for token, value in zip(biasIds[biased].tolist(), biasValues[biased], strict=True):
             row[token] += value
-        _penalise(row, seen[int(historyStarts[s]) : int(historyStarts[s + 1])], repetition, presence, frequency)
+        own = seen[int(historyStarts[s]) : int(historyStarts[s + 1])]
+        _penalise(row, own, own[before:], repetition, presence, frequency)
         row[row.isnan()] = -torch.inf
         if mask >= 0:
             token = torch.arange(row.numel())
@@ -84,13 +85,20 @@ def log_softmax(row: torch.Tensor) -> torch.Tensor:
 
 
 def _penalise(
-    row: torch.Tensor, seen: torch.Tensor, repetition: torch.Tensor, presence: torch.Tensor, frequency: torch.Tensor
+    row: torch.Tensor,
+    seen: torch.Tensor,
+    answer: torch.Tensor,
+    repetition: torch.Tensor,
+    presence: torch.Tensor,
+    frequency: torch.Tensor,
 ) -> None:
-    """Each distinct id once: repetition divides what is positive, multiplies the rest; then both others subtract."""
-    distinct, count = torch.unique(seen, return_counts=True)
+    """Each distinct id once: repetition divides what is positive and multiplies the rest, of all that was seen; then
+    both others subtract, of the answer alone (vLLM's rule)."""
+    distinct = torch.unique(seen)
     values = row[distinct]
-    values = torch.where(values > 0, values / repetition, values * repetition)
-    row[distinct] = (values - presence) - frequency * count.float()
+    row[distinct] = torch.where(values > 0, values / repetition, values * repetition)
+    distinct, count = torch.unique(answer, return_counts=True)
+    row[distinct] = (row[distinct] - presence) - frequency * count.float()
 
 
 def _draw(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from octavo_kernels.reference.linear import linear_int8 as definition
 from octavo_kernels.reference.quantize import quantize
+from octavo_kernels.shapes import carry_words
 
 from triton_kernels.linears import (
     ARCHITECTURES,
@@ -121,7 +122,7 @@ def planned(
     meta = torch.device("meta")
     given = {
         **{name: torch.empty(rows, columns, dtype=torch.int8, device=meta) for name in ("low", "high")},
-        "carries": torch.empty(rows, 4 + columns // 4, dtype=torch.int32, device=meta),
+        "carries": torch.empty(rows, carry_words(columns), dtype=torch.int32, device=meta),
         "step": torch.empty(rows, device=meta),
         "weight": torch.empty(outputs, columns, dtype=torch.int8, device=meta),
         **{"scale": torch.empty(outputs, device=meta), "y": torch.empty(rows, outputs, device=meta)},

@@ -72,6 +72,7 @@ def test_every_adjustment_together():
             penalties=(1.3, 0.25, 0.125),
             wanted=20,
             history=[rng.integers(-3, 700, 300).tolist() for _ in range(3)],
+            before=[0, 280, 150],
             bias=[{int(i): float(i % 7) for i in rng.integers(0, 700, 5)} for _ in range(3)],
             allowed=[None, *(rng.permutation(700)[:350].tolist() for _ in range(2))],
             sampled=[5, 6, 7],

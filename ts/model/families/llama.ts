@@ -172,7 +172,7 @@ function finish(
       {
         logits,
         settings: b.input("settings", "float32", ["S", 6]),
-        counters: b.input("counters", "int32", ["S", 6]),
+        counters: b.input("counters", "int32", ["S", 7]),
         historyStarts: b.input("historyStarts", "int32", ["S+1"]),
         history: b.input("history", "int32", ["H"]),
         biasStarts: b.input("biasStarts", "int32", ["S+1"]),

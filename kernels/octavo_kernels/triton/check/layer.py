@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ...shapes import carry_words
 from ...tensor import PACKED_COLUMNS, round_up
 from ..eager import prepare_op
 
@@ -46,7 +47,7 @@ def digits(rows: int, columns: int, device: torch.device) -> Tensors:
     return {
         "low": torch.zeros(rows, padded, dtype=torch.int8, device=device),
         "high": torch.zeros(rows, padded, dtype=torch.int8, device=device),
-        "carries": torch.zeros(rows, 4 + -(-columns // 4), dtype=torch.int32, device=device),
+        "carries": torch.zeros(rows, carry_words(columns), dtype=torch.int32, device=device),
         "step": torch.zeros(rows, device=device),
     }
 

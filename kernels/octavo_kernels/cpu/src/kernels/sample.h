@@ -10,7 +10,7 @@ namespace octavo::OCTAVO_ISA {
 struct SampleRow {
   DrawSettings draw;
   float repetition, presence, frequency;
-  int32_t wanted, mask;
+  int32_t wanted, mask, before_answer;
 
   SampleRow(const float* settings, const int32_t* counters) {
     draw = {settings[0], settings[1], settings[2], counters[0], 0};
@@ -22,11 +22,13 @@ struct SampleRow {
     frequency = settings[5];
     wanted = counters[4];
     mask = counters[5];
+    before_answer = counters[6];
   }
   bool penalises() const { return repetition != 1 || presence != 0 || frequency != 0; }
 };
 
-// Each distinct id of the history once. `counts` has room for the vocabulary; what it holds does not matter.
+// Each distinct id of the history once; presence and frequency count the answer alone. `counts` has room for the vocabulary;
+// what it holds does not matter.
 inline void penalise(const OpCall& call, int64_t s, const SampleRow& settings, float* row, int32_t* counts) {
   namespace op = op_sample;
   const Operand& history = call.in[op::history];
@@ -38,14 +40,14 @@ inline void penalise(const OpCall& call, int64_t s, const SampleRow& settings, f
     return id < 0 ? sampled.row<int32_t>(-1 - id)[0] : id;
   };
   for (int32_t i = begin; i < end; i++) counts[id_of(i)] = 0;
-  for (int32_t i = begin; i < end; i++) counts[id_of(i)]++;
+  for (int32_t i = begin + settings.before_answer; i < end; i++) counts[id_of(i)]++;
   for (int32_t i = begin; i < end; i++) {
     const int32_t id = id_of(i);
-    if (counts[id] == 0) continue;
+    if (counts[id] < 0) continue;  // done
     const float x = row[id] > 0 ? row[id] / settings.repetition : row[id] * settings.repetition;
     const float fewer = settings.frequency * static_cast<float>(counts[id]);
-    row[id] = (x - settings.presence) - fewer;
-    counts[id] = 0;
+    row[id] = counts[id] == 0 ? x : (x - settings.presence) - fewer;
+    counts[id] = -1;
   }
 }
 

@@ -40,8 +40,9 @@ def sample(
 ) -> list[Launch]:
     """logits [S, V] float32 -> ids [S], logprob [S], topIds and topLogprobs [S, 20] (filled up with -1 and NaN).
 
-    settings [S, 6]: temperature, top-p, min-p, repetition, presence, frequency. counters [S, 6]: top-k, seed low, seed
-    high, position, logprobs (-1: none), mask (-1: none). sampled [R] gets the ids when all rows are drawn.
+    settings [S, 6]: temperature, top-p, min-p, repetition, presence, frequency. counters [S, 7]: top-k, seed low, seed
+    high, position, logprobs (-1: none), mask (-1: none), ids of the history before the answer.
+    sampled [R] gets the ids when all rows are drawn.
     """
     rows, vocabulary = logits.shape
     if rows == 0:

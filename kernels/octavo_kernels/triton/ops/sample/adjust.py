@@ -65,7 +65,9 @@ def adjust_rows(
         begin = tl.load(history_starts + s)
         end = tl.load(history_starts + s + 1)
         if (begin < end) & ((repetition != 1.0) | (presence != 0.0) | (frequency != 0.0)):
+            answer = begin + tl.load(counters + s * counters_stride + 6)
             count = tl.full((SEGMENT,), 0, tl.int32)
+            answered = tl.full((SEGMENT,), 0, tl.int32)
             room = tl.load(held)
             for start in tl.range(begin, end, TOKENS):
                 entry = start + tl.arange(0, TOKENS)
@@ -74,10 +76,13 @@ def adjust_rows(
                 known = (entry < end) & (token >= 0)
                 token = tl.where(known, token, tl.load(sampled + (-1 - token), mask=drawn, other=-1)) - low
                 counted = (known | drawn) & (token >= 0) & (token < SEGMENT)
-                count += tl.histogram(tl.where(counted, token, 0), SEGMENT, mask=counted)
+                token = tl.where(counted, token, 0)
+                count += tl.histogram(token, SEGMENT, mask=counted)
+                answered += tl.histogram(token, SEGMENT, mask=counted & (entry >= answer))
             divisor = tl.zeros_like(x) + repetition
             y = tl.where(x > 0, tl.div_rn(x, divisor), x * repetition)
-            x = tl.where(count > 0, (y - presence) - frequency * count.to(tl.float32), x)
+            x = tl.where(count > 0, y, x)
+            x = tl.where(answered > 0, (x - presence) - frequency * answered.to(tl.float32), x)
         x = tl.where(x == x, x, -float("inf"))
         mask = tl.load(counters + s * counters_stride + 5)
         if (mask >= 0) & (mask < tl.load(mask_rows)):
