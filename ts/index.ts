@@ -11,6 +11,7 @@ export type { HandleKind, LedgerReport } from "./memory/ledger.ts";
 export { type DevicePlan, type Plan, type PlanModelOptions, planModel } from "./memory/plan.ts";
 export type { ChatMessage } from "./model/chat.ts";
 export type { ModelDescription } from "./model/families/index.ts";
+export type { SamplingDefaults } from "./model/source/generation-config.ts";
 export type { Tokenizer } from "./model/tokenizer.ts";
 export { Pool, type PoolOptions } from "./pool/pool.ts";
 export { parseThreshold, type Threshold } from "./program/threshold.ts";

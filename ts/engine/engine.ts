@@ -4,6 +4,7 @@ import type { LedgerReport } from "../memory/ledger.ts";
 import type { Plan } from "../memory/plan.ts";
 import { type ChatMessage, renderChat } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
+import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Device } from "../tensor/device.ts";
@@ -19,6 +20,8 @@ export class Engine {
   /** What was foreseen before anything was allocated. */
   readonly plan: Plan;
   readonly loadTimings: LoadTimings;
+  /** What `generate` and `chat` take for options that are not given, as the model's files have it. */
+  readonly defaults: SamplingDefaults;
   readonly #loaded: LoadedModel;
   readonly #runner: Runner;
   readonly #limits: RequestLimits;
@@ -32,6 +35,7 @@ export class Engine {
     this.model = description;
     this.plan = plan;
     this.loadTimings = loaded.timings;
+    this.defaults = loaded.defaults;
     this.#loaded = loaded;
     this.#runner = new Runner(new Scheduler({ pages, sequences, tokenBudget: limits.T }), program);
     this.#limits = {
@@ -39,6 +43,7 @@ export class Engine {
       context,
       biases: limits.D / sequences,
       eosTokenIds: [...description.eosTokenIds, ...(tokenizer?.eosIds ?? [])],
+      defaults: loaded.defaults,
     };
     this.device.lost.addEventListener("abort", () => this.#runner.cancelAll(this.device.lost.reason), { once: true });
   }

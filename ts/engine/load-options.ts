@@ -1,9 +1,10 @@
 /** What a caller may ask of a loaded model, checked before anything is opened or started. Pure. */
 import { z } from "zod";
+import { checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { parseDeviceNames } from "../memory/devices.ts";
 import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
-import { checkOptions, type Rules } from "./arguments.ts";
+import type { Warn } from "../warnings.ts";
 
 export interface LoadProgress {
   /** `model`: headers and tokenizer. `worker`: the process. `weights`: bytes of the model's files. `program`: ready to run. */
@@ -15,7 +16,7 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** "auto" (default, see `PoolOptions`), "cpu:0", "cuda:0", "reference:0". This version runs a model on one device. */
   readonly devices?: string | readonly string[] | undefined;
-  /** Threads of the worker. By default the CPUs that this process may use. */
+  /** Threads of the worker. By default the CPUs that this process may use, and never more (with a warning). */
   readonly threads?: number | undefined;
   /** "int8" (default): LLM.int8(). "16bit": as in the files. */
   readonly weights?: "int8" | "16bit" | undefined;
@@ -38,6 +39,8 @@ export interface LoadOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Lines that the worker writes. */
   readonly onLog?: ((line: string) => void) | undefined;
+  /** What is not as asked for, or as the model's files say, although it loads. By default `process.emitWarning`. */
+  readonly onWarning?: Warn | undefined;
 }
 
 const count = (max: number) => z.int().min(1).max(max);
@@ -56,6 +59,7 @@ const RULES: Rules<LoadOptions> = {
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
   onProgress: [z.function(), "a function"],
   onLog: [z.function(), "a function"],
+  onWarning: [z.function(), "a function"],
 };
 
 /** Throws `OCTAVO_BAD_ARGUMENT`. */

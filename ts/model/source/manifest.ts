@@ -1,5 +1,6 @@
 /** What a model's files hold, from their headers alone. */
 import type { SourceType } from "../../../protocol/messages.ts";
+import type { GenerationDefaults } from "./generation-config.ts";
 
 export interface TensorEntry {
   readonly name: string;
@@ -21,4 +22,6 @@ export interface Manifest {
   readonly config: Readonly<Record<string, unknown>>;
   /** `tokenizer.json` and `tokenizer_config.json`, or the same made from GGUF metadata. */
   readonly tokenizer: { readonly tokenizerJson: unknown; readonly tokenizerConfig: unknown } | undefined;
+  /** `generation_config.json`, or the same of GGUF metadata. */
+  readonly generation?: GenerationDefaults | undefined;
 }

@@ -1,6 +1,6 @@
 /** Options as callers write them, checked by schemas; what is wrong is said with the value and what is accepted. */
 import type { z } from "zod";
-import { OctavoError } from "../errors.ts";
+import { OctavoError } from "./errors.ts";
 
 /** Of each option: its schema, and the words for what it takes. */
 export type Rules<T> = { readonly [K in keyof T]-?: readonly [schema: z.ZodType, takes: string] };
