@@ -3,7 +3,7 @@ import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { OctavoError } from "../../errors.ts";
-import { type GenerationDefaults, generationDefaults } from "./generation-config.ts";
+import { type GenerationDefaults, generationDefaults, generationDefaultsOfConfig } from "./generation-config.ts";
 import type { Manifest, TensorEntry } from "./manifest.ts";
 import { invalid } from "./ranges.ts";
 import { parseObject, readSafetensors } from "./safetensors.ts";
@@ -19,18 +19,21 @@ export async function openFolder(path: string): Promise<Manifest> {
   if (!config) throw incomplete(path, "no config.json in the folder: it is not a model, or its download did not end");
   const [tensors, generation, tokenizer] = await Promise.all([
     readTensors(path),
-    readGeneration(join(path, "generation_config.json")),
+    readGeneration(path, config),
     readTokenizer(path),
   ]);
   // Chat models list the tokens that end a turn there, and often only one of them in config.json.
-  const ends = [config.eos_token_id ?? [], generation?.eosTokenIds ?? []].flat();
+  const ends = [config.eos_token_id ?? [], generation.eosTokenIds].flat();
   const merged = ends.length > 0 ? { ...config, eos_token_id: [...new Set(ends)] } : config;
   return { path, format: "safetensors", tensors, config: merged, tokenizer, generation };
 }
 
-async function readGeneration(file: string): Promise<GenerationDefaults | undefined> {
-  const config = await readJson(file);
-  return config && generationDefaults(file, config);
+async function readGeneration(path: string, config: Record<string, unknown>): Promise<GenerationDefaults> {
+  const file = join(path, "generation_config.json");
+  const generation = await readJson(file);
+  return generation
+    ? generationDefaults(file, generation)
+    : generationDefaultsOfConfig(join(path, "config.json"), config);
 }
 
 async function readTensors(path: string): Promise<Map<string, TensorEntry>> {

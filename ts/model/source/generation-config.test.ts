@@ -1,6 +1,6 @@
 /** What a model's author says of generation. If these fail, answers are drawn otherwise than the model was made for. */
 import { describe, expect, it } from "vitest";
-import { generationDefaults, generationDefaultsOfGguf } from "./generation-config.ts";
+import { generationDefaults, generationDefaultsOfConfig, generationDefaultsOfGguf } from "./generation-config.ts";
 
 const read = (config: object) => generationDefaults("generation_config.json", config as Record<string, unknown>);
 
@@ -37,6 +37,22 @@ describe("generation_config.json", () => {
   it("bounds an answer, and ends it, as it says", () => {
     const { defaults, eosTokenIds } = read({ max_new_tokens: 32, stop_strings: "END", eos_token_id: [-1, 7] });
     expect([defaults, eosTokenIds]).toEqual([{ maxTokens: 32, stop: ["END"] }, [7]]);
+  });
+
+  it("is not needed where config.json has the same keys, as older models do", () => {
+    const config = {
+      hidden_size: 64,
+      sliding_window: null,
+      do_sample: true,
+      temperature: 0.5,
+      num_beams: 2,
+      eos_token_id: 3,
+    };
+    expect(generationDefaultsOfConfig("config.json", config)).toEqual({
+      defaults: { temperature: 0.5, topK: 50 },
+      eosTokenIds: [3],
+      ignored: ["num_beams 2"],
+    });
   });
 
   it("that asks for what is not done is told of by name, and only then", () => {

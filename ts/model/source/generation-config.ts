@@ -69,6 +69,13 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   use_mtp: [false],
   presence_penalty: [0],
   frequency_penalty: [0],
+  bad_words_ids: [],
+  suppress_tokens: [],
+  begin_suppress_tokens: [],
+  forced_bos_token_id: [],
+  forced_eos_token_id: [],
+  exponential_decay_length_penalty: [],
+  sequence_bias: [],
 };
 
 /** About caches, outputs, padding, assisted drafts (same tokens, sooner), and beams, which are reported by num_beams. */
@@ -124,6 +131,15 @@ export function generationDefaults(file: string, config: Readonly<Record<string,
       ignored.push(`${key.slice(0, 60)} ${cut(value)}`);
   }
   return { ...translate(honoured as Honoured), ignored };
+}
+
+/** Of a model without generation_config.json: older ones have the same keys among the others of config.json. */
+export function generationDefaultsOfConfig(
+  file: string,
+  config: Readonly<Record<string, unknown>>,
+): GenerationDefaults {
+  const known = ([key]: readonly [string, unknown]) => Object.hasOwn(HONOURED, key) || Object.hasOwn(NEUTRAL, key);
+  return generationDefaults(file, Object.fromEntries(Object.entries(config).filter(known)));
 }
 
 /** Without `do_sample` transformers takes the likeliest token, whatever the temperature. */
