@@ -141,6 +141,20 @@ describe("many requests", () => {
     expect(engine.statistics.steps - before).toBeLessThanOrEqual(4);
   });
 
+  it("that share a signal are ended by it, whatever their number, without a warning of leaking listeners", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", onWarning);
+    const abort = new AbortController();
+    const many = Array.from({ length: 30 }, (_, i) => engine.generate([i + 1], { ...free, signal: abort.signal }));
+    await many[0]![Symbol.asyncIterator]().next();
+    abort.abort(new Error("all of you"));
+    for (const generation of many) await expect(generation.complete()).rejects.toThrow("all of you");
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
+  });
+
   it("whose signal was aborted before take no step", async () => {
     const before = engine.statistics.steps;
     const generation = engine.generate([1], { signal: AbortSignal.abort(new Error("too late")) });
