@@ -188,9 +188,33 @@ describe("chats", () => {
     expect(chat.usage.promptTokens).toBe(ids.length);
   });
 
+  it.each([
+    ["hello", 'messages are "hello"; they take a list: engine.chat([{ role: "user", content: '],
+    [undefined, "messages are undefined"],
+    [{ role: "user", content: "hello" }, "messages are {"],
+    [["hello"], 'message 0 is "hello"; messages are objects: engine.chat('],
+    [[{ role: "user", content: "a" }, null], "message 1 is null"],
+    [new Array(1), "message 0 is undefined"],
+  ])("of %j, which is no list of messages, are refused with the right form", (messages, text) => {
+    const error = expect.objectContaining({ code: "OCTAVO_BAD_ARGUMENT", message: expect.stringContaining(text) });
+    expect(() => engine.chat(messages as never)).toThrow(error);
+  });
+
   it("without messages are refused", () => {
     expect(() => engine.chat([])).toThrow(expect.objectContaining({ code: "OCTAVO_BAD_ARGUMENT" }));
   });
+});
+
+it.each([
+  [[undefined], 'the prompt is undefined; it takes a text: engine.generate("The sky is")'],
+  [[5], "the prompt is 5"],
+  [[{ text: "hello" }], 'the prompt is {"text":"hello"}'],
+  [[new DataView(new ArrayBuffer(4))], "the prompt is {}"],
+  [["hello", null], "options are null"],
+  [["hello", "greedy"], 'options are "greedy"'],
+])("a prompt that TypeScript would not let through is refused with the right form: %j", (given, text) => {
+  const error = expect.objectContaining({ code: "OCTAVO_BAD_ARGUMENT", message: expect.stringContaining(text) });
+  expect(() => (engine.generate as (...args: unknown[]) => unknown).apply(engine, given)).toThrow(error);
 });
 
 it("takes exactly the memory that was planned", async () => {

@@ -1,4 +1,5 @@
 /** A loaded model that answers requests. Wires the rooms together: options, tokenizer, scheduler, runner, worker. */
+import { checkMessageList, checkTokenIds } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { Plan } from "../memory/plan.ts";
@@ -85,16 +86,14 @@ export class Engine {
     this.#assertAlive();
     checkGenerateOptions(options);
     if (typeof prompt === "string") return this.#start(this.tokenizer.encode(prompt), options);
-    if (Array.isArray(prompt) || ArrayBuffer.isView(prompt)) return this.#start(prompt, options);
-    throw new OctavoError(
-      "OCTAVO_BAD_ARGUMENT",
-      `the prompt is ${typeof prompt}; it takes a text or a list of token ids`,
-    );
+    checkTokenIds(prompt);
+    return this.#start(prompt, options);
   }
 
   /** Answer the last of `messages`, in the model's own chat format. Throws what `generate` and the template throw. */
   chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
     this.#assertAlive();
+    checkMessageList(messages);
     checkGenerateOptions(options);
     const { tokenizer } = this;
     const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });

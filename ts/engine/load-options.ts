@@ -1,8 +1,9 @@
 /** What a caller may ask of a loaded model, checked before anything is opened or started. Pure. */
 import { z } from "zod";
-import { checkOptions, type Rules } from "../arguments.ts";
+import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { parseDeviceNames } from "../memory/devices.ts";
+import { PLAN_RULES } from "../memory/plan-options.ts";
 import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import type { Warn } from "../warnings.ts";
 
@@ -43,18 +44,10 @@ export interface LoadOptions {
   readonly onWarning?: Warn | undefined;
 }
 
-const count = (max: number) => z.int().min(1).max(max);
-
 const RULES: Rules<LoadOptions> = {
+  ...PLAN_RULES,
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
-  threads: [count(1024), "a whole number from 1 to 1024"],
-  weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
-  head: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
-  threshold: [z.unknown(), ""], // Has its own check.
-  context: [count(2 ** 24), "a whole number from 1 on"],
-  sequences: [count(4096), "a whole number from 1 to 4096"],
-  tokenBudget: [count(65_536), "a whole number from 1 to 65536"],
-  memoryLimit: [count(Number.MAX_SAFE_INTEGER), "a number of bytes"],
+  threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
   python: [z.string().min(1), "the path of a Python interpreter"],
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
   onProgress: [z.function(), "a function"],
@@ -64,10 +57,7 @@ const RULES: Rules<LoadOptions> = {
 
 /** Throws `OCTAVO_BAD_ARGUMENT`. */
 export function checkLoadOptions(model: unknown, options: LoadOptions): void {
-  if (typeof model !== "string" || model === "") {
-    const text = "the model is a folder, a .gguf file, a hub id, or smollm2; none was given";
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-  }
+  checkModelName(model, 'Engine.load("smollm2", { devices: "auto" })');
   checkOptions(options, RULES);
   if (options.threshold !== undefined) thresholdAttributes(options.threshold);
   const devices = parseDeviceNames(options.devices ?? "auto");
