@@ -143,8 +143,20 @@ describe("octavo plan", () => {
 
   it("says why a model does not fit", async () => {
     const { stdout, exitCode } = await octavo(["plan", "smollm2", "--devices", "100MiB", "--json"]);
-    expect(exitCode).toBe(0);
+    expect(exitCode).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ fits: false, refusal: expect.stringContaining("100.00 MiB") });
+    const shown = await octavo(["plan", "smollm2", "--devices", "100MiB"]);
+    expect([shown.exitCode, shown.stdout]).toEqual([1, expect.stringMatching(/^smollm2 does not fit\. device:0: /)]);
+  });
+
+  it("speaks of what was asked for, not of what there is room for", async () => {
+    const flags = ["plan", "smollm2", "--devices", "1GiB", "--context", "4096", "--sequences"];
+    const [many, one] = await Promise.all([octavo([...flags, "64"]), octavo([...flags, "1"])]);
+    expect(many.stdout).toMatch(
+      /^smollm2 fits: room for \d+ tokens of the 262144 that 64 sequences of 4096 tokens may reach; \d of that length run/,
+    );
+    expect(one.stdout).toMatch(/^smollm2 fits: room for 1 sequence of 4096 tokens\n/);
+    expect([many.exitCode, one.exitCode]).toEqual([0, 0]);
   });
 });
 
@@ -162,6 +174,19 @@ describe("octavo doctor", () => {
     expect([exitCode, ok]).toEqual([1, false]);
     const python = checks.find(({ name }: { name: string }) => name === "Python");
     expect(python).toMatchObject({ ok: false, fix: expect.stringContaining("OCTAVO_PYTHON") });
+  });
+});
+
+describe("--json", () => {
+  it.each([
+    [["run", "--max-token", "3", "hi"], 2, "OCTAVO_BAD_ARGUMENT", /--max-tokens\?/],
+    [["frob"], 2, "OCTAVO_BAD_ARGUMENT", /json|frob/],
+    [["run", "-m", "no/such-model", "hi"], 1, "OCTAVO_MODEL_NOT_FOUND", /octavo pull/],
+    [["pull", "not an id"], 2, "OCTAVO_BAD_ARGUMENT", /hub id/],
+  ])("%j that fails prints one document with the error on stdout", async (args, status, code, message) => {
+    const { exitCode, stdout } = await octavo([...args, "--json"]);
+    const error = { code, message: expect.stringMatching(message), retryable: false };
+    expect([exitCode, JSON.parse(stdout)]).toEqual([status, { error }]);
   });
 });
 
