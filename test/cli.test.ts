@@ -75,6 +75,16 @@ describe("octavo run", () => {
     expect(JSON.parse(stdin.stdout).ids).toEqual(JSON.parse(argument.stdout).ids);
   });
 
+  it("puts what is piped in after the prompt", async () => {
+    const flags = ["run", "-m", model.path, "--raw", "--json", "-n", "3"];
+    const [joined, whole] = await Promise.all([
+      octavo([...flags, "Summarise:"], { input: "the rain\nin spain\n" }),
+      octavo([...flags, "Summarise:\n\nthe rain\nin spain"]),
+    ]);
+    expect(JSON.parse(joined.stdout).promptTokens).toBe(JSON.parse(whole.stdout).promptTokens);
+    expect(JSON.parse(joined.stdout).ids).toEqual(JSON.parse(whole.stdout).ids);
+  });
+
   it("refuses an empty prompt before it loads anything", async () => {
     for (const [args, input] of [
       [[""], ""],
@@ -127,6 +137,16 @@ describe("octavo chat", () => {
     const answers = stdout.split("\n").map((line) => JSON.parse(line));
     expect(answers.length).toBe(2);
     expect(answers[1].usage.promptTokens).toBeGreaterThan(answers[0].usage.promptTokens + 8);
+  });
+});
+
+describe("octavo chat on a pipe", () => {
+  it("refuses a line that begins like a command, instead of asking the model about it", async () => {
+    const { exitCode, stdout, stderr } = await octavo(["chat", "-m", model.path, "-n", "2"], {
+      input: "/frob\nhello\n",
+    });
+    expect([exitCode, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^error OCTAVO_BAD_ARGUMENT: there is no command \/frob; \/clear /);
   });
 });
 
@@ -201,6 +221,8 @@ describe("a wrong command line", () => {
     [["run", "--weights", "int4", "hi"], /int8, 16bit/],
     [["run", "--tp", "2", "hi"], /one device/],
     [["run", "--top-p", "0", "hi"], /above 0/],
+    [["run", "model.gguf", "hi"], /2 arguments \("model.gguf", "hi"\).* the model with -m: octavo run -m MODEL/],
+    [["run", "model.gguf"], /the model with -m/],
   ])("%j says what is wrong with it, before anything is loaded, and exits with 2", async (args, message) => {
     const { exitCode, stderr, stdout } = await octavo(args);
     expect([exitCode, stdout]).toEqual([2, ""]);
