@@ -75,6 +75,16 @@ describe("octavo run", () => {
     expect(JSON.parse(stdin.stdout).ids).toEqual(JSON.parse(argument.stdout).ids);
   });
 
+  it("puts what is piped in after the prompt", async () => {
+    const flags = ["run", "-m", model.path, "--raw", "--json", "-n", "3"];
+    const [joined, whole] = await Promise.all([
+      octavo([...flags, "Summarise:"], { input: "the rain\nin spain\n" }),
+      octavo([...flags, "Summarise:\n\nthe rain\nin spain"]),
+    ]);
+    expect(JSON.parse(joined.stdout).promptTokens).toBe(JSON.parse(whole.stdout).promptTokens);
+    expect(JSON.parse(joined.stdout).ids).toEqual(JSON.parse(whole.stdout).ids);
+  });
+
   it("refuses an empty prompt before it loads anything", async () => {
     for (const [args, input] of [
       [[""], ""],
@@ -130,6 +140,16 @@ describe("octavo chat", () => {
   });
 });
 
+describe("octavo chat on a pipe", () => {
+  it("refuses a line that begins like a command, instead of asking the model about it", async () => {
+    const { exitCode, stdout, stderr } = await octavo(["chat", "-m", model.path, "-n", "2"], {
+      input: "/frob\nhello\n",
+    });
+    expect([exitCode, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^error OCTAVO_BAD_ARGUMENT: there is no command \/frob; \/clear /);
+  });
+});
+
 describe("octavo plan", () => {
   it("prints the bytes of each device, from headers", async () => {
     const { stdout, exitCode } = await octavo(["plan", "-m", "smollm2", "--devices", "24GiB", "--json"]);
@@ -143,8 +163,20 @@ describe("octavo plan", () => {
 
   it("says why a model does not fit", async () => {
     const { stdout, exitCode } = await octavo(["plan", "smollm2", "--devices", "100MiB", "--json"]);
-    expect(exitCode).toBe(0);
+    expect(exitCode).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ fits: false, refusal: expect.stringContaining("100.00 MiB") });
+    const shown = await octavo(["plan", "smollm2", "--devices", "100MiB"]);
+    expect([shown.exitCode, shown.stdout]).toEqual([1, expect.stringMatching(/^smollm2 does not fit\. device:0: /)]);
+  });
+
+  it("speaks of what was asked for, not of what there is room for", async () => {
+    const flags = ["plan", "smollm2", "--devices", "1GiB", "--context", "4096", "--sequences"];
+    const [many, one] = await Promise.all([octavo([...flags, "64"]), octavo([...flags, "1"])]);
+    expect(many.stdout).toMatch(
+      /^smollm2 fits: room for \d+ tokens of the 262144 that 64 sequences of 4096 tokens may reach; \d of that length run/,
+    );
+    expect(one.stdout).toMatch(/^smollm2 fits: room for 1 sequence of 4096 tokens\n/);
+    expect([many.exitCode, one.exitCode]).toEqual([0, 0]);
   });
 });
 
@@ -165,6 +197,19 @@ describe("octavo doctor", () => {
   });
 });
 
+describe("--json", () => {
+  it.each([
+    [["run", "--max-token", "3", "hi"], 2, "OCTAVO_BAD_ARGUMENT", /--max-tokens\?/],
+    [["frob"], 2, "OCTAVO_BAD_ARGUMENT", /json|frob/],
+    [["run", "-m", "no/such-model", "hi"], 1, "OCTAVO_MODEL_NOT_FOUND", /octavo pull/],
+    [["pull", "not an id"], 2, "OCTAVO_BAD_ARGUMENT", /hub id/],
+  ])("%j that fails prints one document with the error on stdout", async (args, status, code, message) => {
+    const { exitCode, stdout } = await octavo([...args, "--json"]);
+    const error = { code, message: expect.stringMatching(message), retryable: false };
+    expect([exitCode, JSON.parse(stdout)]).toEqual([status, { error }]);
+  });
+});
+
 describe("a wrong command line", () => {
   it.each([
     [["frob"], /unknown command 'frob'/],
@@ -176,6 +221,8 @@ describe("a wrong command line", () => {
     [["run", "--weights", "int4", "hi"], /int8, 16bit/],
     [["run", "--tp", "2", "hi"], /one device/],
     [["run", "--top-p", "0", "hi"], /above 0/],
+    [["run", "model.gguf", "hi"], /2 arguments \("model.gguf", "hi"\).* the model with -m: octavo run -m MODEL/],
+    [["run", "model.gguf"], /the model with -m/],
   ])("%j says what is wrong with it, before anything is loaded, and exits with 2", async (args, message) => {
     const { exitCode, stderr, stdout } = await octavo(args);
     expect([exitCode, stdout]).toEqual([2, ""]);

@@ -1,6 +1,7 @@
 /** What a pool promises about its processes. If these fail, a user's Node hangs, dies, or leaves workers behind. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { shareCores, usableCores } from "../ts/pool/cores.ts";
 import { Pool } from "../ts/pool/pool.ts";
 import { ProgramBuilder } from "../ts/program/builder.ts";
 import { lower } from "../ts/program/lower.ts";
@@ -48,8 +49,14 @@ test("the cpu worker starts without torch, which would cost seconds and hundreds
 test("two workers of one machine share its cores, and progress tells of each", async () => {
   const seen: number[] = [];
   const onProgress = ({ done, total }: { done: number; total: number }) => seen.push(done / total);
-  await using pool = await Pool.start({ devices: "cpu:0,cpu:1", threads: 3, onProgress });
-  expect(pool.devices.map((device) => device.description.threads)).toEqual([2, 1]);
+  const warnings: string[] = [];
+  const onWarning = (message: string) => warnings.push(message);
+  await using pool = await Pool.start({ devices: "cpu:0,cpu:1", threads: 1000, onProgress, onWarning });
+  const cores = usableCores();
+  const threads = pool.devices.map((device) => device.description.threads);
+  // More threads than CPUs would wait for each other: 64 on 2 CPUs make 0.3 tokens/s.
+  expect(threads).toEqual(shareCores(cores, 2));
+  expect(warnings).toEqual([`threads is 1000; this process may use ${cores} CPUs, so ${cores} threads run`]);
   expect(seen).toEqual([0.5, 1]);
   expect(pool.device("cpu:1")).toBe(pool.devices[1]);
   expect(() => pool.device("cpu:2")).toThrow("cpu:0, cpu:1");

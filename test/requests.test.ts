@@ -141,6 +141,20 @@ describe("many requests", () => {
     expect(engine.statistics.steps - before).toBeLessThanOrEqual(4);
   });
 
+  it("that share a signal are ended by it, whatever their number, without a warning of leaking listeners", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", onWarning);
+    const abort = new AbortController();
+    const many = Array.from({ length: 30 }, (_, i) => engine.generate([i + 1], { ...free, signal: abort.signal }));
+    await many[0]![Symbol.asyncIterator]().next();
+    abort.abort(new Error("all of you"));
+    for (const generation of many) await expect(generation.complete()).rejects.toThrow("all of you");
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
+  });
+
   it("whose signal was aborted before take no step", async () => {
     const before = engine.statistics.steps;
     const generation = engine.generate([1], { signal: AbortSignal.abort(new Error("too late")) });
@@ -174,9 +188,33 @@ describe("chats", () => {
     expect(chat.usage.promptTokens).toBe(ids.length);
   });
 
+  it.each([
+    ["hello", 'messages are "hello"; they take a list: engine.chat([{ role: "user", content: '],
+    [undefined, "messages are undefined"],
+    [{ role: "user", content: "hello" }, "messages are {"],
+    [["hello"], 'message 0 is "hello"; messages are objects: engine.chat('],
+    [[{ role: "user", content: "a" }, null], "message 1 is null"],
+    [new Array(1), "message 0 is undefined"],
+  ])("of %j, which is no list of messages, are refused with the right form", (messages, text) => {
+    const error = expect.objectContaining({ code: "OCTAVO_BAD_ARGUMENT", message: expect.stringContaining(text) });
+    expect(() => engine.chat(messages as never)).toThrow(error);
+  });
+
   it("without messages are refused", () => {
     expect(() => engine.chat([])).toThrow(expect.objectContaining({ code: "OCTAVO_BAD_ARGUMENT" }));
   });
+});
+
+it.each([
+  [[undefined], 'the prompt is undefined; it takes a text: engine.generate("The sky is")'],
+  [[5], "the prompt is 5"],
+  [[{ text: "hello" }], 'the prompt is {"text":"hello"}'],
+  [[new DataView(new ArrayBuffer(4))], "the prompt is {}"],
+  [["hello", null], "options are null"],
+  [["hello", "greedy"], 'options are "greedy"'],
+])("a prompt that TypeScript would not let through is refused with the right form: %j", (given, text) => {
+  const error = expect.objectContaining({ code: "OCTAVO_BAD_ARGUMENT", message: expect.stringContaining(text) });
+  expect(() => (engine.generate as (...args: unknown[]) => unknown).apply(engine, given)).toThrow(error);
 });
 
 it("takes exactly the memory that was planned", async () => {

@@ -20,6 +20,15 @@ export const ERRORS = {
   OCTAVO_WRONG_DEVICE: { retryable: false, summary: "A handle of one device was used on another." },
   // Models
   OCTAVO_MODEL_NOT_FOUND: { retryable: false, summary: "No model at this path or under this name." },
+  OCTAVO_MODEL_ACCESS_DENIED: {
+    retryable: false,
+    summary:
+      "The hub does not give this model to this token, or to nobody without one: it is private, gated, or not there.",
+  },
+  OCTAVO_HUB_UNAVAILABLE: {
+    retryable: true,
+    summary: "The hub could not be reached, or answered with an error of its own; what was fetched stays.",
+  },
   OCTAVO_MODEL_FILE_INVALID: {
     retryable: false,
     summary: "A safetensors, GGUF or JSON file is truncated or contradicts itself.",
@@ -69,7 +78,7 @@ export const ERRORS = {
     retryable: false,
     summary: "Something optional that this needs is not installed; the message has the command.",
   },
-  OCTAVO_FILE_NOT_READABLE: { retryable: false, summary: "A file could not be opened or read." },
+  OCTAVO_FILE_NOT_READABLE: { retryable: false, summary: "A file could not be opened, read or written." },
 } as const satisfies Record<string, { retryable: boolean; summary: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;

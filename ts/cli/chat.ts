@@ -1,11 +1,11 @@
 /** `octavo chat`: a conversation on a terminal, or line by line through a pipe. */
-import { createInterface, type Interface } from "node:readline/promises";
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
 import type { ChatMessage } from "../model/chat.ts";
 import { Interrupted, interruptible } from "./interrupt.ts";
+import { MessageReader } from "./message-reader.ts";
 import {
   addLoadOptions,
   addSamplingOptions,
@@ -24,11 +24,12 @@ interface ChatFlags extends LoadFlags, SamplingFlags {
   readonly json?: boolean;
 }
 
-const HELP = "/clear forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops an answer and, twice, leaves";
+const COMMANDS = "/clear forgets the conversation, /help, /exit or Ctrl-D leaves; a space before / makes it text";
+const HELP = `${COMMANDS}. Ctrl-C stops an answer, and leaves when there is none`;
 
 export function chatCommand(): Command {
   const command = new Command("chat").description(
-    `Talk with a model. ${HELP}. Without a terminal, each line of stdin is a message.`,
+    `Talk with a model. ${HELP}. A pasted text is one message. Without a terminal, each line of stdin is one.`,
   );
   return addSamplingOptions(addLoadOptions(command.argument("[model]", "as --model")))
     .option("--system <text>", "system message")
@@ -40,73 +41,89 @@ async function chat(flags: ChatFlags): Promise<void> {
   const options = loadOptionsOf(flags);
   const { checkGenerateOptions } = await import("../engine/generate-options.ts");
   checkGenerateOptions(generateOptionsOf(flags));
-  const { Engine } = await import("../engine/engine.ts");
-  const progress = new ProgressLine();
-  const engine = await interruptible((signal) =>
-    Engine.load(flags.model, { ...options, sequences: 1, signal, onProgress: progress.load }),
-  ).finally(() => progress.clear());
+  const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const screen = flags.json ? process.stderr : process.stdout;
+  // From now on, so that what is typed or pasted while the model loads is a message too.
+  const reader = new MessageReader({
+    input: process.stdin,
+    screen: terminal ? screen : undefined,
+    onInterrupt: () => process.emit("SIGINT"),
+  });
   try {
-    await new Conversation(engine, flags).run();
+    const { Engine } = await import("../engine/engine.ts");
+    const progress = new ProgressLine();
+    const engine = await interruptible((signal) =>
+      Engine.load(flags.model, { ...options, sequences: 1, signal, onProgress: progress.load }),
+    ).finally(() => progress.clear());
+    try {
+      await new Conversation(engine, flags, reader, terminal).run();
+    } finally {
+      await engine.dispose();
+    }
   } finally {
-    await engine.dispose();
+    reader.close();
   }
 }
 
 class Conversation {
   readonly #engine: Engine;
   readonly #flags: ChatFlags;
-  readonly #terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
-  readonly #lines: Interface;
+  readonly #reader: MessageReader;
+  readonly #terminal: boolean;
   /** Complete turns, and the system message. */
   #messages: ChatMessage[] = [];
   #answer: AbortController | undefined;
-  #interrupted = false;
 
-  constructor(engine: Engine, flags: ChatFlags) {
+  constructor(engine: Engine, flags: ChatFlags, reader: MessageReader, terminal: boolean) {
     this.#engine = engine;
     this.#flags = flags;
+    this.#reader = reader;
+    this.#terminal = terminal;
     this.#clear();
-    this.#lines = createInterface({
-      input: process.stdin,
-      ...(this.#terminal ? { output: process.stdout } : {}),
-      prompt: "> ",
-    });
   }
 
-  /** Until the end of input, `/exit`, or the second Ctrl-C, which throws `Interrupted`. */
+  /** Until the end of input, `/exit`, or a Ctrl-C that has no answer to stop, which throws `Interrupted`. */
   async run(): Promise<void> {
     let leave: (reason: Interrupted) => void = () => {};
     const left = new Promise<never>((_, reject) => {
       leave = reject;
     });
     const interrupt = () => {
-      if (this.#interrupted || !this.#terminal) return leave(new Interrupted("SIGINT"));
-      this.#interrupted = true;
-      if (this.#answer) this.#answer.abort(new Interrupted("SIGINT"));
-      else this.#say("\n(Ctrl-C again leaves)\n> ");
+      const answer = this.#terminal ? this.#answer : undefined;
+      if (answer === undefined || answer.signal.aborted) leave(new Interrupted("SIGINT"));
+      else answer.abort(new Interrupted("SIGINT"));
     };
     const terminate = () => leave(new Interrupted("SIGTERM"));
-    this.#lines.on("SIGINT", interrupt); // A terminal in raw mode sends no signal: readline does.
     process.on("SIGINT", interrupt).on("SIGTERM", terminate);
     this.#say(`${this.#flags.model} on ${this.#engine.device.name}. ${HELP}.\n`);
     try {
       await Promise.race([this.#turns(), left]);
+    } catch (error) {
+      if (error instanceof Interrupted) this.#say("\n");
+      throw error;
     } finally {
-      this.#lines.close();
       process.off("SIGINT", interrupt).off("SIGTERM", terminate);
     }
   }
 
   async #turns(): Promise<void> {
-    if (this.#terminal) this.#lines.prompt();
-    for await (const line of this.#lines) {
-      this.#interrupted = false;
-      const text = line.trim();
-      if (text === "/exit" || text === "/quit") return;
-      if (text === "/clear") this.#clear();
-      else if (text === "/help") this.#say(`${HELP}\n`);
-      else if (text !== "") await this.#reply(line);
-      if (this.#terminal) this.#lines.prompt();
+    for (let text = await this.#reader.next(); text !== undefined; text = await this.#reader.next()) {
+      // Commands are one line: a pasted program may begin with a comment.
+      const command = text.startsWith("/") && !text.includes("\n") ? text.trim() : undefined;
+      if (command === "/exit" || command === "/quit") return;
+      if (command !== undefined) this.#command(command);
+      else if (text.trim() !== "") await this.#reply(text);
+    }
+  }
+
+  /** Throws `OCTAVO_BAD_ARGUMENT` for one that there is not, except on a terminal, where it can be typed again. */
+  #command(command: string): void {
+    if (command === "/clear") this.#clear();
+    else if (command === "/help") this.#say(`${HELP}\n`);
+    else {
+      const error = new OctavoError("OCTAVO_BAD_ARGUMENT", `there is no command ${command.slice(0, 40)}; ${COMMANDS}`);
+      if (!this.#terminal) throw error;
+      process.stderr.write(`${describeError(error)}\n`);
     }
   }
 
@@ -123,7 +140,7 @@ class Conversation {
       this.#finish(await generation.complete());
     } catch (error) {
       const stopped = error instanceof Interrupted;
-      this.#say(stopped ? "\n(stopped; Ctrl-C again leaves)\n" : "\n");
+      this.#say(stopped ? "\n(stopped)\n" : "\n");
       if (!stopped && (!this.#terminal || !OctavoError.isInstance(error) || error.code === "OCTAVO_WORKER_LOST"))
         throw error;
       if (!stopped) this.#say(`${describeError(error)}\n`);

@@ -1,13 +1,15 @@
 #!/usr/bin/env node
 /** `octavo`: parses the command line, runs one command, and turns what it throws into a message and an exit status. */
 import { createProgram } from "./program.ts";
-import { reportError } from "./report.ts";
+import { reportError, reportWarning, wantsJson } from "./report.ts";
 
 // `octavo run ... | head -1` closes the pipe: nobody reads any more, which is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 141 : 1));
 
+process.removeAllListeners("warning").on("warning", reportWarning);
+
 try {
   await createProgram().parseAsync();
 } catch (error) {
-  process.exitCode = reportError(error);
+  process.exitCode = reportError(error, wantsJson(process.argv));
 }

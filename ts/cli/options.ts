@@ -43,8 +43,8 @@ export function addLoadOptions(command: Command): Command {
   return command
     .addOption(modelOption())
     .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
-    .option("--tp <n>", "tensor parallel ranks", wholeNumber(1))
-    .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
+    .option("--tp <n>", "tensor parallel ranks: 1 until there is sharding", wholeNumber(1))
+    .option("--threads <n>", "threads of the worker (default and most: the CPUs it may use)", wholeNumber(1))
     .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
     .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
@@ -68,12 +68,16 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
 /** What `engine.generate` takes. */
 export function addSamplingOptions(command: Command): Command {
   return command
-    .option("-n, --max-tokens <n>", "most tokens to draw (default: 512)", wholeNumber(1))
-    .option("--temperature <x>", "0 (default): always the likeliest token", decimal(0, 1000))
+    .option("-n, --max-tokens <n>", "most tokens to draw (default: the model's own setting, else 512)", wholeNumber(1))
+    .option(
+      "--temperature <x>",
+      "0: always the likeliest token (default: as generation_config.json, else 0)",
+      decimal(0, 1000),
+    )
     .option("--top-k <n>", "draw from the n likeliest tokens; 0: all", wholeNumber(0))
     .option("--top-p <x>", "draw from the likeliest tokens that reach this probability", decimal(0, 1))
     .option("--min-p <x>", "draw from tokens at least x times as probable as the likeliest", decimal(0, 1))
-    .option("--seed <n>", "the same seed draws the same tokens", wholeNumber(0))
+    .option("--seed <n>", "the same seed draws the same tokens (default: another each time)", wholeNumber(0))
     .option("--repetition-penalty <x>", "1: off", decimal(0.01, 100))
     .option("--stop <text>", "end before this text; may be given several times", collect);
 }

@@ -12,12 +12,18 @@ interface PlanFlags extends LoadFlags {
 
 export function planCommand(): Command {
   return new Command("plan")
-    .description("Say what a model takes on each device, or why it does not fit and what would. Reads headers only.")
+    .description(
+      "Say what a model takes on a device, or why it does not fit and what would (exit 1). Reads headers only: a config.json is enough.",
+    )
     .argument("[model]", "as --model")
     .addOption(modelOption())
-    .option("--devices <list>", "sizes (8x24GiB, or 24GiB,12GiB) or names (cpu:0, cuda:0); auto: this machine", "auto")
-    .option("--tp <n>", "tensor parallel ranks", wholeNumber(1))
-    .option("--pp <n>", "pipeline parallel stages", wholeNumber(1))
+    .option(
+      "--devices <list>",
+      "a size (24GiB) or a name (cpu:0, cuda:0); auto: this machine. One: there is no sharding yet",
+      "auto",
+    )
+    .option("--tp <n>", "tensor parallel ranks: 1 until there is sharding", wholeNumber(1))
+    .option("--pp <n>", "pipeline parallel stages: 1 until there is sharding", wholeNumber(1))
     .option("--context <n>", "tokens of one sequence", wholeNumber(1))
     .option("--sequences <n>", "sequences that run at the same time", wholeNumber(1))
     .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
@@ -40,15 +46,18 @@ async function plan(model: string, flags: PlanFlags): Promise<void> {
     tensorParallel: tp,
     pipelineParallel: pp,
   });
+  if (!result.fits) process.exitCode = 1;
   if (flags.json) {
-    const { fits, refusal, kvTokens, totals, devices } = result;
-    process.stdout.write(`${JSON.stringify({ fits, ...(refusal ? { refusal } : {}), kvTokens, totals, devices })}\n`);
+    const { fits, refusal, kvTokens, wantedTokens, totals, devices } = result;
+    const answer = { fits, ...(refusal ? { refusal } : {}), kvTokens, wantedTokens, totals, devices };
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
   } else process.stdout.write(`${(await describe(model, result)).join("\n")}\n`);
 }
 
 const PARTS = ["weights", "kv", "activations", "context", "collectives", "margin", "free"] as const;
 
-async function describe(model: string, { fits, refusal, kvTokens, totals, devices }: Plan): Promise<string[]> {
+async function describe(model: string, plan: Plan): Promise<string[]> {
+  const { fits, refusal, totals, devices } = plan;
   const { formatBytes } = await import("../memory/bytes.ts");
   const table = devices.map((device) => [
     device.name,
@@ -58,9 +67,21 @@ async function describe(model: string, { fits, refusal, kvTokens, totals, device
   const rows = [["device", "total", ...PARTS], ...table];
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return [
-    fits ? `${model} fits, with room for ${kvTokens} tokens of context` : `${model} does not fit. ${refusal}`,
+    fits ? `${model} fits: ${roomLine(plan)}` : `${model} does not fit. ${refusal}`,
     `int8 codes ${formatBytes(totals.int8)}, scales ${formatBytes(totals.scales)}, 16-bit ${formatBytes(totals.sixteenBit)}`,
     "",
     ...rows.map((row) => row.map((cell, column) => cell.padStart(widths[column] ?? 0)).join("  ")),
   ];
+}
+
+/** What was asked for, and how much of it there is room for at a time. */
+function roomLine({ kvTokens, wantedTokens, details }: Plan): string {
+  const { context, sequences } = details;
+  const asked = sequences === 1 ? `1 sequence of ${context} tokens` : `${sequences} sequences of ${context} tokens`;
+  if (kvTokens >= wantedTokens) return `room for ${asked}`;
+  const full = Math.floor(kvTokens / (wantedTokens / sequences));
+  return (
+    `room for ${kvTokens} tokens of the ${wantedTokens} that ${asked} may reach; ${full} of that length ` +
+    `run${full === 1 ? "s" : ""} at a time, and others wait`
+  );
 }

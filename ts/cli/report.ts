@@ -6,12 +6,41 @@ import { Interrupted } from "./interrupt.ts";
 /** Codes that say that the command was used wrongly. */
 const USAGE = new Set(["OCTAVO_BAD_ARGUMENT", "OCTAVO_EMPTY_PROMPT"]);
 
-/** Prints the error to stderr. 0: it was help or a version; 2: wrong usage; 128 + signal: interrupted; 1: anything else. */
-export function reportError(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // Commander has printed it.
+/**
+ * Prints the error to stderr, and with `json` its document to stdout. Returns the exit status.
+ * 0: it was help or a version; 2: wrong usage; 128 + signal: interrupted; 1: anything else.
+ */
+export function reportError(error: unknown, json: boolean): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
   if (error instanceof Interrupted) return error.exitCode;
+  if (json) process.stdout.write(`${JSON.stringify({ error: document(error) })}\n`);
+  if (error instanceof CommanderError) return 2; // Commander has printed it.
   process.stderr.write(`${describeError(error)}\n`);
   return OctavoError.isInstance(error) && USAGE.has(error.code) ? 2 : 1;
+}
+
+/** Whether the command line asks for JSON, which must be known of one that could not be parsed too. */
+export function wantsJson(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  return args.slice(0, end < 0 ? args.length : end).includes("--json");
+}
+
+/** The code is null for errors that are bugs. */
+function document(error: unknown): { code: string | null; message: string; retryable: boolean } {
+  if (error instanceof CommanderError) {
+    const none = error.code === "commander.help"; // What commander throws after the help that a missing command gets.
+    const message = none ? "no command was given; see octavo --help" : error.message.replace(/^error: /, "");
+    return { code: "OCTAVO_BAD_ARGUMENT", message, retryable: false };
+  }
+  if (OctavoError.isInstance(error)) return { code: error.code, message: error.message, retryable: error.retryable };
+  return { code: null, message: error instanceof Error ? error.message : String(error), retryable: false };
+}
+
+/** In place of Node's own words for warnings, which name the process and tell where to find a trace. */
+export function reportWarning(warning: Error): void {
+  const kind = warning.name === "OctavoWarning" ? "warning" : `warning ${warning.name}`;
+  const clear = process.stderr.isTTY ? "\r\x1b[2K" : ""; // A progress line.
+  process.stderr.write(`${clear}${kind}: ${warning.message}\n`);
 }
 
 /** `error CODE: message`, with what caused it. The stack only for errors that are bugs, or with OCTAVO_DEBUG. */

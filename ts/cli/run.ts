@@ -1,7 +1,9 @@
 /** `octavo run`: one prompt, one answer. */
 import { Command } from "commander";
+import { show } from "../arguments.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
+import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat.ts";
 import { interruptible } from "./interrupt.ts";
@@ -26,14 +28,30 @@ interface RunFlags extends LoadFlags, SamplingFlags {
 
 export function runCommand(): Command {
   const command = new Command("run")
-    .description("Answer one prompt. Without PROMPT, or with -, it is read from stdin.")
-    .argument("[prompt]", "what to answer, in quotes");
+    .description(
+      "Answer one prompt. Without PROMPT, or with -, it is read from stdin; with it, what is piped in comes after it.",
+    )
+    .argument("[prompt]", "what to answer, in quotes")
+    .allowExcessArguments(); // They get a message of their own.
   return addSamplingOptions(addLoadOptions(command))
     .option("--raw", "continue the prompt as text, without the model's chat template")
     .option("--system <text>", "system message")
     .option("-q, --quiet", "print the answer only")
     .addOption(jsonOption())
-    .action((prompt: string | undefined, flags: RunFlags) => interruptible((signal) => run(prompt, flags, signal)));
+    .action((prompt: string | undefined, flags: RunFlags) => {
+      checkArguments(command.args);
+      return interruptible((signal) => run(prompt, flags, signal));
+    });
+}
+
+/** Other engines take the model first. */
+function checkArguments(args: readonly string[]): void {
+  const [first = ""] = args;
+  if (args.length < 2 && !/^\S+\.gguf$/i.test(first)) return;
+  const got =
+    args.length === 1 ? `the prompt is ${show(first)}` : `${args.length} arguments (${args.map(show).join(", ")})`;
+  const text = `${got}; run takes one prompt, in quotes, and the model with -m: octavo run -m MODEL "PROMPT"`;
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
 }
 
 async function run(argument: string | undefined, flags: RunFlags, signal: AbortSignal): Promise<void> {

@@ -1,9 +1,11 @@
 /** A loaded model that answers requests. Wires the rooms together: options, tokenizer, scheduler, runner, worker. */
+import { checkMessageList, checkTokenIds } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { Plan } from "../memory/plan.ts";
 import { type ChatMessage, renderChat } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
+import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Device } from "../tensor/device.ts";
@@ -19,6 +21,8 @@ export class Engine {
   /** What was foreseen before anything was allocated. */
   readonly plan: Plan;
   readonly loadTimings: LoadTimings;
+  /** What `generate` and `chat` take for options that are not given, as the model's files have it. */
+  readonly defaults: SamplingDefaults;
   readonly #loaded: LoadedModel;
   readonly #runner: Runner;
   readonly #limits: RequestLimits;
@@ -32,6 +36,7 @@ export class Engine {
     this.model = description;
     this.plan = plan;
     this.loadTimings = loaded.timings;
+    this.defaults = loaded.defaults;
     this.#loaded = loaded;
     this.#runner = new Runner(new Scheduler({ pages, sequences, tokenBudget: limits.T }), program);
     this.#limits = {
@@ -39,6 +44,7 @@ export class Engine {
       context,
       biases: limits.D / sequences,
       eosTokenIds: [...description.eosTokenIds, ...(tokenizer?.eosIds ?? [])],
+      defaults: loaded.defaults,
     };
     this.device.lost.addEventListener("abort", () => this.#runner.cancelAll(this.device.lost.reason), { once: true });
   }
@@ -80,16 +86,14 @@ export class Engine {
     this.#assertAlive();
     checkGenerateOptions(options);
     if (typeof prompt === "string") return this.#start(this.tokenizer.encode(prompt), options);
-    if (Array.isArray(prompt) || ArrayBuffer.isView(prompt)) return this.#start(prompt, options);
-    throw new OctavoError(
-      "OCTAVO_BAD_ARGUMENT",
-      `the prompt is ${typeof prompt}; it takes a text or a list of token ids`,
-    );
+    checkTokenIds(prompt);
+    return this.#start(prompt, options);
   }
 
   /** Answer the last of `messages`, in the model's own chat format. Throws what `generate` and the template throw. */
   chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
     this.#assertAlive();
+    checkMessageList(messages);
     checkGenerateOptions(options);
     const { tokenizer } = this;
     const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type GenerateOptions, resolveRequest } from "./generate-options.ts";
 
-const limits = { vocabulary: 100, context: 32, biases: 3, eosTokenIds: [2] };
+const limits = { vocabulary: 100, context: 32, biases: 3, eosTokenIds: [2], defaults: {} };
 const resolve = (options: GenerateOptions, prompt: readonly number[] = [1]) => resolveRequest(prompt, options, limits);
 
 describe("what a caller asks is checked before anything runs", () => {

@@ -1,11 +1,12 @@
 /** What a caller may ask of one generation, checked before any effect. Pure. */
 import { z } from "zod";
+import { checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { checkOptions, type Rules } from "./arguments.ts";
+import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import { resolveSampling, SAMPLING_RULES, type Sampling, type SamplingOptions } from "./sampling.ts";
 
 export interface GenerateOptions extends SamplingOptions {
-  /** Most tokens to draw. By default 512. Never more than the context has room for after the prompt. */
+  /** Most tokens to draw. By default 512, or what the model's files say. Never more than the context has room for after the prompt. */
   readonly maxTokens?: number | undefined;
   /** The answer ends before the first of these strings. */
   readonly stop?: string | readonly string[] | undefined;
@@ -38,6 +39,8 @@ export interface RequestLimits {
   /** Entries of one `logitBias`. */
   readonly biases: number;
   readonly eosTokenIds: readonly number[];
+  /** What the model's files say of options that the caller does not give. */
+  readonly defaults: SamplingDefaults;
 }
 
 const DEFAULT_MAX_TOKENS = 512;
@@ -63,12 +66,9 @@ export function checkGenerateOptions(options: GenerateOptions): void {
  * Throws `OCTAVO_BAD_ARGUMENT` (an option), `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, or
  * `OCTAVO_TOKEN_OUT_OF_RANGE` (an id of the prompt, of `logitBias` or of `stopTokenIds`).
  */
-export function resolveRequest(
-  prompt: readonly number[],
-  options: GenerateOptions,
-  limits: RequestLimits,
-): RequestSpec {
-  checkGenerateOptions(options);
+export function resolveRequest(prompt: readonly number[], given: GenerateOptions, limits: RequestLimits): RequestSpec {
+  checkGenerateOptions(given);
+  const options = withDefaults(given, limits.defaults);
   checkIds("the prompt", prompt, limits.vocabulary);
   if (prompt.length === 0) {
     const text = "the prompt has no tokens; give at least one, for example the model's first token";
@@ -92,6 +92,11 @@ export function resolveRequest(
     logits: options.logits ?? false,
     signal: options.signal,
   };
+}
+
+/** Each option by itself: a caller who gives a temperature keeps the model's top-p. */
+function withDefaults(given: GenerateOptions, defaults: SamplingDefaults): GenerateOptions {
+  return { ...defaults, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
 }
 
 function checkIds(what: string, ids: readonly number[], vocabulary: number): void {

@@ -1,9 +1,11 @@
 /** What a caller may ask of a loaded model, checked before anything is opened or started. Pure. */
 import { z } from "zod";
+import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { parseDeviceNames } from "../memory/devices.ts";
+import { PLAN_RULES } from "../memory/plan-options.ts";
 import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
-import { checkOptions, type Rules } from "./arguments.ts";
+import type { Warn } from "../warnings.ts";
 
 export interface LoadProgress {
   /**
@@ -18,7 +20,7 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** "auto" (default, see `PoolOptions`), "cpu:0", "cuda:0", "reference:0". This version runs a model on one device. */
   readonly devices?: string | readonly string[] | undefined;
-  /** Threads of the worker. By default the CPUs that this process may use. */
+  /** Threads of the worker. By default the CPUs that this process may use, and never more (with a warning). */
   readonly threads?: number | undefined;
   /** "int8" (default): LLM.int8(). "16bit": as in the files. */
   readonly weights?: "int8" | "16bit" | undefined;
@@ -44,32 +46,24 @@ export interface LoadOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Lines that the worker writes. */
   readonly onLog?: ((line: string) => void) | undefined;
+  /** What is not as asked for, or as the model's files say, although it loads. By default `process.emitWarning`. */
+  readonly onWarning?: Warn | undefined;
 }
 
-const count = (max: number) => z.int().min(1).max(max);
-
 const RULES: Rules<LoadOptions> = {
+  ...PLAN_RULES,
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
-  threads: [count(1024), "a whole number from 1 to 1024"],
-  weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
-  head: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
-  threshold: [z.unknown(), ""], // Has its own check.
-  context: [count(2 ** 24), "a whole number from 1 on"],
-  sequences: [count(4096), "a whole number from 1 to 4096"],
-  tokenBudget: [count(65_536), "a whole number from 1 to 65536"],
-  memoryLimit: [count(Number.MAX_SAFE_INTEGER), "a number of bytes"],
+  threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
   python: [z.string().min(1), "the path of a Python interpreter"],
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
   onProgress: [z.function(), "a function"],
   onLog: [z.function(), "a function"],
+  onWarning: [z.function(), "a function"],
 };
 
 /** Throws `OCTAVO_BAD_ARGUMENT`. */
 export function checkLoadOptions(model: unknown, options: LoadOptions): void {
-  if (typeof model !== "string" || model === "") {
-    const text = "the model is a folder, a .gguf file, a hub id, or smollm2; none was given";
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-  }
+  checkModelName(model, 'Engine.load("smollm2", { devices: "auto" })');
   checkOptions(options, RULES);
   if (options.threshold !== undefined) thresholdAttributes(options.threshold);
   const devices = parseDeviceNames(options.devices ?? "auto");

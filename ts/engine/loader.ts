@@ -7,6 +7,7 @@ import { OctavoError } from "../errors.ts";
 import type { PlannedBytes } from "../memory/ledger.ts";
 import { type ModelNeeds, needsOf, type Plan, planManifest } from "../memory/plan.ts";
 import { describeModel, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
+import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import { openModel } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
@@ -14,6 +15,7 @@ import { Pool } from "../pool/pool.ts";
 import { DEFAULT_THRESHOLD } from "../program/threshold.ts";
 import type { Device } from "../tensor/device.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { emitWarning } from "../warnings.ts";
 import { checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { type DefineTimings, ResidentModel } from "./resident.ts";
 
@@ -27,6 +29,7 @@ export interface LoadTimings extends DefineTimings {
 
 export interface LoadedModel {
   readonly description: ModelDescription;
+  readonly defaults: SamplingDefaults;
   /** Undefined for a model without tokenizer files. */
   readonly tokenizer: Tokenizer | undefined;
   readonly plan: Plan;
@@ -63,7 +66,8 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
     options.signal?.throwIfAborted(); // By the last moments of the load, or by `onProgress`.
     const totalMs = performance.now() - begin;
     const all = { ...timings, openMs: opened.ms, workerMs: worker.ms, planMs, totalMs };
-    return { description, tokenizer, plan, pool, resident, modelOptions: built, program, timings: all };
+    const defaults = manifest.generation?.defaults ?? {};
+    return { description, defaults, tokenizer, plan, pool, resident, modelOptions: built, program, timings: all };
   } catch (error) {
     await pool.dispose();
     throw error;
@@ -106,6 +110,11 @@ async function open(model: string, options: LoadOptions, signal: AbortSignal): P
   const begin = performance.now();
   const manifest = await openModel(model, options.python === undefined ? {} : { python: options.python });
   signal.throwIfAborted();
+  const ignored = manifest.generation?.ignored ?? [];
+  if (ignored.length > 0) {
+    const text = `${manifest.path} asks for ${ignored.join(", ")} when it generates; this version answers without that`;
+    (options.onWarning ?? emitWarning)(text);
+  }
   const description = describeModel(manifest);
   const needs = needsOf(manifest, options);
   const tokenizer = manifest.tokenizer === undefined ? undefined : Tokenizer.from(manifest);
@@ -115,12 +124,13 @@ async function open(model: string, options: LoadOptions, signal: AbortSignal): P
 
 async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Started> {
   const begin = performance.now();
-  const { threads, python, onLog } = options;
+  const { threads, python, onLog, onWarning } = options;
   const pool = await Pool.start({
     devices: options.devices ?? "auto",
     ...(threads === undefined ? {} : { threads }),
     ...(python === undefined ? {} : { python }),
     ...(onLog === undefined ? {} : { onLog: (_device, line) => onLog(line) }),
+    ...(onWarning === undefined ? {} : { onWarning }),
     signal,
     onProgress: ({ stage, done, total }) =>
       options.onProgress?.({ stage: stage === "workers" ? "worker" : stage, done, total }),

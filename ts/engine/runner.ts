@@ -6,6 +6,7 @@ import type { Counters } from "../../protocol/messages.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { Sequence, Step } from "../schedule/sequence.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { onAbort } from "./on-abort.ts";
 import type { Request } from "./request.ts";
 import { type RequestRow, stepInputs } from "./step-inputs.ts";
 import { StepOutputs } from "./step-outputs.ts";
@@ -30,7 +31,7 @@ export class Runner {
   #logitsProgram: ProgramHandle | undefined;
   /** Requests that run or wait, both ways. */
   readonly #requests = new Map<Sequence, Request>();
-  readonly #entries = new Map<Request, { readonly sequence: Sequence; readonly onAbort: () => void }>();
+  readonly #entries = new Map<Request, { readonly sequence: Sequence; readonly forget: (() => void) | undefined }>();
   readonly #statistics = { steps: 0, tokens: 0, drawn: 0, quantized: 0, carries: 0, nonfinite: 0, computeMs: 0 };
   #waking = false;
   /** Settles when all steps sent so far have been handed out. */
@@ -63,10 +64,9 @@ export class Runner {
       return;
     }
     const sequence = this.#scheduler.submit(prompt.length, maxTokens);
-    const onAbort = () => this.cancel(request, signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const forget = signal && onAbort(signal, () => this.cancel(request, signal.reason));
     this.#requests.set(sequence, request);
-    this.#entries.set(request, { sequence, onAbort });
+    this.#entries.set(request, { sequence, forget });
     if (this.#waking) return;
     this.#waking = true;
     queueMicrotask(() => {
@@ -92,11 +92,11 @@ export class Runner {
   }
 
   #remove(request: Request): void {
-    const { sequence, onAbort } = this.#entries.get(request)!;
+    const { sequence, forget } = this.#entries.get(request)!;
     this.#entries.delete(request);
     this.#requests.delete(sequence);
     this.#scheduler.end(sequence);
-    request.spec.signal?.removeEventListener("abort", onAbort);
+    forget?.();
   }
 
   #pump(): void {

@@ -1,9 +1,13 @@
 /** How tokens are drawn: what callers may ask, checked, and in the form that the op `sample` takes. Pure. */
 import { z } from "zod";
 import { MAX_LOGPROBS } from "../../protocol/ops.ts";
+import { type Rules, show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { type Rules, show } from "./arguments.ts";
 
+/**
+ * What is not given is what the model's files say (`Engine.defaults`: generation_config.json, or a GGUF file's
+ * `general.sampling` keys), and where they say nothing the default below.
+ */
 export interface SamplingOptions {
   /** 0 (the default) always takes the likeliest token; 1 draws from the model's own distribution. */
   readonly temperature?: number | undefined;
@@ -13,7 +17,7 @@ export interface SamplingOptions {
   readonly topP?: number | undefined;
   /** Draw from tokens at least `minP` times as probable as the likeliest. Default 0: all. */
   readonly minP?: number | undefined;
-  /** The same seed draws the same tokens, whatever else runs. By default a random one. */
+  /** The same seed draws the same tokens, whatever else runs. By default a random one: each answer is another. */
   readonly seed?: number | undefined;
   /** Divides the positive and multiplies the negative logits of tokens of prompt and answer. Default 1: off. */
   readonly repetitionPenalty?: number | undefined;

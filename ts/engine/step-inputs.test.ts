@@ -44,7 +44,7 @@ function read(sizes: Sizes, payload: Uint8Array): Record<string, number[]> {
 }
 
 function request(prompt: readonly number[], options: GenerateOptions): Request {
-  const limits = { vocabulary: 100, context: 64, biases: 4, eosTokenIds: [] };
+  const limits = { vocabulary: 100, context: 64, biases: 4, eosTokenIds: [], defaults: {} };
   return new Request(resolveRequest(prompt, options, limits), undefined, { piece() {}, finish() {}, fail() {} });
 }
 

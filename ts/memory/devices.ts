@@ -52,7 +52,7 @@ export function parseDeviceSizes(text: string): DeviceSize[] {
   const totals = text.split(",").flatMap((part) => {
     const match = /^\s*(?:(\d{1,4})\s*x\s*)?(\S.*)$/i.exec(part);
     if (match === null) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a list of devices; write 8x24GiB or 24GiB,12GiB`);
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a size of a device; write 24GiB`);
     }
     return new Array<number>(Number(match[1] ?? 1)).fill(parseBytes(match[2] ?? ""));
   });
@@ -62,5 +62,5 @@ export function parseDeviceSizes(text: string): DeviceSize[] {
 
 /** Whether a device list is names of real devices rather than sizes of imagined ones. */
 export function isDeviceNames(text: string): boolean {
-  return /^\s*(auto|[a-z-]+:\d+)\s*(,|$)/.test(text);
+  return !/^\s*\d/.test(text);
 }

@@ -73,6 +73,41 @@ describe("planManifest", () => {
 });
 
 describe("planModel", () => {
+  it.each([
+    [[5], "the model is 5; it takes a folder"],
+    [[undefined], 'planModel("model-folder", { devices: "24GiB" })'],
+    [["config.json", null], "options are null"],
+    [["config.json", { devices: 24 }], "devices is 24; it takes a size such as"],
+    [["config.json", { devices: "2x24GiB" }], "2 devices (2x24GiB): this version runs a model on one device"],
+    [["config.json", { devices: "gpu:0" }], '"gpu:0" is not a device'],
+    [["config.json", { devices: "" }], "is not a device"],
+    [["config.json", { tensorParallel: 2 }], "leave both at 1"],
+    [["config.json", { weights: "int4" }], 'weights is "int4"'],
+    [["config.json", { memoryLimit: Number.NaN }], "memoryLimit is NaN"],
+    [["config.json", { contxt: 5 }], "there is no option contxt; there are"],
+  ])("refuses %j before it opens anything, with what it takes", async (given, message) => {
+    const plan = (planModel as (...given: unknown[]) => Promise<unknown>)(...given);
+    const error = { code: "OCTAVO_BAD_ARGUMENT", message: expect.stringContaining(message) };
+    await expect(plan).rejects.toMatchObject(error);
+  });
+
+  it("takes a folder that has nothing but its config.json", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "octavo-plan-"));
+    await writeFile(join(folder, "config.json"), JSON.stringify(CONFIG));
+    const options = { devices: "1GiB", context: 2048, sequences: 1 };
+    expect(await planModel(folder, options)).toEqual(await planModel(join(folder, "config.json"), options));
+    // Half a download is no config alone: what its shards hold is not known.
+    await writeFile(join(folder, "model-00001-of-00002.safetensors"), "");
+    await expect(planModel(folder, options)).rejects.toMatchObject({ code: "OCTAVO_MODEL_INCOMPLETE" });
+  });
+
+  it("says how many tokens were asked for, beside how many there is room for", () => {
+    const options = { device: { name: "device:0", total: 2 ** 30 }, context: 4096, sequences: 64 };
+    const { fits, kvTokens, wantedTokens } = planManifest(smollm2(), options);
+    expect([fits, wantedTokens]).toEqual([true, 262_144]);
+    expect(kvTokens).toBeLessThan(wantedTokens);
+  });
+
   it("plans from a config.json alone, so a model need not be downloaded to know whether it fits", async () => {
     const file = join(await mkdtemp(join(tmpdir(), "octavo-plan-")), "config.json");
     await writeFile(file, JSON.stringify(CONFIG));

@@ -1,16 +1,16 @@
 /** What a model takes on one device, from headers alone; or why it does not fit, and the smallest change that would. */
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
+import { join } from "node:path";
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { buildModel, describeModel, modelOfConfig } from "../model/families/index.ts";
-import { openModel } from "../model/source/index.ts";
+import { findModel, openFound } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program } from "../program/program.ts";
-import type { Threshold } from "../program/threshold.ts";
 import { allocatedBytes } from "./bytes.ts";
 import {
   type DeviceBackend,
@@ -21,6 +21,7 @@ import {
   parseDeviceSizes,
 } from "./devices.ts";
 import { autoDevices, listGpus } from "./gpus.ts";
+import { checkPlanOptions, type PlanModelOptions, type PlanOptions } from "./plan-options.ts";
 import { explainRefusal } from "./refusal.ts";
 
 /**
@@ -36,29 +37,6 @@ const BASELINE: Readonly<Record<DeviceBackend, number>> = {
 };
 /** Left free for allocator slack, messages in flight, captured graphs: an estimate, a share of the device. */
 const MARGIN = 0.02;
-
-export interface PlanOptions {
-  /** Bytes that may be used, instead of all of the device. */
-  readonly memoryLimit?: number | undefined;
-  /** Tokens that one sequence may reach. Default: the model's, at most 4,096. */
-  readonly context?: number | undefined;
-  /** Sequences that run at once. Default 8. */
-  readonly sequences?: number | undefined;
-  /** Rows of a step. Default 512. */
-  readonly tokenBudget?: number | undefined;
-  readonly weights?: "int8" | "16bit" | undefined;
-  readonly head?: "16bit" | "int8" | undefined;
-  readonly threshold?: Threshold | undefined;
-  /** Bytes that the worker takes of the device before any handle, when they are known. */
-  readonly baseline?: number | undefined;
-}
-
-export interface PlanModelOptions extends PlanOptions {
-  /** Sizes ("24GiB") or names ("cpu:0", "cuda:0"; "auto" by default). */
-  readonly devices?: string | readonly string[] | undefined;
-  readonly tensorParallel?: number | undefined;
-  readonly pipelineParallel?: number | undefined;
-}
 
 /** Bytes of one device. */
 export interface DevicePlan {
@@ -78,6 +56,8 @@ export interface Plan {
   readonly refusal?: string;
   /** Tokens that the KV pages hold. */
   readonly kvTokens: number;
+  /** Tokens that all sequences together reach at full length. Where `kvTokens` are fewer, the last ones wait for pages. */
+  readonly wantedTokens: number;
   readonly totals: { readonly int8: number; readonly scales: number; readonly sixteenBit: number };
   readonly devices: readonly DevicePlan[];
   /** What the engine needs beside the report. */
@@ -92,14 +72,14 @@ export interface Plan {
 }
 
 /**
- * Reads headers only; `model` is what `Engine.load` takes, or the path of a `config.json` alone. No worker is started: a
+ * Reads headers only; `model` is what `Engine.load` takes, or a `config.json` without the rest, which then tells the sizes. No worker is started: a
  * device named rather than sized is taken to have this machine's memory, cuda:0 what nobody uses of that GPU's.
  * Throws what `openModel` throws, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_NO_DEVICE`.
  */
 export async function planModel(model: string, options: PlanModelOptions = {}): Promise<Plan> {
+  checkPlanOptions(model, options);
   const device = await onlyDevice(options);
-  const manifest = model.endsWith(".json") ? await openConfig(model) : await openModel(model);
-  return planManifest(manifest, { ...options, device });
+  return planManifest(await openHeaders(model), { ...options, device });
 }
 
 /** What a model takes on any device: the part of a plan that takes time. */
@@ -116,9 +96,9 @@ export interface ModelNeeds {
 /** Pure; needs no device. Throws `OCTAVO_BAD_ARGUMENT`, and what the model's family throws. */
 export function needsOf(manifest: Manifest, options: PlanOptions): ModelNeeds {
   const model = describeModel(manifest);
-  const context = positive("context", options.context ?? Math.min(model.context, 4096));
-  const sequences = positive("sequences", options.sequences ?? 8);
-  const tokenBudget = positive("tokenBudget", options.tokenBudget ?? 512);
+  const context = options.context ?? Math.min(model.context, 4096);
+  const sequences = options.sequences ?? 8;
+  const tokenBudget = options.tokenBudget ?? 512;
   if (context > model.context)
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `context ${context}; the model was trained for ${model.context}`);
   const limits: Sizes = {
@@ -174,10 +154,17 @@ function place(needs: ModelNeeds, options: PlanOptions & { readonly device: Devi
   return {
     fits,
     kvTokens: pages * PAGE_SIZE,
+    wantedTokens: sequences * pagesPerSequence * PAGE_SIZE,
     totals: { int8: bytes.int8, scales: bytes.scales, sixteenBit: bytes.sixteenBit },
     devices: [{ ...device, free: room - kv }],
     details: { context, sequences, pages, tokenBudget, arenaBytes, limits },
   };
+}
+
+async function openHeaders(model: string): Promise<Manifest> {
+  if (model.endsWith(".json")) return openConfig(model);
+  const found = await findModel(model);
+  return found.onlyConfig ? openConfig(join(found.path, "config.json")) : openFound(found);
 }
 
 async function openConfig(path: string): Promise<Manifest> {
@@ -199,18 +186,13 @@ async function openConfig(path: string): Promise<Manifest> {
 }
 
 /** The seam of sharding: with a `shard` pass there will be one program, and one plan, per rank. */
-async function onlyDevice(options: PlanModelOptions): Promise<DeviceSize> {
-  const { devices = "auto", tensorParallel = 1, pipelineParallel = 1 } = options;
+async function onlyDevice({ devices = "auto" }: PlanModelOptions): Promise<DeviceSize> {
   const text = typeof devices === "string" ? devices : devices.join(",");
   const all = isDeviceNames(text) ? parseDeviceNames(text, autoDevices()[0]) : parseDeviceSizes(text);
   const [first, ...others] = all;
-  if (first && others.length === 0 && tensorParallel === 1 && pipelineParallel === 1)
-    return "total" in first ? first : sizeOf(first);
-  throw new OctavoError(
-    "OCTAVO_BAD_ARGUMENT",
-    `${all.length} devices (${text}), tensor parallel ${tensorParallel}, pipeline parallel ${pipelineParallel}: ` +
-      "this version runs a model on one device; name one, and leave the parallel options at 1",
-  );
+  if (first && others.length === 0) return "total" in first ? first : sizeOf(first);
+  const message = `${all.length} devices (${text}): this version runs a model on one device; name one, such as 24GiB`;
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", message);
 }
 
 async function sizeOf({ name, backend, index }: DeviceName): Promise<DeviceSize> {
@@ -247,9 +229,4 @@ function kindOf({ source }: Parameter): "int8" | "scales" | "sixteenBit" | "kvPa
     case "state":
       return source.kind === "kv" ? "kvPage" : "io";
   }
-}
-
-function positive(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${name} is ${value}; it takes a positive whole number`);
 }

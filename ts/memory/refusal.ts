@@ -2,7 +2,8 @@
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { formatBytes } from "./bytes.ts";
 import type { DeviceSize } from "./devices.ts";
-import type { Plan, PlanOptions } from "./plan.ts";
+import type { Plan } from "./plan.ts";
+import type { PlanOptions } from "./plan-options.ts";
 
 type Options = PlanOptions & { readonly device: DeviceSize };
 

@@ -3,6 +3,7 @@ import { OctavoError } from "../errors.ts";
 import { type DeviceName, parseDeviceNames } from "../memory/devices.ts";
 import { autoDevices } from "../memory/gpus.ts";
 import { Device } from "../tensor/device.ts";
+import { emitWarning, type Warn } from "../warnings.ts";
 import { Channel } from "./channel.ts";
 import { shareCores, usableCores } from "./cores.ts";
 import { SharedMemory } from "./shared-memory.ts";
@@ -18,7 +19,7 @@ export interface PoolOptions {
   readonly launcher?: "local";
   /** What `device.call` may run: Python modules ("my_ops": its own public functions) or single functions ("my_ops:rotate"). */
   readonly ops?: readonly string[];
-  /** Threads of all workers together; by default the CPUs that this process may use. */
+  /** Threads of all workers together; by default the CPUs that this process may use, and never more (with a warning). */
   readonly threads?: number;
   /** Python interpreter; by default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
   readonly python?: string;
@@ -27,6 +28,8 @@ export interface PoolOptions {
   readonly onProgress?: (progress: PoolProgress) => void;
   /** Lines that a worker writes to stdout or stderr. */
   readonly onLog?: (device: string, line: string) => void;
+  /** What is not as asked for although the pool starts. By default `process.emitWarning`. */
+  readonly onWarning?: Warn;
   /**
    * Milliseconds from the start of a worker process to its hello. Default 300,000: the first worker on a machine may have
    * to compile the CPU kernels.
@@ -81,17 +84,18 @@ export class Pool {
   static async start(options: PoolOptions = {}): Promise<Pool> {
     const { devices = "auto" } = options;
     const [first, ...others] = autoDevices();
+    const threads = threadsOf(options);
     try {
-      return await Pool.#start(parseDeviceNames(devices, first), options);
+      return await Pool.#start(parseDeviceNames(devices, first), threads, options);
     } catch (error) {
       if (others[0] === undefined || String(devices) !== "auto" || !isUnusable(error)) throw error;
-      process.emitWarning(`${error.message}. Running on ${others[0]}`, { code: error.code });
-      return await Pool.#start(parseDeviceNames(others[0]), options);
+      (options.onWarning ?? emitWarning)(`${error.message}. Running on ${others[0]}`);
+      return await Pool.#start(parseDeviceNames(others[0]), threads, options);
     }
   }
 
-  static async #start(names: readonly DeviceName[], options: PoolOptions): Promise<Pool> {
-    const threads = shareCores(threadsOf(options.threads), names.length);
+  static async #start(names: readonly DeviceName[], allThreads: number, options: PoolOptions): Promise<Pool> {
+    const threads = shareCores(allThreads, names.length);
     for (const name of options.ops ?? []) checkFunction(name);
     options.signal?.throwIfAborted();
     const setup: Setup = { channel: await Channel.open(), shared: SharedMemory.open(), names, threads, options };
@@ -197,9 +201,14 @@ function isUnusable(error: unknown): error is OctavoError {
   return OctavoError.isInstance(error) && ["OCTAVO_MISSING_DEPENDENCY", "OCTAVO_NO_DEVICE"].includes(error.code);
 }
 
-function threadsOf(given: number | undefined): number {
-  if (given === undefined) return usableCores();
-  if (Number.isSafeInteger(given) && given >= 1 && given <= 1024) return given;
+/** Threads beyond the CPUs wait for each other at every barrier of a step: 64 on 2 CPUs make 0.3 tokens/s. */
+function threadsOf({ threads: given, onWarning = emitWarning }: PoolOptions): number {
+  const usable = usableCores();
+  if (given === undefined) return usable;
+  if (Number.isSafeInteger(given) && given >= 1 && given <= 1024) {
+    if (given > usable) onWarning(`threads is ${given}; this process may use ${usable} CPUs, so ${usable} threads run`);
+    return Math.min(given, usable);
+  }
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", `threads is ${given}; it takes a whole number from 1 to 1024`);
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -60,7 +60,7 @@ beforeAll(async () => {
       } else if (url.startsWith("/api/models/org/tiny/tree/")) json(Object.keys(files).map(entry));
       else if (url.startsWith("/api/models/org/tiny/paths-info/")) json(JSON.parse(body).paths.map(entry));
       else if (url.startsWith("/api/models/org/tiny")) json({ _id: "1", id: "org/tiny", sha: COMMIT, private: false });
-      else response.writeHead(404).end();
+      else response.writeHead(Number(/status-(\d+)/.exec(url)?.[1] ?? 404)).end();
     });
   });
   await new Promise<void>((resolve) => hub.listen(0, "127.0.0.1", resolve));
@@ -89,6 +89,43 @@ describe("pulling a model", () => {
       code: "OCTAVO_MODEL_NOT_FOUND",
     });
     await expect(downloadModel("not an id")).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+  });
+
+  it.each([
+    [401, "OCTAVO_MODEL_ACCESS_DENIED", false, "HF_TOKEN"],
+    [403, "OCTAVO_MODEL_ACCESS_DENIED", false, "HF_TOKEN"],
+    [429, "OCTAVO_HUB_UNAVAILABLE", true, "try again later"],
+    [500, "OCTAVO_HUB_UNAVAILABLE", true, "try again later"],
+    [503, "OCTAVO_HUB_UNAVAILABLE", true, "try again later"],
+  ])(
+    "that the hub answers with %i is %s: whether to try again is not guessed",
+    async (status, code, retryable, text) => {
+      vi.stubEnv("HF_HUB_CACHE", mkdtempSync(join(root, "cache-")));
+      const failed = { code, retryable, message: expect.stringContaining(text) };
+      await expect(downloadModel(`org/status-${status}`, { hubUrl: hubUrl() })).rejects.toMatchObject(failed);
+    },
+  );
+
+  it("without a network says so, and that it may work later", async () => {
+    vi.stubEnv("HF_HUB_CACHE", mkdtempSync(join(root, "cache-")));
+    const closed = {
+      code: "OCTAVO_HUB_UNAVAILABLE",
+      retryable: true,
+      message: expect.stringContaining("ECONNREFUSED"),
+    };
+    const gone = createServer();
+    await new Promise<void>((resolve) => gone.listen(0, "127.0.0.1", resolve));
+    const { port } = gone.address() as AddressInfo;
+    await new Promise((resolve) => gone.close(resolve));
+    await expect(downloadModel("org/tiny", { hubUrl: `http://127.0.0.1:${port}` })).rejects.toMatchObject(closed);
+  });
+
+  it("into a cache that cannot be written to does not blame the hub", async () => {
+    const file = join(mkdtempSync(join(root, "cache-")), "file");
+    writeFileSync(file, "");
+    vi.stubEnv("HF_HUB_CACHE", file);
+    const failed = { code: "OCTAVO_FILE_NOT_READABLE", message: expect.stringContaining("cache cannot be written") };
+    await expect(downloadModel("org/tiny", { hubUrl: hubUrl() })).rejects.toMatchObject(failed);
   });
 
   it("takes shards with their index, one GGUF file, and no other forms of the model", () => {

@@ -1,7 +1,7 @@
 /** Fetching a model from the Hugging Face hub into the cache. The only place that uses the network, and only when asked. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { OctavoError } from "../../errors.ts";
+import { type ErrorCode, OctavoError } from "../../errors.ts";
 import { parseHubId } from "./hub.ts";
 
 export interface DownloadOptions {
@@ -15,7 +15,8 @@ export interface DownloadOptions {
 
 /**
  * Fetches what Octavo reads: config, tokenizer and safetensors, or the GGUF file of a repository that has only that. Files that
- * are in the cache are not fetched again. Returns their folder. Throws `OCTAVO_BAD_ARGUMENT` or `OCTAVO_MODEL_NOT_FOUND`.
+ * are in the cache are not fetched again. Returns their folder. Throws `OCTAVO_BAD_ARGUMENT`, `OCTAVO_MODEL_NOT_FOUND`,
+ * `OCTAVO_MODEL_ACCESS_DENIED`, `OCTAVO_HUB_UNAVAILABLE` or `OCTAVO_FILE_NOT_READABLE` (the cache cannot be written to).
  */
 export async function downloadModel(model: string, options: DownloadOptions = {}): Promise<string> {
   const id = parseHubId(model);
@@ -34,7 +35,7 @@ export async function downloadModel(model: string, options: DownloadOptions = {}
     for await (const { type, path } of hub.listFiles({ ...access, revision: sha })) {
       if (type === "file") listed.push(path);
     }
-    const files = neededFiles(listed);
+    const files = neededFiles(listed, model);
     const folder = join(hub.getHFHubCachePath(), hub.getRepoFolderName({ type: "model", name: id.name }));
     for (const [index, path] of files.entries()) {
       options.onFile?.(path, index, files.length);
@@ -46,13 +47,49 @@ export async function downloadModel(model: string, options: DownloadOptions = {}
     await writeFile(reference, sha);
     return join(folder, "snapshots", sha);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${model} could not be fetched from the hub: ${reason}`, { cause });
+    throw failure(model, cause);
   }
 }
 
+/** Why it could not be fetched, and whether it is worth trying again. */
+function failure(model: string, cause: unknown): OctavoError {
+  if (OctavoError.isInstance(cause)) return cause;
+  const error = (code: ErrorCode, why: string) =>
+    new OctavoError(code, `${model} could not be fetched from the hub: ${why}`, { cause });
+  const reason = reasonOf(cause);
+  const status = cause instanceof Error && "statusCode" in cause ? Number(cause.statusCode) : undefined;
+  // The hub says 401 also of what does not exist, to those who do not say who they are.
+  if (status === 401 || status === 403) {
+    const advice =
+      "the model is private or gated, or there is none of this name; set HF_TOKEN to a token that may read it";
+    return error("OCTAVO_MODEL_ACCESS_DENIED", `it answers ${status} (${reason}): ${advice}`);
+  }
+  if (status === 404) return error("OCTAVO_MODEL_NOT_FOUND", `it has no such model, or revision (${reason})`);
+  if (status !== undefined) return error("OCTAVO_HUB_UNAVAILABLE", `it answers ${status} (${reason}); try again later`);
+  if (systemCode(cause) !== undefined && !isNetwork(cause))
+    return error("OCTAVO_FILE_NOT_READABLE", `the cache cannot be written to: ${reason}`);
+  return error("OCTAVO_HUB_UNAVAILABLE", `it cannot be reached (${reason}); check the network, or HF_ENDPOINT`);
+}
+
+/** fetch says "fetch failed", and why in its cause. */
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause).slice(0, 300);
+  const inner = cause.cause instanceof Error ? `: ${cause.cause.message || systemCode(cause.cause)}` : "";
+  return `${cause.message}${inner}`.slice(0, 300);
+}
+
+function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+/** What Node's files throw names a system call of theirs: `open`, `write`, `mkdir`, `rename`. */
+function isNetwork(error: unknown): boolean {
+  if (!(error instanceof Error) || !("syscall" in error)) return true;
+  return ["connect", "getaddrinfo", "read"].includes(String(error.syscall));
+}
+
 /** Of a repository's own files; those in folders are other forms of the same model. */
-export function neededFiles(listed: readonly string[]): string[] {
+export function neededFiles(listed: readonly string[], model = "the repository"): string[] {
   const own = listed.filter((path) => !path.includes("/"));
   const described = own.filter((path) =>
     /^(config|generation_config|tokenizer|tokenizer_config)\.json$|^chat_template\.jinja$/.test(path),
@@ -64,9 +101,9 @@ export function neededFiles(listed: readonly string[]): string[] {
   if (weights.length > 0) return [...described, ...weights];
   const gguf = own.filter((path) => path.endsWith(".gguf"));
   if (gguf.length === 1) return gguf;
-  throw new Error(
+  const what =
     gguf.length > 1
       ? `it has ${gguf.length} GGUF files; fetch the one you want and give its path`
-      : "it has neither model.safetensors nor a GGUF file",
-  );
+      : "it has neither model.safetensors nor a GGUF file";
+  throw new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${model}: ${what}`);
 }

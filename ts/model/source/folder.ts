@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, OctavoError } from "../../errors.ts";
 import { cut, quoted } from "../../quoted.ts";
+import { type GenerationDefaults, generationDefaults, generationDefaultsOfConfig } from "./generation-config.ts";
 import type { Manifest, TensorEntry } from "./manifest.ts";
 import { invalid } from "./ranges.ts";
 import { type FileTensors, parseObject, readSafetensors } from "./safetensors.ts";
@@ -27,13 +28,21 @@ export async function openFolder(path: string): Promise<Manifest> {
     );
   const [{ tensors, unloadable }, generation, tokenizer] = await Promise.all([
     readTensors(path),
-    readJson(join(path, "generation_config.json")),
+    readGeneration(path, config),
     readTokenizer(path),
   ]);
   // Chat models list the tokens that end a turn there, and often only one of them in config.json.
-  const ends = [config.eos_token_id ?? [], generation?.eos_token_id ?? []].flat();
+  const ends = [config.eos_token_id ?? [], generation.eosTokenIds].flat();
   const merged = ends.length > 0 ? { ...config, eos_token_id: [...new Set(ends)] } : config;
-  return { path, format: "safetensors", tensors, unloadable, config: merged, tokenizer };
+  return { path, format: "safetensors", tensors, unloadable, config: merged, tokenizer, generation };
+}
+
+async function readGeneration(path: string, config: Record<string, unknown>): Promise<GenerationDefaults> {
+  const file = join(path, "generation_config.json");
+  const generation = await readJson(file);
+  return generation
+    ? generationDefaults(file, generation)
+    : generationDefaultsOfConfig(join(path, "config.json"), config);
 }
 
 /** One file, or the shards of an index; of both, transformers takes the file. */

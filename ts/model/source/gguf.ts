@@ -3,6 +3,7 @@ import type { SourceType } from "../../../protocol/messages.ts";
 import { OctavoError } from "../../errors.ts";
 import { cut } from "../../quoted.ts";
 import { GGML_TYPES, OTHER_GGML_TYPES, sourceBytes } from "./element-types.ts";
+import { generationDefaultsOfGguf } from "./generation-config.ts";
 import { configFromGguf } from "./gguf-config.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
 import { huggingFaceName } from "./gguf-names.ts";
@@ -41,7 +42,9 @@ export async function openGguf(path: string): Promise<Manifest> {
     embedding: tensors.get("model.embed_tokens.weight")?.shape,
     ropeScaling: factors && (await readRopeScaling(factors)),
   });
-  return { path, format: "gguf", tensors, config, tokenizer: tokenizerFromGguf(path, header.metadata) };
+  const tokenizer = tokenizerFromGguf(path, header.metadata);
+  const generation = generationDefaultsOfGguf(path, header.metadata);
+  return { path, format: "gguf", tensors, config, tokenizer, generation };
 }
 
 function readEntries(path: string, header: GgufHeader): Map<string, TensorEntry> {

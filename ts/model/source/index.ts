@@ -21,40 +21,65 @@ export interface OpenOptions {
  * `OCTAVO_UNSUPPORTED_MODEL`.
  */
 export async function openModel(model: string, options: OpenOptions = {}): Promise<Manifest> {
+  return openFound(await findModel(model, options));
+}
+
+/** Where a model lies: a `.gguf` file, or a folder as transformers writes it. */
+export interface FoundModel {
+  /** Absolute. */
+  readonly path: string;
+  readonly format: "gguf" | "folder";
+  /** The folder has a config.json and no weights: enough to plan, not to load. */
+  readonly onlyConfig: boolean;
+}
+
+export function openFound({ path, format }: FoundModel): Promise<Manifest> {
+  return format === "gguf" ? openGguf(path) : openFolder(path);
+}
+
+/** The part of `openModel` that opens nothing. Throws `OCTAVO_BAD_ARGUMENT` and `OCTAVO_MODEL_NOT_FOUND`. */
+export async function findModel(model: string, options: OpenOptions = {}): Promise<FoundModel> {
   if (model.trim() === "" || model.includes("\0")) {
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", "the model is an empty name; give a folder, a .gguf file or a hub id");
   }
   const packaged = await findPackaged(model, options.python);
-  if (packaged) return openGguf(packaged);
+  if (packaged) return gguf(packaged);
   const path = resolve(model);
   const found = await stat(path).catch(() => undefined);
-  if (found?.isFile()) return openFile(path);
-  if (found?.isDirectory()) return openDirectory(path);
+  if (found?.isFile()) return findByFile(path);
+  if (found?.isDirectory()) return findInFolder(path);
   const id = parseHubId(model);
   const cached = id && (await findInCache(id));
-  if (cached) return openDirectory(cached);
+  if (cached) return findInFolder(cached);
   const hint = id
     ? `and the hub's cache has no ${id.name} (${id.revision}); fetch it with: npx octavo pull ${model}`
     : "and it is no hub id (org/name)";
   throw new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${model}: there is no ${path}, ${hint}`);
 }
 
-function openFile(path: string): Promise<Manifest> {
-  if (path.endsWith(".gguf")) return openGguf(path);
-  if (/\.(safetensors|json)$/.test(basename(path))) return openFolder(dirname(path));
+const gguf = (path: string): FoundModel => ({ path, format: "gguf", onlyConfig: false });
+
+function folder(path: string, names: readonly string[]): FoundModel {
+  const onlyConfig = names.includes("config.json") && !names.some((name) => /\.(safetensors|gguf)$/.test(name));
+  return { path, format: "folder", onlyConfig };
+}
+
+async function findByFile(path: string): Promise<FoundModel> {
+  if (path.endsWith(".gguf")) return gguf(path);
+  if (/\.(safetensors|json)$/.test(basename(path))) return folder(dirname(path), await readdir(dirname(path)));
   throw new OctavoError(
     "OCTAVO_MODEL_NOT_FOUND",
     `${path} is no model file; models are .gguf files and folders with config.json and .safetensors`,
   );
 }
 
-async function openDirectory(path: string): Promise<Manifest> {
+async function findInFolder(path: string): Promise<FoundModel> {
   const names = await readdir(path);
-  const gguf = names.filter((name) => name.endsWith(".gguf"));
-  if (names.includes("config.json") || gguf.length === 0) return openFolder(path);
-  if (gguf.length === 1 && gguf[0]) return openGguf(join(path, gguf[0]));
+  const weights = names.filter((name) => name.endsWith(".gguf"));
+  if (names.includes("config.json") || weights.length === 0) return folder(path, names);
+  if (weights.length === 1 && weights[0]) return gguf(join(path, weights[0]));
   throw new OctavoError(
     "OCTAVO_MODEL_NOT_FOUND",
-    `${path} holds ${gguf.length} GGUF files; name the one to open: ${gguf.sort().slice(0, 8).join(", ")}`,
+    `${path} holds ${weights.length} GGUF files; name the one to open: ${weights.sort().slice(0, 8).join(", ")}`,
   );
 }

@@ -1,5 +1,6 @@
 /** What a model's files hold, from their headers alone. */
 import type { SourceType } from "../../../protocol/messages.ts";
+import type { GenerationDefaults } from "./generation-config.ts";
 
 export interface TensorEntry {
   readonly name: string;
@@ -30,4 +31,6 @@ export interface Manifest {
         readonly endIds?: readonly number[];
       }
     | undefined;
+  /** `generation_config.json`, or the same of GGUF metadata. */
+  readonly generation?: GenerationDefaults | undefined;
 }
