@@ -13,7 +13,7 @@ import { z } from "zod";
 import { DTYPES, LAYOUTS, OPS, type OpName } from "./ops.ts";
 
 /** Raised whenever either side would misread the other. Both sides must be equal. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** Largest header, in bytes. Big arrays travel as payload frames. */
 export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 /** Deepest nesting of a header. */
@@ -32,8 +32,8 @@ const opName = z.enum(Object.keys(OPS) as [OpName, ...OpName[]]);
 
 const request = { id: count, epoch: count };
 
-/** A named /dev/shm file that the orchestrator made; `bytes` from `offset` are the payload. */
-export const sharedMemory = z.strictObject({ path: z.string().max(4096), offset: count, bytes: count });
+/** `bytes` from `offset` on of the memory that orchestrator and worker share are the payload. */
+export const sharedMemory = z.strictObject({ offset: count, bytes: count });
 
 export const deviceDescription = z.strictObject({
   device: name,

@@ -2,19 +2,32 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
 import { Pool } from "../ts/pool/pool.ts";
 import { DEVICE } from "./support/devices.ts";
-import { waitForEnd } from "./support/processes.ts";
+import { isRunning, waitForEnd } from "./support/processes.ts";
 
 const support = join(dirname(fileURLToPath(import.meta.url)), "support");
 const second = DEVICE.replace(":0", ":1");
 const two = [DEVICE, second];
 let child: ChildProcess | undefined;
+let lines: AsyncIterator<string> | undefined;
 afterEach(() => child?.kill("SIGKILL"));
+
+/** Another Node with a pool; its first line says what it has. */
+async function held(...args: string[]): Promise<[string]> {
+  const script = join(support, "hold-pool.ts");
+  child = spawn(process.execPath, ["--import", "tsx", script, ...args], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+  return [String((await lines.next()).value)];
+}
 
 /** The promise is a second; a loaded machine gets some more before a test calls it broken. */
 const LOSS_MS = 3000;
@@ -24,7 +37,7 @@ const ORPHAN_MS = 5000;
 async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing within ${milliseconds} ms`)), milliseconds);
+    timer = globalThis.setTimeout(() => reject(new Error(`nothing within ${milliseconds} ms`)), milliseconds);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -95,25 +108,30 @@ test("a worker that does not answer is stopped at the step's deadline", async ()
   await waitForEnd([device.pid], LOSS_MS);
 });
 
-test("killing Node leaves no worker behind", async () => {
-  const script = join(support, "hold-pool.ts");
-  child = spawn(process.execPath, ["--import", "tsx", script, two.join(",")], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = await createInterface({ input: child.stdout! })
-    [Symbol.asyncIterator]()
-    .next()
-    .then(({ value }) => [String(value)]);
-  const { pids } = JSON.parse(line!) as { pids: number[] };
+test("Node that was stopped for longer than a deadline has lost nobody", async () => {
+  const [line] = await held(DEVICE);
+  const { pids } = JSON.parse(line) as { pids: number[] };
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  child!.stdin!.write("\n");
+  expect((await lines!.next()).value).toBe("asked");
+  child!.kill("SIGSTOP");
+  for (const pid of pids) process.kill(pid, "SIGCONT"); // They answer, and nobody is there to read it.
+  await setTimeout(1500);
+  child!.kill("SIGCONT");
+  expect((await lines!.next()).value).toBe("answered");
+  expect(pids.every(isRunning)).toBe(true);
+});
+
+test("killing Node leaves no worker behind, and nothing in shared memory or on disk", async () => {
+  const [line] = await held(two.join(","));
+  const { pids } = JSON.parse(line) as { pids: number[] };
   expect(pids).toHaveLength(2);
-  const ended = once(child, "exit");
-  child.kill("SIGKILL");
+  const ended = once(child!, "exit");
+  child!.kill("SIGKILL");
   await waitForEnd(pids, ORPHAN_MS);
   await ended;
-  if (!existsSync("/dev/shm")) return;
-  // What it left in shared memory goes when the next pool starts.
-  const left = () => readdirSync("/dev/shm").filter((name) => name.includes(`-${child!.pid}-`));
-  expect(left()).not.toEqual([]);
-  await (await Pool.start({ devices: DEVICE, threads: 1 })).dispose();
-  expect(left()).toEqual([]);
+  for (const root of ["/dev/shm", tmpdir(), "/tmp"].filter((folder) => existsSync(folder)))
+    expect(readdirSync(root).filter((name) => name.includes(`-${child!.pid}-`))).toEqual([]);
 });
 
 test("an orderly stop finishes what was asked for, then ends the processes", async () => {

@@ -14,7 +14,7 @@ const description = {
   model: "Prüfstand “é”",
 };
 const allocation = { handle: 2 ** 53 - 1, dtype: "float16", layout: "packed", shape: [49152, 576] };
-const shared = { path: "/dev/shm/octavo-1", offset: 0, bytes: 2 ** 32 };
+const shared = { offset: 0, bytes: 2 ** 32 };
 const part = { file: "a.safetensors", offset: 2 ** 31 + 8, bytes: 256, type: "Q4_1", rows: 2, columns: 64 };
 
 const requests = [

@@ -1,18 +1,20 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Dealer } from "zeromq";
 import { type Hello, PROTOCOL_VERSION } from "../../protocol/messages.ts";
-import { Channel, type Peer } from "./channel.ts";
+import { Channel, type Door, type Peer } from "./channel.ts";
 import { encodeValue } from "./codec.ts";
 
 let channel: Channel;
+let door: Door;
 let dealer: Dealer;
-beforeEach(async () => {
-  channel = await Channel.open();
+beforeEach(() => {
+  channel = new Channel();
+  door = channel.door();
   dealer = new Dealer({ linger: 0 });
-  dealer.connect(channel.endpoint);
+  dealer.connect(door.endpoint);
 });
 afterEach(async () => {
   dealer.close();
@@ -49,7 +51,7 @@ test("a stranger without the token is ignored, whatever it sends, and the right 
   await dealer.send(["", "", ""]);
   await dealer.send(encodeValue({ kind: "ok", id: 1, epoch: 1 }));
   const right = new Dealer({ linger: 0 });
-  right.connect(channel.endpoint);
+  right.connect(door.endpoint);
   await right.send(encodeValue(hello("right")));
   await until(() => peers.length > 0);
   expect(peers).toHaveLength(1);
@@ -59,7 +61,7 @@ test("a stranger without the token is ignored, whatever it sends, and the right 
 test("a token is good for one hello", async () => {
   const peers = arrivals();
   const late = new Dealer({ linger: 0 });
-  late.connect(channel.endpoint);
+  late.connect(door.endpoint);
   await dealer.send(encodeValue(hello("right")));
   await until(() => peers.length > 0);
   await late.send(encodeValue(hello("right")));
@@ -89,11 +91,42 @@ test("messages arrive in order both ways, and none of a forgotten peer", async (
 });
 
 test("only this user can reach the socket, and nothing is left of it", async () => {
-  const file = channel.endpoint.replace("ipc://", "");
+  const file = door.endpoint.replace("ipc://", "");
   expect(statSync(dirname(file)).mode & 0o777).toBe(0o700);
-  const other = await Channel.open();
-  const path = other.endpoint.replace("ipc://", "");
-  expect(existsSync(path)).toBe(true);
-  await other.close();
-  expect(existsSync(dirname(path))).toBe(false);
+  expect(existsSync(file)).toBe(true);
+  await channel.close();
+  expect(existsSync(dirname(file))).toBe(false);
+});
+
+test("a closed door leaves no file and lets nobody in; who is in stays in, and another door opens", async () => {
+  const peers = arrivals();
+  await dealer.send(encodeValue(hello("right")));
+  await until(() => peers.length > 0);
+  door.close();
+  expect(existsSync(dirname(door.endpoint.replace("ipc://", "")))).toBe(false);
+  const echoed = new Promise((resolve) => {
+    peers[0]!.onMessage = (header) => resolve(header.toString());
+  });
+  peers[0]!.send([Buffer.from("a")], (error) => expect.unreachable(error.message));
+  await dealer.send((await dealer.receive())[0]!);
+  expect(await echoed).toBe("a");
+  const next = channel.door();
+  const late = new Dealer({ linger: 0 });
+  late.connect(next.endpoint);
+  channel.expect("right", (peer) => peers.push(peer));
+  await late.send(encodeValue(hello("right")));
+  await until(() => peers.length > 1);
+  expect(peers).toHaveLength(2);
+  late.close();
+});
+
+test("a folder for temporary files that cannot be used is named, with what to do", async () => {
+  vi.stubEnv("TMPDIR", "/nowhere");
+  expect(() => channel.door()).toThrow(
+    expect.objectContaining({
+      code: "OCTAVO_WORKER_START_FAILED",
+      message: expect.stringMatching(/\/nowhere.*TMPDIR/),
+    }),
+  );
+  vi.unstubAllEnvs();
 });

@@ -5,16 +5,22 @@
  */
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { isMainThread } from "node:worker_threads";
 import { Router } from "zeromq";
 import type { Hello } from "../../protocol/messages.ts";
+import { OctavoError } from "../errors.ts";
 import { decodeHello } from "./codec.ts";
 import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
 import { Queue } from "./queue.ts";
 
 /** Largest frame. A larger one costs the sender its connection, so both sides check before they send. */
 export const MAX_FRAME_BYTES = 2 ** 30;
-const HEARTBEAT_MS = 1000;
-const HEARTBEAT_TIMEOUT_MS = 10_000;
+/** Outside the main thread: milliseconds between two looks at the socket while there is traffic, and else. */
+const LOOK_MS = 1;
+const IDLE_LOOK_MS = 10;
+/** Traffic counts as such for so long. */
+const TRAFFIC_MS = 500;
 
 /** The connection of one worker. */
 export interface Peer {
@@ -26,53 +32,72 @@ export interface Peer {
   forget(): void;
 }
 
+/** Where a worker connects. */
+export interface Door {
+  readonly endpoint: string;
+  /** Nobody else can come in, and nothing is left of it in the file system. Who is in stays in. */
+  close(): void;
+}
+
 interface Outgoing {
   readonly frames: Uint8Array[];
   readonly onError: (error: Error) => void;
 }
 
 export class Channel {
-  readonly endpoint: string;
   readonly #socket: Router;
-  readonly #folder: string | undefined;
   readonly #peers = new Map<string, Peer>();
   readonly #expected = new Map<string, (peer: Peer, hello: Hello) => void>();
   readonly #queue = new Queue<Outgoing>();
+  readonly #doors = new Set<Door>();
   #sending = false;
+  #closed = false;
+  #trafficAt = 0;
   readonly #reader: Promise<void>;
 
-  private constructor(socket: Router, endpoint: string, folder: string | undefined) {
-    this.#socket = socket;
-    this.endpoint = endpoint;
-    this.#folder = folder;
-    this.#reader = this.#read();
-  }
-
-  static async open(): Promise<Channel> {
-    const socket = new Router({
+  constructor() {
+    this.#socket = new Router({
       mandatory: true, // else messages to an unknown peer vanish
       sendTimeout: 0, // else a send to an unknown peer can hang for ever
       sendHighWaterMark: 0, // what is in flight is bounded by bytes, in connection.ts
       receiveHighWaterMark: 0,
       linger: 0, // workers have answered `bye` before the socket closes; nothing is left to wait for
       maxMessageSize: MAX_FRAME_BYTES,
-      heartbeatInterval: HEARTBEAT_MS,
-      heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
+      // No heartbeats: the system tells of ends, connection.ts of silence, and a process that is stopped for a while (a
+      // debugger, a frozen container) must not lose its workers.
     });
+    this.#reader = isMainThread ? this.#read() : this.#look();
+  }
+
+  /** Throws `OCTAVO_WORKER_START_FAILED` when the folder for temporary files cannot be used. */
+  door(): Door {
     if (process.platform === "win32") {
-      await socket.bind("tcp://127.0.0.1:*");
-      return new Channel(socket, socket.lastEndpoint!, undefined);
+      this.#socket.bindSync("tcp://127.0.0.1:*");
+      return { endpoint: this.#socket.lastEndpoint!, close: () => {} };
     }
     // A socket path has at most about 107 bytes, of which the folder's name takes up to 50.
-    const folder = makeOwnedFolder(tmpdir().length > 50 ? "/tmp" : tmpdir());
-    const endpoint = `ipc://${join(folder, "socket")}`;
+    const root = tmpdir().length > 50 ? "/tmp" : tmpdir();
+    let folder: string | undefined;
     try {
-      await socket.bind(endpoint);
-    } catch (error) {
-      removeFolder(folder);
-      throw error;
+      folder = makeOwnedFolder(root);
+      const endpoint = `ipc://${join(folder, "socket")}`;
+      this.#socket.bindSync(endpoint); // `bind` would make sends to other workers fail meanwhile.
+      const made = folder;
+      const door = {
+        endpoint,
+        close: () => {
+          this.#doors.delete(door);
+          removeFolder(made); // Connections do not need the socket's name any more.
+        },
+      };
+      this.#doors.add(door);
+      return door;
+    } catch (cause) {
+      if (folder !== undefined) removeFolder(folder);
+      const reason = (cause as { readonly message?: string }).message ?? String(cause);
+      const text = `no socket for workers in ${root}: ${reason}; set TMPDIR to a folder that can be written`;
+      throw new OctavoError("OCTAVO_WORKER_START_FAILED", text, { cause });
     }
-    return new Channel(socket, endpoint, folder);
   }
 
   /** `arrived` is called once, when a worker says hello with this token. Returns a function that withdraws it. */
@@ -82,19 +107,40 @@ export class Channel {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     this.#socket.close();
     await this.#reader;
-    if (this.#folder !== undefined) removeFolder(this.#folder);
+    for (const door of this.#doors) door.close();
   }
 
   async #read(): Promise<void> {
-    for await (const [identity, header, ...payloads] of this.#socket) {
-      if (identity === undefined || header === undefined) continue;
-      const key = identity.toString("latin1");
-      const peer = this.#peers.get(key);
-      if (peer !== undefined) peer.onMessage(header, payloads);
-      else this.#greet(key, identity, header);
+    for await (const frames of this.#socket) this.#take(frames);
+  }
+
+  /**
+   * The same without a receive that waits: zeromq.js aborts the whole process when a thread (`worker_threads`) is ended
+   * that has one (zeromq.js #411), and a thread that is terminated cannot close its socket first.
+   */
+  async #look(): Promise<void> {
+    this.#socket.receiveTimeout = 0;
+    while (!this.#closed) {
+      try {
+        this.#take(await this.#socket.receive());
+        this.#trafficAt = performance.now();
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return; // Closed.
+        const busy = performance.now() - this.#trafficAt < TRAFFIC_MS;
+        await setTimeout(busy ? LOOK_MS : IDLE_LOOK_MS);
+      }
     }
+  }
+
+  #take([identity, header, ...payloads]: Buffer[]): void {
+    if (identity === undefined || header === undefined) return;
+    const key = identity.toString("latin1");
+    const peer = this.#peers.get(key);
+    if (peer !== undefined) peer.onMessage(header, payloads);
+    else this.#greet(key, identity, header);
   }
 
   #greet(key: string, identity: Buffer, header: Buffer): void {
@@ -119,6 +165,7 @@ export class Channel {
 
   #send(outgoing: Outgoing): void {
     this.#queue.push(outgoing);
+    this.#trafficAt = performance.now();
     if (!this.#sending) void this.#write();
   }
 

@@ -14,7 +14,7 @@ let peer: Peer;
 let connection: Connection;
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
   sent = [];
   failures = [];
   busy = [];
@@ -105,8 +105,45 @@ test("progress starts the deadline anew", () => {
   }
   expect(seen).toEqual([1, 2, 3]);
   expect(failures).toEqual([]);
-  vi.advanceTimersByTime(1001);
+  vi.advanceTimersByTime(1300);
   expect(failures).toHaveLength(1);
+});
+
+test("a deadline that comes after a longer one holds: nobody waits for the longer one", async () => {
+  const long = connection.request({ kind: "drain" }, undefined, { deadlineMs: 300_000 });
+  vi.advanceTimersByTime(1000);
+  reply({ kind: "ok", id: 1 });
+  await long;
+  connection.request({ kind: "drain" }, undefined, { deadlineMs: 2000 }).catch(() => {});
+  vi.advanceTimersByTime(1900);
+  expect(failures).toEqual([]);
+  vi.advanceTimersByTime(700);
+  expect(failures).toHaveLength(1);
+});
+
+test("a process that was stopped for minutes has not waited: what was answered meanwhile is read first", async () => {
+  const request = connection.request({ kind: "drain" }, undefined, { deadlineMs: 10_000 });
+  vi.advanceTimersByTime(4000);
+  const now = performance.now();
+  const stopped = vi.spyOn(performance, "now").mockReturnValue(now + 600_000);
+  vi.advanceTimersByTime(1000);
+  stopped.mockRestore();
+  expect(failures).toEqual([]);
+  reply({ kind: "ok", id: 1 });
+  await request;
+});
+
+test("a worker with nothing to do is asked whether it is there, and missed when it is not", async () => {
+  const request = connection.request({ kind: "drain" });
+  reply({ kind: "ok", id: 1 });
+  await request;
+  vi.advanceTimersByTime(20_000);
+  expect(sent).toHaveLength(2);
+  reply({ kind: "ok", id: 2 });
+  vi.advanceTimersByTime(20_000);
+  expect(sent).toHaveLength(3);
+  vi.advanceTimersByTime(35_000);
+  expect(failures).toMatchObject([{ code: "OCTAVO_WORKER_LOST" }]);
 });
 
 test("a step over its deadline is a step timeout", () => {

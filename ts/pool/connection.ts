@@ -6,7 +6,9 @@ import type { Reply, Request } from "../../protocol/messages.ts";
 import { ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
 import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
 import { decodeReply, encodeRequest as encode } from "./codec.ts";
+import { computes, deadlineOf } from "./deadlines.ts";
 import { Queue } from "./queue.ts";
+import { Watch } from "./watch.ts";
 
 type WithoutEnvelope<R> = R extends Request ? Omit<R, "id" | "epoch"> : never;
 /** A request without what the connection adds. */
@@ -19,7 +21,10 @@ export interface Answer {
 }
 
 export interface RequestOptions {
-  /** Milliseconds that the worker may take, from when all earlier requests are answered. Each progress message starts them anew. */
+  /**
+   * Milliseconds that the worker may take, from when all earlier requests are answered; by default what `deadlines.ts` says
+   * of the message. Each progress message starts them anew.
+   */
   readonly deadlineMs?: number | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -29,15 +34,18 @@ interface Pending {
   readonly kind: Request["kind"];
   readonly frames: Uint8Array[];
   readonly bytes: number;
-  readonly options: RequestOptions;
-  sentAt: number;
+  readonly deadlineMs: number;
+  readonly onProgress: RequestOptions["onProgress"];
   resolve(answer: Answer): void;
   reject(error: Error): void;
 }
 
 /** Payload bytes on their way to one worker; further requests wait here, in order. */
 const CREDIT_BYTES = 64 * 2 ** 20;
-const DEFAULT_DEADLINE_MS = 120_000;
+/** A worker that has had nothing to do for so long is asked whether it is there. */
+const IDLE_MS = 15_000;
+/** And has so long to say so. */
+const PING_MS = 30_000;
 
 export interface ConnectionEvents {
   /** From no pending requests to some, and back. */
@@ -58,8 +66,8 @@ export class Connection {
   readonly #waiting = new Queue<Pending>();
   #lastId = 0;
   #inFlight = 0;
-  #lastReplyAt = 0;
-  #timer: NodeJS.Timeout | undefined;
+  /** Of the oldest pending request, or of the silence when there is none. */
+  readonly #watch = new Watch(() => this.#late());
   #ended: OctavoError | undefined;
 
   constructor(peer: Peer, device: string, epoch: number, events: ConnectionEvents) {
@@ -83,7 +91,8 @@ export class Connection {
       const header = encode({ ...body, id, epoch: this.#epoch } as Request);
       const frames = payload === undefined ? [header] : [header, payload];
       const bytes = header.length + (payload?.byteLength ?? 0);
-      const pending = { id, kind: body.kind, frames, bytes, options, sentAt: 0, resolve, reject };
+      const { onProgress, deadlineMs = deadlineOf(body) } = options;
+      const pending = { id, kind: body.kind, frames, bytes, deadlineMs, onProgress, resolve, reject };
       if (this.#waiting.length > 0 || !this.#hasCredit(bytes)) this.#waiting.push(pending);
       else this.#send(pending);
     });
@@ -93,7 +102,7 @@ export class Connection {
   end(error: OctavoError, oldest: OctavoError = error): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
-    clearTimeout(this.#timer);
+    this.#watch.stop();
     this.#peer.forget();
     const all = [...this.#pending.values(), ...this.#waiting.drain()];
     this.#pending.clear();
@@ -109,12 +118,11 @@ export class Connection {
   }
 
   #send(pending: Pending): void {
-    pending.sentAt = performance.now();
     this.#inFlight += pending.bytes;
     this.#pending.set(pending.id, pending);
     if (this.#pending.size === 1) {
       this.#events.onBusy(true);
-      this.#watch(deadlineOf(pending));
+      this.#watch.restart(pending.deadlineMs);
     }
     this.#peer.send(pending.frames, (error) => this.#events.onUnreachable(error));
     pending.frames.length = 0; // The socket holds them as long as needed.
@@ -130,9 +138,9 @@ export class Connection {
     }
     const pending = this.#pending.get(reply.id);
     if (reply.epoch !== this.#epoch || pending === undefined) return; // Of an earlier life.
-    this.#lastReplyAt = performance.now();
     if (reply.kind === "progress") {
-      pending.options.onProgress?.(reply.done, reply.total);
+      this.#watch.restart(pending.deadlineMs);
+      pending.onProgress?.(reply.done, reply.total);
       return;
     }
     this.#pending.delete(reply.id);
@@ -145,39 +153,24 @@ export class Connection {
       this.#waiting.shift();
       this.#send(next);
     }
-    if (this.#pending.size === 0) this.#events.onBusy(false);
+    const [oldest] = this.#pending.values();
+    this.#watch.restart(oldest?.deadlineMs ?? IDLE_MS);
+    if (oldest === undefined) this.#events.onBusy(false);
     if (reply.kind === "ok") pending.resolve({ reply, payload: payloads[0] });
     else pending.reject(remoteError(this.#device, reply.code, reply.message));
   }
 
-  /** One timer for all requests: it looks at the oldest when it fires, so a request costs no timer of its own. */
-  #watch(milliseconds: number): void {
-    if (this.#timer !== undefined) {
-      if (milliseconds >= DEFAULT_DEADLINE_MS) return;
-      clearTimeout(this.#timer);
-    }
-    this.#timer = setTimeout(() => this.#check(), Math.min(milliseconds, 2 ** 31 - 1));
-    this.#timer.unref();
-  }
-
-  #check(): void {
-    this.#timer = undefined;
+  #late(): void {
     const [oldest] = this.#pending.values();
-    if (oldest === undefined) return;
-    const deadline = deadlineOf(oldest);
-    const left = Math.max(oldest.sentAt, this.#lastReplyAt) + deadline - performance.now();
-    if (left > 0) {
-      this.#watch(Math.ceil(left));
+    if (oldest === undefined) {
+      this.request({ kind: "drain" }, undefined, { deadlineMs: PING_MS }).catch(() => {}); // Told by `onFailure`.
       return;
     }
-    const code = oldest.kind === "step" || oldest.kind === "call" ? "OCTAVO_STEP_TIMEOUT" : "OCTAVO_WORKER_LOST";
-    const text = `${this.#device}: "${oldest.kind}" was not answered within ${deadline} ms; the worker was stopped`;
+    const { kind, deadlineMs } = oldest;
+    const text = `${this.#device}: "${kind}" was not answered within ${Math.round(deadlineMs)} ms; the worker was stopped`;
+    const code = computes(kind) ? "OCTAVO_STEP_TIMEOUT" : "OCTAVO_WORKER_LOST";
     this.#events.onFailure(new OctavoError(code, text));
   }
-}
-
-function deadlineOf(pending: Pending): number {
-  return pending.options.deadlineMs ?? DEFAULT_DEADLINE_MS;
 }
 
 function remoteError(device: string, code: string, message: string): OctavoError {

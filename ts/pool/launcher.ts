@@ -12,7 +12,8 @@ export interface LaunchOptions {
   readonly threads: number;
   readonly epoch: number;
   readonly token: string;
-  readonly sharedFolder: string | undefined;
+  /** Descriptor of the file that payloads go through, if the machine has shared memory. */
+  readonly sharedFd: number | undefined;
   readonly python: string | undefined;
   readonly onLog: ((device: string, line: string) => void) | undefined;
   /** Files of the CPU kernels that it has compiled, on the first start on a machine. */
@@ -42,12 +43,14 @@ const KEPT_LINES = 50;
 const TOLD_CODES = ["OCTAVO_MISSING_DEPENDENCY", "OCTAVO_NO_DEVICE"] as const;
 /** What `octavo_kernels/cpu/build.py` says while it compiles. */
 const COMPILING = /^octavo-progress: compiling the CPU kernels, (\d+) of (\d+) files$/;
+/** What `sharedFd` is called in a worker. */
+const INHERITED_FD = 3;
 /** How long to wait for the output of a process that has ended. */
 const LAST_LINES_MS = 100;
 
 export function launchLocal(options: LaunchOptions): LaunchedProcess {
   const python = findPython(options.python);
-  const { endpoint, device, backend, threads, epoch, sharedFolder } = options;
+  const { endpoint, device, backend, threads, epoch, sharedFd } = options;
   const settings = {
     endpoint,
     device,
@@ -55,7 +58,7 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
     threads,
     epoch,
     "max-frame": MAX_FRAME_BYTES,
-    "shared-memory": sharedFolder,
+    "shared-memory": sharedFd === undefined ? undefined : INHERITED_FD,
   };
   const given = Object.entries(settings).filter(([, value]) => value !== undefined);
   const child = execa(
@@ -64,9 +67,8 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
     {
       buffer: false, // else all output is kept in memory
       reject: false,
-      stdin: "pipe", // its end tells the worker that we are gone
-      stdout: "pipe",
-      stderr: "pipe",
+      // The end of stdin tells the worker that we are gone. Any number is a descriptor; execa's types know a few.
+      stdio: ["pipe", "pipe", "pipe", (sharedFd as 3 | undefined) ?? "ignore"],
       env: workerEnvironment(options.token),
       windowsHide: true,
     },

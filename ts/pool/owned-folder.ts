@@ -3,7 +3,7 @@
  * killed could not remove its own, so whoever comes next does.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 /** Not removed yet: a program may end without disposing of its pool. */
@@ -14,7 +14,7 @@ export function makeOwnedFolder(root: string): string {
   const prefix = `octavo-${pidNamespace()}-`;
   for (const name of readdirSync(root)) {
     const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length).split("-")[0]) : Number.NaN;
-    if (Number.isSafeInteger(pid) && !isRunning(pid)) removeFolder(join(root, name));
+    if (Number.isSafeInteger(pid) && !isRunning(pid) && isOurs(join(root, name))) removeFolder(join(root, name));
   }
   const folder = join(root, `${prefix}${process.pid}-${randomBytes(6).toString("hex")}`);
   mkdirSync(folder, { mode: 0o700 });
@@ -33,6 +33,19 @@ export function removeFolder(folder: string): void {
 
 function removeAll(): void {
   for (const folder of open) removeFolder(folder);
+}
+
+/**
+ * Made by `makeOwnedFolder` for this user. `root` may be everybody's, and a name proves nothing: another user's folder, or
+ * a link to one of ours, is left alone. In a folder that only we can enter, nobody has planted anything.
+ */
+function isOurs(path: string): boolean {
+  try {
+    const found = lstatSync(path);
+    return found.isDirectory() && found.uid === process.getuid?.() && (found.mode & 0o777) === 0o700;
+  } catch {
+    return false; // Another process was quicker.
+  }
 }
 
 /** Process ids mean something only inside their namespace, and containers may share a /dev/shm. */

@@ -35,6 +35,11 @@ export interface PoolOptions {
    * to compile the CPU kernels.
    */
   readonly startDeadlineMs?: number;
+  /**
+   * Milliseconds that a step may take before its worker counts as hung and is stopped (`OCTAVO_STEP_TIMEOUT`). By default
+   * ten seconds and more, by what the step has to compute, at a speed that the device reaches on its worst day.
+   */
+  readonly stepDeadlineMs?: number;
   /** Milliseconds that workers have to finish when the pool is disposed. Default 5,000. */
   readonly stopDeadlineMs?: number;
 }
@@ -61,6 +66,9 @@ export class Pool {
   readonly #workers: Worker[];
   readonly #devices: Device[];
   readonly #newHandle: () => number;
+  /** Restarts under way, and what ends them. */
+  readonly #restarts = new Set<Promise<Worker>>();
+  readonly #closing = new AbortController();
   #lastEpoch: number;
   #disposed: Promise<void> | undefined;
 
@@ -98,7 +106,7 @@ export class Pool {
     const threads = shareCores(allThreads, names.length);
     for (const name of options.ops ?? []) checkFunction(name);
     options.signal?.throwIfAborted();
-    const setup: Setup = { channel: await Channel.open(), shared: SharedMemory.open(), names, threads, options };
+    const setup: Setup = { channel: new Channel(), shared: SharedMemory.open(), names, threads, options };
     const failed = new AbortController(); // One failure ends the others' start.
     const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
     let done = 0;
@@ -127,7 +135,7 @@ export class Pool {
 
   /**
    * A new worker in the place of a lost one. The new device is empty: handles of the lost one stay dead, and what its
-   * worker may still have sent is not taken for the new one's. Throws as `start` does.
+   * worker may still have sent is not taken for the new one's. Throws as `start` does, and `OCTAVO_DISPOSED`.
    */
   async restart(lost: Device): Promise<Device> {
     const index = this.#devices.indexOf(lost);
@@ -137,7 +145,9 @@ export class Pool {
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
     this.#lastEpoch += 1;
-    const worker = await startWorker(this.#setup, index, this.#lastEpoch, undefined);
+    const starting = startWorker(this.#setup, index, this.#lastEpoch, this.#closing.signal);
+    this.#restarts.add(starting);
+    const worker = await starting.finally(() => this.#restarts.delete(starting));
     if (this.#disposed !== undefined || this.#devices[index] !== lost) {
       await worker.stop();
       throw new OctavoError("OCTAVO_DISPOSED", `restart: the pool was disposed, or ${lost.name} restarted, meanwhile`);
@@ -167,7 +177,10 @@ export class Pool {
   }
 
   async #dispose(): Promise<void> {
-    await close(this.#setup, this.#workers);
+    this.#closing.abort(new OctavoError("OCTAVO_DISPOSED", "the pool was disposed while a worker started"));
+    const started = await Promise.allSettled(this.#restarts);
+    const late = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+    await close(this.#setup, [...this.#workers, ...late]);
     for (const device of this.#devices) device.ledger.releaseAll();
   }
 }
@@ -180,9 +193,10 @@ function startWorker(setup: Setup, index: number, epoch: number, signal: AbortSi
     threads: threads[index]!,
     epoch,
     functions: options.ops ?? [],
-    sharedFolder: shared?.folder,
+    sharedFd: shared?.fd,
     python: options.python,
     startDeadlineMs: options.startDeadlineMs ?? 300_000,
+    stepDeadlineMs: options.stepDeadlineMs,
     stopDeadlineMs: options.stopDeadlineMs ?? 5_000,
     signal,
     onLog: options.onLog,

@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
+import { existsSync, fstatSync, readdirSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
-import { SharedMemory } from "./shared-memory.ts";
+import { type Segment, SharedMemory } from "./shared-memory.ts";
 
 const shared: SharedMemory[] = [];
 function open(): SharedMemory {
@@ -11,24 +11,49 @@ function open(): SharedMemory {
 afterEach(() => {
   for (const one of shared.splice(0)) one.close();
 });
+const MIB = 2 ** 20;
+const shm = test.runIf(existsSync("/dev/shm"));
 
-test.runIf(existsSync("/dev/shm"))("segments are used again, and none by two payloads at once", () => {
+shm("segments are used again, and none by two payloads at once", () => {
   const memory = open();
-  const first = memory.take(1000)!;
-  const second = memory.take(1000)!;
-  expect(second.path).not.toBe(first.path);
-  memory.give(first);
-  expect(memory.take(2 ** 20)!.path).toBe(first.path);
-  expect(memory.take(2 ** 21)!.bytes).toBeGreaterThanOrEqual(2 ** 21);
+  const segments = [1000, MIB, 3 * MIB].map((bytes) => memory.take(bytes)!);
+  const ends = segments.map(({ offset, bytes }) => [offset, offset + bytes]);
+  expect(ends).toEqual([
+    [0, MIB],
+    [MIB, 2 * MIB],
+    [2 * MIB, 5 * MIB],
+  ]);
+  memory.give(segments[0]!);
+  expect(memory.take(MIB)!.offset).toBe(0);
+  memory.give(segments[1]!);
+  memory.give(segments[2]!);
+  expect(memory.take(4 * MIB)!.offset).toBe(MIB); // Neighbours become one again.
 });
 
-test.runIf(existsSync("/dev/shm"))("the folder goes with the pool", () => {
+shm("memory of large payloads goes back to the system", () => {
   const memory = open();
-  memory.take(100);
+  const segments: Segment[] = [];
+  for (let count = 0; count < 20; count++) segments.push(memory.take(8 * MIB)!);
+  expect(fstatSync(memory.fd).size).toBe(160 * MIB);
+  for (const segment of segments) memory.give(segment);
+  expect(fstatSync(memory.fd).size).toBe(64 * MIB);
+  expect(memory.take(64 * MIB)!.offset).toBe(0);
+});
+
+shm("nothing of it has a name, so nothing can stay behind", () => {
+  open().take(100);
+  expect(readdirSync("/dev/shm").filter((name) => name.includes(`-${process.pid}-`))).toEqual([]);
+});
+
+shm("a segment that is in use outlives the pool's end", () => {
+  const memory = open();
+  const segment = memory.take(100)!;
   memory.close();
-  expect(existsSync(memory.folder)).toBe(false);
+  expect(fstatSync(segment.fd).size).toBe(MIB);
+  memory.give(segment);
+  expect(() => fstatSync(segment.fd)).toThrow("EBADF");
 });
 
-test.runIf(existsSync("/dev/shm"))("more than there is room for is refused, not promised", () => {
+shm("more than there is room for is refused, not promised", () => {
   expect(open().take(2 ** 50)).toBeUndefined();
 });

@@ -7,6 +7,7 @@ import type { Channel, Peer } from "./channel.ts";
 import { type Answer, Connection, type RequestBody, type RequestOptions } from "./connection.ts";
 import { type Exit, type LaunchedProcess, launchLocal, startFailure } from "./launcher.ts";
 import { isAlive, next, type WorkerEvent, type WorkerState } from "./state.ts";
+import { Watch } from "./watch.ts";
 
 export interface WorkerOptions {
   readonly channel: Channel;
@@ -16,11 +17,13 @@ export interface WorkerOptions {
   readonly epoch: number;
   /** What `call` may run: "module" or "module:function". */
   readonly functions: readonly string[];
-  /** Folder of payload files, if the machine has shared memory. */
-  readonly sharedFolder: string | undefined;
+  /** Descriptor of the file that payloads go through, if the machine has shared memory. */
+  readonly sharedFd: number | undefined;
   readonly python: string | undefined;
   /** From the start of the process to its hello. */
   readonly startDeadlineMs: number;
+  /** For every step, instead of what its program says. */
+  readonly stepDeadlineMs: number | undefined;
   /** From `stop` to a kill. */
   readonly stopDeadlineMs: number;
   readonly signal: AbortSignal | undefined;
@@ -32,6 +35,7 @@ export class Worker {
   readonly name: string;
   readonly description: DeviceDescription;
   readonly pid: number;
+  readonly stepDeadlineMs: number | undefined;
   readonly #process: LaunchedProcess;
   readonly #connection: Connection;
   readonly #stopDeadlineMs: number;
@@ -44,6 +48,7 @@ export class Worker {
     this.description = hello.description;
     this.pid = hello.pid;
     this.#process = process;
+    this.stepDeadlineMs = options.stepDeadlineMs;
     this.#stopDeadlineMs = options.stopDeadlineMs;
     this.#connection = new Connection(peer, this.name, options.epoch, {
       onBusy: (busy) => this.#enter(busy ? "work" : "idle"),
@@ -62,16 +67,13 @@ export class Worker {
     const { channel, device, signal } = options;
     signal?.throwIfAborted();
     const token = randomBytes(24).toString("hex");
+    const door = channel.door();
     const greeting = awaitHello(channel, token);
-    const process = launchLocal({
-      ...options,
-      endpoint: channel.endpoint,
-      device: device.name,
-      backend: device.backend,
-      token,
-    });
+    const { endpoint } = door;
+    const process = launchLocal({ ...options, endpoint, device: device.name, backend: device.backend, token });
     try {
       const { peer, hello } = await first(greeting.arrived, process, options);
+      door.close();
       if (hello.protocol !== PROTOCOL_VERSION) throw otherProtocol(device.name, hello);
       const worker = new Worker(options, process, peer, hello);
       await worker.request(
@@ -87,6 +89,7 @@ export class Worker {
       throw error;
     } finally {
       greeting.withdraw();
+      door.close();
     }
   }
 
@@ -172,26 +175,28 @@ function awaitHello(channel: Channel, token: string) {
 /** The hello, or why there is none: the process ended, took too long, or nobody waits any more. */
 async function first<T>(arrived: Promise<T>, process: LaunchedProcess, options: WorkerOptions): Promise<T> {
   const { device, signal, startDeadlineMs } = options;
-  let timer: NodeJS.Timeout | undefined;
+  let onLate = () => {};
+  const watch = new Watch(() => onLate());
   let onAbort = () => {};
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => reject(signal?.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
   });
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
+    onLate = () => {
       const log = process.log();
       const text = `${device.name}: the worker (${process.python}) did not say hello within ${startDeadlineMs} ms`;
       reject(new OctavoError("OCTAVO_WORKER_START_FAILED", `${text}.${log && `\n${log}`}`));
-    }, startDeadlineMs);
+    };
   });
+  watch.restart(startDeadlineMs);
   const ended = process.exited.then((exit) => {
     throw startFailure(device.name, process, exit);
   });
   try {
     return await Promise.race([arrived, ended, aborted, late]);
   } finally {
-    clearTimeout(timer);
+    watch.stop();
     signal?.removeEventListener("abort", onAbort);
     ended.catch(() => {});
   }

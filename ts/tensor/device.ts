@@ -226,6 +226,11 @@ export class Device {
 
   // For the rooms of this package; not part of the public surface.
 
+  /** @internal `PoolOptions.stepDeadlineMs`. */
+  get stepDeadlineMs(): number | undefined {
+    return this.#worker.stepDeadlineMs;
+  }
+
   /** @internal One message to the worker; sent before this returns. */
   request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
     return this.#worker.request(body, payload, options);

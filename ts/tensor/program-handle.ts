@@ -1,8 +1,10 @@
 /** A program that a worker has made ready: only what changes travels with each step. */
 import type { Counters, Sizes } from "../../protocol/messages.ts";
 import { OctavoError } from "../errors.ts";
+import { costOf } from "../program/cost.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import type { Device } from "./device.ts";
+import { StepDeadlines } from "./step-deadlines.ts";
 
 export interface StepResult {
   /** The outputs, each at the next multiple of 64 bytes: `unpackOutputs` gives them by name. */
@@ -13,7 +15,10 @@ export interface StepResult {
 }
 
 export interface StepOptions {
-  /** Milliseconds the step may take once those before it are done. Default 120,000. */
+  /**
+   * Milliseconds the step may take once those before it are done. Default: the pool's `stepDeadlineMs`, else ten seconds and
+   * more, by what the step has to compute and how fast the device has been.
+   */
   readonly deadlineMs?: number | undefined;
   /** Time each op too; the step becomes a little slower. */
   readonly profile?: boolean | undefined;
@@ -28,14 +33,16 @@ export class ProgramHandle {
   readonly device: Device;
   readonly inputs: LoweredProgram["inputs"];
   readonly outputs: LoweredProgram["outputs"];
+  readonly #deadlines: StepDeadlines;
   #disposed: Promise<void> | undefined;
 
   /** Made by `Device.define`. */
-  constructor(device: Device, id: number, lowered: Pick<LoweredProgram, "inputs" | "outputs">) {
+  constructor(device: Device, id: number, lowered: LoweredProgram) {
     this.device = device;
     this.id = id;
     this.inputs = lowered.inputs;
     this.outputs = lowered.outputs;
+    this.#deadlines = new StepDeadlines(costOf(lowered.message), device.description);
   }
 
   get disposed(): boolean {
@@ -53,12 +60,15 @@ export class ProgramHandle {
       throw new OctavoError("OCTAVO_DISPOSED", `program ${this.id} of ${this.device.name} was disposed`);
     }
     const wanted = options.profile === true ? { profile: true } : {};
-    const body = { kind: "step", program: this.id, sizes: { ...NO_SIZES, ...sizes }, ...wanted } as const;
-    const answer = await this.device.request(body, payload, { deadlineMs: options.deadlineMs });
+    const all = { ...NO_SIZES, ...sizes };
+    const body = { kind: "step", program: this.id, sizes: all, ...wanted } as const;
+    const deadlineMs = options.deadlineMs ?? this.device.stepDeadlineMs ?? this.#deadlines.of(all);
+    const answer = await this.device.request(body, payload, { deadlineMs });
     if (answer.reply.counters === undefined) {
       throw new OctavoError("OCTAVO_PROTOCOL", `${this.device.name}: a step was answered without counters`);
     }
     const { counters, profile } = answer.reply;
+    this.#deadlines.took(all, counters.nanoseconds / 1e6);
     return { payload: answer.payload ?? NOTHING, counters, ...(profile === undefined ? {} : { profile }) };
   }
 

@@ -46,7 +46,7 @@ async function writePiece(
   const segment = shared?.take(piece.byteLength);
   try {
     if (segment !== undefined && fill(segment, piece)) {
-      const place = { path: segment.path, offset: 0, bytes: piece.byteLength };
+      const place = { offset: segment.offset, bytes: piece.byteLength };
       await worker.request({ kind: "write", handle, offset, shared: place });
     } else {
       await worker.request({ kind: "write", handle, offset }, piece.slice());
@@ -60,7 +60,7 @@ async function writePiece(
 function fill(segment: Segment, piece: Uint8Array): boolean {
   try {
     for (let done = 0; done < piece.byteLength; ) {
-      done += writeSync(segment.fd, piece, done, piece.byteLength - done, done);
+      done += writeSync(segment.fd, piece, done, piece.byteLength - done, segment.offset + done);
     }
     return true;
   } catch (error) {
@@ -107,8 +107,8 @@ async function readPiece(
   const segment = bytes < SHARED_MEMORY_THRESHOLD ? undefined : shared?.take(bytes);
   if (segment === undefined) return readFrame(worker, request, target);
   try {
-    await worker.request({ ...request, shared: { path: segment.path, offset: 0, bytes } });
-    for (let done = 0; done < bytes; ) done += readSync(segment.fd, target, done, bytes - done, done);
+    await worker.request({ ...request, shared: { offset: segment.offset, bytes } });
+    for (let done = 0; done < bytes; ) done += readSync(segment.fd, target, done, bytes - done, segment.offset + done);
   } catch (error) {
     // The worker could not write it: shared memory is full by now.
     if (!(error instanceof OctavoError) || error.code !== "OCTAVO_FILE_NOT_READABLE") throw error;

@@ -20,7 +20,7 @@ def main() -> int:
     options = _arguments()
     token = os.environ.pop(TOKEN_VARIABLE, "")
     faulthandler.enable(all_threads=False)  # A crash in native code then says in the log where it was.
-    lifeline.ignore_interrupts()
+    lifeline.ignore_signals()
     lifeline.hold_to_parent()
     if sys.version_info < (3, 10):
         return _fail(
@@ -33,7 +33,7 @@ def main() -> int:
         from .channel import Channel
         from .generated.messages import PROTOCOL_VERSION, Hello, Versions
         from .session import Session
-        from .shared_memory import SharedFolder
+        from .shared_memory import SharedFile
     except ImportError as error:
         text = f"{error}; run: {sys.executable} -m pip install numpy pyzmq msgspec"
         return _fail(3, "OCTAVO_MISSING_DEPENDENCY", text)
@@ -43,7 +43,7 @@ def main() -> int:
         return _fail(3 if error.code == "OCTAVO_MISSING_DEPENDENCY" else 4, error.code, error.message)
     except ImportError as error:
         return _fail(3, "OCTAVO_MISSING_DEPENDENCY", f"the {options.backend} backend cannot be imported: {error}")
-    session = Session(backend, options.device, options.epoch, SharedFolder(options.shared_memory))
+    session = Session(backend, options.device, options.epoch, SharedFile(options.shared_memory))
     channel = Channel(options.endpoint, options.max_frame)
     channel.greet(
         Hello(
@@ -66,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--epoch", type=int, required=True, help="incarnation of the device's worker")
     parser.add_argument("--isa", default=os.environ.get("OCTAVO_ISA") or None, help="force an instruction set")
-    parser.add_argument("--shared-memory", help="folder of payload files")
+    parser.add_argument("--shared-memory", type=int, help="inherited descriptor of the payload file")
     parser.add_argument("--max-frame", type=int, default=1 << 30, help="largest frame in bytes")
     return parser.parse_args()
 

@@ -16,8 +16,6 @@ from .session import Payload, Session
 
 # Milliseconds that the last reply may take to leave.
 _LINGER = 1000
-_HEARTBEAT = 1000
-_HEARTBEAT_TIMEOUT = 10_000
 
 
 class _Identified(msgspec.Struct):
@@ -36,8 +34,7 @@ class Channel:
         self._socket.setsockopt(zmq.MAXMSGSIZE, limit)
         self._socket.setsockopt(zmq.SNDHWM, 0)  # The orchestrator bounds what is in flight, by bytes.
         self._socket.setsockopt(zmq.RCVHWM, 0)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT)
+        # No heartbeats: the system tells of the orchestrator's end, and one that is stopped for a while is not dead.
         monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         threading.Thread(target=_exit_at_disconnect, args=(monitor,), name="monitor", daemon=True).start()
         self._socket.connect(endpoint)

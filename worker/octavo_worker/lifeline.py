@@ -33,6 +33,10 @@ def _exit_at_end_of_stdin() -> None:
     os._exit(0)
 
 
-def ignore_interrupts() -> None:
-    """Ctrl-C of a terminal reaches the whole process group; what it means is the orchestrator's decision."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ignore_signals() -> None:
+    """Ctrl-C, a closed terminal and a supervisor's SIGTERM reach the whole process group. What they mean is the
+    orchestrator's decision: it may let us finish. When they end it, we end with it.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+        if hasattr(signal, name):  # Windows has fewer.
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

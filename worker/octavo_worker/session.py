@@ -15,7 +15,7 @@ from . import machine
 from .definitions import program_spec, sizes, used_handles
 from .functions import Functions, as_torch
 from .generated import messages as wire
-from .shared_memory import SharedFolder
+from .shared_memory import SharedFile
 from .tensors import Handles, Program
 
 # An allocation from this size on is held against the memory that is really there: Linux promises more than it has, and
@@ -38,7 +38,7 @@ class _Work:
 class Session:
     """The state of one worker. Not thread-safe."""
 
-    def __init__(self, backend: Backend, device: str, epoch: int, shared: SharedFolder) -> None:
+    def __init__(self, backend: Backend, device: str, epoch: int, shared: SharedFile) -> None:
         self._backend = backend
         self._epoch = epoch
         self._shared = shared

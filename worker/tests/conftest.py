@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from octavo_kernels.host import HostMemory
 from octavo_worker.codec import decode_request
 from octavo_worker.generated import messages as wire
 from octavo_worker.session import Session
-from octavo_worker.shared_memory import SharedFolder
+from octavo_worker.shared_memory import SharedFile
 
 EPOCH = 3
 
@@ -105,6 +106,11 @@ class Orchestrator:
         return self.ask("define", program=program, limits=SIZES, values=values, ops=[], inputs=[], outputs=[])
 
 
+def shared_file(folder: Path) -> SharedFile:
+    """Memory shared with a test, which sees it as the file `payloads`."""
+    return SharedFile(os.open(folder / "payloads", os.O_RDWR | os.O_CREAT, 0o600))
+
+
 SIZES = {"T": 0, "S": 0, "B": 0, "J": 0, "H": 0, "D": 0, "Q": 0}
 
 
@@ -112,7 +118,7 @@ SIZES = {"T": 0, "S": 0, "B": 0, "J": 0, "H": 0, "D": 0, "Q": 0}
 def stranger(tmp_path: Path) -> Orchestrator:
     """Not welcomed yet."""
     backend = PlainBackend()
-    session = Session(backend, "cpu:0", EPOCH, SharedFolder(str(tmp_path)))  # type: ignore[arg-type]
+    session = Session(backend, "cpu:0", EPOCH, shared_file(tmp_path))  # type: ignore[arg-type]
     return Orchestrator(session, backend)
 
 

@@ -12,9 +12,8 @@ from octavo_kernels import Tensor, nbytes
 from octavo_kernels.backend import DeviceMemory
 from octavo_worker.generated import messages as wire
 from octavo_worker.session import Session
-from octavo_worker.shared_memory import SharedFolder
 
-from .conftest import EPOCH, Orchestrator, PlainBackend
+from .conftest import EPOCH, Orchestrator, PlainBackend, shared_file
 
 
 class DeviceBackend(PlainBackend):
@@ -41,7 +40,7 @@ class DeviceBackend(PlainBackend):
 @pytest.fixture
 def orchestrator(tmp_path: Path) -> Orchestrator:
     backend = DeviceBackend()
-    session = Session(backend, "cuda:0", EPOCH, SharedFolder(str(tmp_path)))  # type: ignore[arg-type]
+    session = Session(backend, "cuda:0", EPOCH, shared_file(tmp_path))  # type: ignore[arg-type]
     asking = Orchestrator(session, backend)
     asking.ask("welcome", protocol=wire.PROTOCOL_VERSION, functions=["operator:neg", "operator:iadd"])
     return asking
@@ -55,9 +54,9 @@ def test_the_plan_is_made_for_the_devices_memory_and_not_the_machines(orchestrat
 
 def test_bytes_go_in_and_out_by_frames_and_files(orchestrator: Orchestrator, tmp_path: Path) -> None:
     orchestrator.allocate(1, "int8", 8)
-    file = tmp_path / "1"
+    file = tmp_path / "payloads"
     file.write_bytes(b"12345678")
-    shared = {"path": str(file), "offset": 0, "bytes": 8}
+    shared = {"offset": 0, "bytes": 8}
     orchestrator.ask("write", handle=1, offset=0, shared=shared)
     orchestrator.ask("write", b"ab", handle=1, offset=3)
     orchestrator.ask("read", handle=1, offset=1, bytes=5)

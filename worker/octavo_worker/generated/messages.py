@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_HEADER_BYTES = 16777216
 MAX_DEPTH = 16
 SHARED_MEMORY_THRESHOLD = 262144
@@ -127,7 +127,6 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
 
 
 class SharedMemory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    path: Annotated[str, Meta(max_length=4096)]
     offset: Count
     bytes: Count
 
