@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from .errors import KernelError
 from .program import Operation, Value
 
+# Products of codes are at most 127 * 128 (the dot product of some processors offsets one side by 128).
+_MOST_DEPTH = (2**31 - 1) // (127 * 128)
+
 
 def check_rules(where: str, operation: Operation, values: Sequence[Value]) -> None:
     """Raise KernelError for operands that fit the table but not the op. Shapes were checked before."""
@@ -35,8 +38,12 @@ def check_rules(where: str, operation: Operation, values: Sequence[Value]) -> No
             raise _shape(f"{where}: masks of {words} words cannot hold {vocabulary} ids")
     if operation.op in ("sample", "score", "embed"):
         size = inputs["table"].shape[0] if operation.op == "embed" else inputs["logits"].shape[1]
-        if isinstance(size, str) or size < 1:
-            raise _shape(f"{where}: a vocabulary of {size}; it must be fixed and at least 1")
+        if isinstance(size, str) or not 1 <= size < 2**31:
+            raise _shape(f"{where}: a vocabulary of {size}; it must be fixed, at least 1 and below 2^31: ids are int32")
+    if operation.op in ("linear_published", "linear_scheme"):
+        depth = int(inputs["x"].shape[1])
+        if depth > _MOST_DEPTH:
+            raise _shape(f"{where}: rows of {depth}; int32 sums of products of codes hold {_MOST_DEPTH}")
 
 
 def _shape(text: str) -> KernelError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .errors import KernelError
 from .generated.ops import OPS
 from .places import written_root
-from .program import Arena, Columns, Handle, Input, ProgramSpec
+from .program import Arena, Columns, Handle, Input, Operation, ProgramSpec
 
 # (What writes integers, what reads them). `quantize` lists groups that exist; `embed` and `sample` take an id that no
 # row has for none; counts are only added to.
@@ -47,14 +47,20 @@ def check_sources(spec: ProgramSpec) -> None:
             if wrong or (intermediate and (table.inputs[name].mutated or name == "sampled")):
                 text = f"{name} (value {value}) cannot be computed by the step" + (f", as {wrong[0]}" if wrong else "")
                 raise KernelError("OCTAVO_BAD_ARGUMENT", f"{where}: {text}")
-        mutated = {name: value for name, value in operation.inputs.items() if table.inputs[name].mutated}
-        for name, value in {**mutated, **operation.outputs}.items():
+        for name, value in written_by(operation).items():
             if isinstance(spec.values[written_root(value, spec.values)].place, Input):
                 text = f"{where}: {name} (value {value}) would be written, but it is an input of the step"
                 raise KernelError("OCTAVO_BAD_ARGUMENT", text)
             written.add(name, value)
     for value in spec.outputs:
         written.check(f"program output: value {value}", value)
+
+
+def written_by(operation: Operation) -> dict[str, int]:
+    """What an op writes, by operand: its outputs, and the inputs that it changes."""
+    table = OPS[operation.op]
+    mutated = {name: value for name, value in operation.inputs.items() if table.inputs[name].mutated}
+    return {**mutated, **operation.outputs}
 
 
 class Written:

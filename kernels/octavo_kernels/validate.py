@@ -118,6 +118,7 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
             )
         if len(value.shape) != len(operand.shape):
             raise _shape(where, name, operand.shape, operand.shape, value.shape)
+        _check_columns(f"{where}: {name} {_text(value.shape)}", operand.shape, value.shape)
         try:
             bind(symbols, operation.attributes, operand.shape, value.shape)
         except ShapeError as error:
@@ -135,6 +136,17 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
             ) from error
         if expected != tuple(value.shape):
             raise _shape(where, name, operand.shape, expected, value.shape)
+
+
+def _check_columns(what: str, expressions: Sequence[str], shape: Sequence[Dimension]) -> None:
+    """Rows have columns, and as many in each step: the work of a step is then bounded by memory that is there, and its
+    arrays lie as they were laid out. Page tables alone are as wide as the step says."""
+    for expression, size in zip(expressions[1:], shape[1:], strict=True):
+        if size == 0:
+            raise KernelError("OCTAVO_SHAPE_MISMATCH", f"{what}: there are no elements in a row")
+        if isinstance(size, str) and size != expression:
+            text = f"{what}: {expression} needs a fixed size, but a step brings {size}"
+            raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
 
 
 def _shape(where: str, name: str, formula: Sequence[str], expected: Sequence, got: Sequence) -> KernelError:

@@ -18,8 +18,8 @@ from .generated import messages as wire
 from .shared_memory import SharedFolder
 from .tensors import Handles, Program
 
-# An allocation from this size on is held against the memory that is really there: Linux promises more than it has, and
-# then kills the process. A GPU's driver refuses.
+# Whenever this much has been asked for, it is held against the memory that is really there: Linux promises more than it
+# has, and then kills the process. A GPU's driver refuses.
 _CHECK_MEMORY_FROM = 64 << 20
 # Seconds between two progress messages.
 _PROGRESS_INTERVAL = 0.05
@@ -47,6 +47,8 @@ class Session:
         self._work = _Work()
         self._welcomed = False
         self._in_machine = backend.memory() is None
+        self._anonymous_before = machine.process_memory().anonymous
+        self._unchecked = 0
         self.ended = False
         self.description = wire.DeviceDescription(
             device=device,
@@ -125,15 +127,24 @@ class Session:
     def _allocate(self, request: wire.Allocate, payloads: Sequence[bytes], send: Send):
         self._handles.check_new([item.handle for item in request.handles])
         wanted = sum(nbytes(item.dtype, item.layout, item.shape) for item in request.handles)
-        if wanted >= _CHECK_MEMORY_FROM and self._in_machine:
-            available = machine.memory_available()
-            if wanted > available:
-                raise KernelError("OCTAVO_OUT_OF_MEMORY", f"{wanted} bytes wanted, {available} available")
+        self._reserve(wanted)
         tensors = [self._backend.allocate(item.dtype, item.layout, item.shape) for item in request.handles]
         for item, tensor in zip(request.handles, tensors, strict=True):
             self._handles.add(item.handle, tensor)
         taken = sum(tensor.memory.nbytes for tensor in tensors)
         return wire.Ok(id=request.id, epoch=self._epoch, bytes=taken), None
+
+    def _reserve(self, wanted: int) -> None:
+        """Raise OCTAVO_OUT_OF_MEMORY unless `wanted` more bytes are there, beside what was given and not yet used."""
+        self._unchecked += wanted
+        if self._unchecked < _CHECK_MEMORY_FROM or not self._in_machine:
+            return
+        self._unchecked = 0
+        given = self._handles.bytes + self._handles.program_bytes
+        used = machine.process_memory().anonymous - self._anonymous_before
+        available = max(0, machine.memory_available() - max(0, given - used))
+        if wanted > available:
+            raise KernelError("OCTAVO_OUT_OF_MEMORY", f"{wanted} bytes wanted, {available} available")
 
     def _load(self, request: wire.Load, payloads: Sequence[bytes], send: Send):
         jobs = []
@@ -178,6 +189,7 @@ class Session:
         if tensor.layout == "plain":
             content = self._backend.read_range(tensor, *_range(request, tensor))
         elif request.offset is wire.UNSET and request.bytes is wire.UNSET:
+            self._reserve(_content_bytes(tensor))
             content = self._backend.read(tensor)
         else:
             raise KernelError("OCTAVO_DTYPE_MISMATCH", f"handle {request.handle} is packed; it is read as a whole")
@@ -196,8 +208,9 @@ class Session:
         arena = None if request.arena is wire.UNSET else request.arena
         spec = program_spec(request)
         memory = None if arena is None else self._handles.tensor(arena)
-        executable = self._backend.define(spec, self._handles.tensors, memory)
-        self._handles.add_program(request.program, Program(executable, used_handles(spec, arena), len(spec.ops)))
+        uses = used_handles(spec, arena)
+        executable = self._backend.define(spec, self._handles.tensors, memory, self._reserve)
+        self._handles.add_program(request.program, Program(executable, uses, len(spec.ops)))
         return self._ok(request)
 
     def _step(self, request: wire.Step, payloads: Sequence[bytes], send: Send):

@@ -32,7 +32,7 @@ class SharedFolder:
         if shared.bytes != len(view):
             raise KernelError("OCTAVO_PROTOCOL", f"{shared.bytes} bytes of shared memory for {len(view)} bytes of data")
         try:
-            fd = os.open(shared.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(shared.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait
         except OSError as error:
             raise KernelError("OCTAVO_FILE_NOT_READABLE", f"{shared.path}: {error.strerror}") from error
         try:
