@@ -1,7 +1,7 @@
 """Where a program's values live: handles that exist and fit, offsets inside the arena, columns inside their parent.
 
-Every size is bounded here, so that what backends calculate from them (scratch space, strides, indices) fits their types:
-sizes of a step int32, the bytes of a value `MOST_BYTES`.
+Every size is bounded here, so that what backends calculate from them (scratch space, strides, indices) fits their
+types: sizes of a step int32, the bytes of a value `MOST_BYTES`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 from octavo_kernels import Backend, KernelError, SourcePart, Tensor, nbytes
+from octavo_kernels.tensor import PACKED_ROWS
 
 from . import machine
 from .definitions import program_spec, sizes, used_handles
@@ -21,6 +22,8 @@ from .tensors import Handles, Program
 # Whenever this much has been asked for, it is held against the memory that is really there: Linux promises more than it
 # has, and then kills the process. A GPU's driver refuses.
 _CHECK_MEMORY_FROM = 64 << 20
+# Of a thread of `load`, per element that it works on, at most: as it is in the file, as a float, as it will be.
+_LOAD_BYTES = 8 + 4 + 2
 # Seconds between two progress messages.
 _PROGRESS_INTERVAL = 0.05
 
@@ -152,6 +155,9 @@ class Session:
             scale = None if item.scale is wire.UNSET else self._handles.tensor(item.scale)
             parts = [SourcePart(p.file, p.offset, p.bytes, p.type, p.rows, p.columns) for p in item.parts]
             jobs.append((item.form, parts, self._handles.tensor(item.handle), scale))
+        self._reserve(
+            self._backend.threads * max(_at_once(parts, target) for _, parts, target, _ in jobs) * _LOAD_BYTES
+        )
         total = sum(part.bytes for _, parts, _, _ in jobs for part in parts)
         done, told = 0, time.monotonic()
         for form, parts, target, scale in jobs:
@@ -293,6 +299,13 @@ def _one(payloads: Sequence[bytes]) -> bytes:
     if len(payloads) != 1:
         raise KernelError("OCTAVO_PROTOCOL", f"{len(payloads)} payload frames where one is needed")
     return payloads[0]
+
+
+def _at_once(parts: Sequence[SourcePart], target: Tensor) -> int:
+    """Elements that a thread of `load` works on: some rows of a matrix, all of a vector."""
+    if len(target.shape) != 2:
+        return max(part.rows * part.columns for part in parts)
+    return max(part.columns * min(part.rows, PACKED_ROWS) for part in parts)
 
 
 def _memory(backend: Backend) -> dict[str, int]:
