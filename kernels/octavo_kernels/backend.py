@@ -55,8 +55,20 @@ class DeviceMemory:
     context: int
 
 
+#: Called with the bytes that are about to be taken; raises KernelError OCTAVO_OUT_OF_MEMORY when they are not there.
+#: Systems promise more memory than they have, and end who takes it at its word.
+Reserve = Callable[[int], None]
+
+
+def unlimited(size: int) -> None:
+    """A Reserve that leaves it to the system."""
+
+
 class Executable(Protocol):
     """A defined program."""
+
+    bytes: int
+    """What the program holds beside tensors, for scratch space and the like."""
 
     def step(
         self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
@@ -126,8 +138,17 @@ class Backend(Protocol):
         """Of a device that has memory of its own; None where tensors are the machine's memory."""
         ...
 
-    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> Executable:
-        """Validate a program whole (`validate.py`) and prepare it. Raises KernelError before any effect."""
+    def define(
+        self,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+        reserve: Reserve = unlimited,
+    ) -> Executable:
+        """Validate a program whole (`validate.py`) and prepare it. Raises KernelError before any effect.
+
+        `reserve` is asked before scratch space is taken, and before large replies of its steps are.
+        """
         ...
 
     def measure(self) -> Ceiling:

@@ -18,8 +18,8 @@ import numpy as np
 
 from .errors import KernelError
 from .generated.ops import MAX_LOGPROBS, PAGE_SIZE
-from .places import written_root
-from .program import Arena, Operation, ProgramSpec, resolve
+from .program import Operation, ProgramSpec, resolve
+from .sources import Written, written_by
 
 # From this many elements on two calls of numpy cost less than a list.
 _MANY = 256
@@ -38,10 +38,11 @@ class DataChecks:
         #: Values whose arrays the checks look at.
         self.values: set[int] = set()
         seen: set[tuple] = set()
+        written = Written(spec)
         for index, operation in enumerate(spec.ops):
             for check, operands in CHECKS.get(operation.op, ()):
-                # What the step itself computes cannot be checked before it; `sample` makes ids that are right.
-                if any(self._computed(operation.inputs.get(name)) for name in operands):
+                # What the step itself computes cannot be checked before it: sources.py knows where that is safe.
+                if any(written.by(operation.inputs[name]) for name in operands if name in operation.inputs):
                     continue
                 bounds = tuple(spec.values[value].shape for value in operation.inputs.values())
                 key = (check, tuple(operation.inputs.get(name) for name in operands), bounds)
@@ -50,6 +51,8 @@ class DataChecks:
                     seen.add(key)
                     where = f"op {index} ({operation.op})"
                     self._checks.append((check, _Operands(spec, operation, where, self._step)))
+            for name, value in written_by(operation).items():
+                written.add(name, value)
 
     def run(self, sizes: Mapping[str, int], read: Read) -> None:
         """`read(value)`: the array of a value of the program, rows of any stride. Raises KernelError."""
@@ -58,9 +61,6 @@ class DataChecks:
         for check, operands in self._checks:
             check(operands)
         step.lists = {}  # here, where they are still in the cache, and not when the next step begins
-
-    def _computed(self, value: int | None) -> bool:
-        return value is not None and isinstance(self._spec.values[written_root(value, self._spec.values)].place, Arena)
 
 
 class _Step:
@@ -142,8 +142,10 @@ def _attention(o: _Operands) -> None:
     lengths, room, total = o.list("lengths"), o.size("pages", 1) * PAGE_SIZE, o.size("keys", 0)
     for b, length in enumerate(lengths):
         queries = starts[b + 1] - starts[b]
-        if length < queries or length > room:
-            o.refuse(f"sequence {b} has {length} keys, with {queries} queries and pages for {room} keys")
+        # No page is named twice by one sequence: work is then bounded by memory that is there.
+        if length < queries or length > room or length > total * PAGE_SIZE:
+            text = f"sequence {b} has {length} keys, with {queries} queries and pages for {room} keys"
+            o.refuse(f"{text} of the {total * PAGE_SIZE} that there are")
     pages = o.array("pages")
     if pages.size > _MANY and pages.min() >= 0 and pages.max() < total:
         return
@@ -166,17 +168,24 @@ def _pool(o: _Operands) -> None:
     o.starts("starts", o.size("x", 0))
 
 
-def _sample_history(o: _Operands) -> None:
-    starts = o.starts("historyStarts", o.size("history", 0))
+def _sample_starts(o: _Operands) -> None:
+    o.starts("historyStarts", o.size("history", 0))
+    o.starts("biasStarts", o.size("biasIds", 0))
+
+
+def _sample_answers(o: _Operands) -> None:
+    starts = o.list("historyStarts")
     for s, counters in enumerate(o.list("counters")):
         length = starts[s + 1] - starts[s]
         if not 0 <= counters[6] <= length:
             o.refuse(f"row {s} has a history of {length} ids, {counters[6]} of them before the answer")
+
+
+def _sample_history(o: _Operands) -> None:
     _token_ids(o, "history", o.size("logits", 1))
 
 
 def _sample_bias(o: _Operands) -> None:
-    o.starts("biasStarts", o.size("biasIds", 0))
     o.within("biasIds", 0, o.size("logits", 1), "OCTAVO_TOKEN_OUT_OF_RANGE")
 
 
@@ -249,7 +258,9 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "sample": (
         (_sample_settings, ("settings",)),
         (_sample_counters, ("counters",)),
-        (_sample_history, ("historyStarts", "history", "sampled", "counters")),
-        (_sample_bias, ("biasStarts", "biasIds")),
+        (_sample_starts, ("historyStarts", "biasStarts")),
+        (_sample_answers, ("historyStarts", "counters")),
+        (_sample_history, ("history", "sampled")),
+        (_sample_bias, ("biasIds",)),
     ),
 }

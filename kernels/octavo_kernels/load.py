@@ -24,6 +24,8 @@ def check_load(form: str, parts: Sequence[SourcePart], target: Tensor, scale: Te
     if len(target.shape) == 2 and any(part.columns != target.shape[1] for part in parts):
         text = f"load: rows of {parts[0].columns} into a tensor of {list(target.shape)}"
         raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+    if not count:
+        raise KernelError("OCTAVO_SHAPE_MISMATCH", f"load: nothing to load into a tensor of {list(target.shape)}")
     for part in parts:
         check_bytes(part.type, part.rows * part.columns, part.bytes)
     if form == "int8":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 from .errors import KernelError
-from .generated.ops import OPS
 from .places import written_root
-from .program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
+from .program import Arena, Columns, Operation, ProgramSpec, resolve
+from .sources import memory_of, written_by
 from .tensor import nbytes
 
 
@@ -17,20 +19,32 @@ def check_overlaps(spec: ProgramSpec) -> None:
     """
     for index, operation in enumerate(spec.ops):
         _check_operands(f"op {index} ({operation.op})", operation, spec)
-    alive: dict[int, tuple[int, int]] = {}
     last = _last_uses(spec)
+    # Intermediates that are needed, by first byte; those that may end, by the op after which they do.
+    starts: list[int] = []
+    alive: dict[int, tuple[int, int]] = {}
+    ending: dict[int, list[int]] = {}
+    needed: set[int] = set()
     for index, operation in enumerate(spec.ops):
-        alive = {value: place for value, place in alive.items() if last[value] >= index}
+        for start in ending.pop(index - 1, ()):
+            del starts[bisect_left(starts, start)]
+            needed.discard(alive.pop(start)[1])
         for value in (*operation.inputs.values(), *operation.outputs.values()):
             root = written_root(value, spec.values)
-            if root in alive or not isinstance(spec.values[root].place, Arena):
+            if root in needed or not isinstance(spec.values[root].place, Arena):
                 continue
             start, end = _bytes(spec, root)
-            for other, (other_start, other_end) in alive.items():
-                if start < other_end and other_start < end:
+            # Those that are needed lie apart: only the neighbours can meet this one.
+            at = bisect_right(starts, start)
+            for neighbour in starts[max(0, at - 1) : at + 1]:
+                other_end, other = alive[neighbour]
+                if start < other_end and neighbour < end:
                     text = f"value {root} (arena {start}..{end}) overlaps value {other}, which is still needed"
                     raise KernelError("OCTAVO_BAD_ARGUMENT", f"op {index} ({operation.op}): {text}")
-            alive[root] = (start, end)
+            starts.insert(at, start)
+            alive[start] = end, root
+            needed.add(root)
+            ending.setdefault(last[root], []).append(start)
 
 
 def _last_uses(spec: ProgramSpec) -> dict[int, int]:
@@ -51,25 +65,16 @@ def _bytes(spec: ProgramSpec, root: int) -> tuple[int, int]:
 
 
 def _check_operands(where: str, operation: Operation, spec: ProgramSpec) -> None:
-    table = OPS[operation.op]
-    written = {name: value for name, value in operation.inputs.items() if table.inputs[name].mutated}
-    written.update(operation.outputs)
     everything = {**operation.inputs, **operation.outputs}
-    for name, value in written.items():
+    for name, value in written_by(operation).items():
         for other_name, other in everything.items():
             if (
                 other_name != name
-                and _memory(spec, value) == _memory(spec, other)
+                and memory_of(spec, value) == memory_of(spec, other)
                 and _columns_meet(spec, value, other)
             ):
                 text = f"{name} (value {value}) lies where {other_name} (value {other}) lies"
                 raise KernelError("OCTAVO_BAD_ARGUMENT", f"{where}: {text}")
-
-
-def _memory(spec: ProgramSpec, value: int) -> object:
-    root = written_root(value, spec.values)
-    place = spec.values[root].place
-    return place if isinstance(place, Handle) else root
 
 
 def _columns_meet(spec: ProgramSpec, value: int, other: int) -> bool:

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .backend import Reserve, unlimited
 from .errors import KernelError
 from .program import SIZES, ProgramSpec, resolve
 from .tensor import ALIGNMENT, round_up
+
+# A program may return a value many times over: 64 MiB and more are asked for.
+_LARGE = 64 << 20
 
 # bfloat16 has no numpy type: its bits are shown.
 NUMPY_DTYPES = {
@@ -61,13 +65,21 @@ class Layout:
         # The constructor alone: slice, view and reshape are three calls where caches are cold (see checks.py).
         return [np.ndarray(shape, dtype, payload, start) for start, shape, dtype in places]
 
-    def pack(self, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]) -> np.ndarray:
+    def pack(self, sizes: Mapping[str, int], arrays: Sequence[np.ndarray], reserve: Reserve = unlimited) -> np.ndarray:
         """A payload of these arrays: uint8, the gaps zero. Their shapes and dtypes are those of the values."""
         places = self._at(sizes)
-        payload = np.zeros(self._bytes, np.uint8)
+        payload = self.empty(sizes, reserve)
+        payload.fill(0)
         for (start, _, _), array in zip(places, arrays, strict=True):
             payload[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         return payload
+
+    def empty(self, sizes: Mapping[str, int], reserve: Reserve) -> np.ndarray:
+        """Room for a payload: uint8, with any contents. `reserve` is asked when it is large."""
+        self._at(sizes)
+        if self._bytes >= _LARGE:
+            reserve(self._bytes)
+        return np.empty(self._bytes, np.uint8)
 
     def _at(self, sizes: Mapping[str, int]) -> list[tuple[int, tuple[int, ...], np.dtype]]:
         """First byte, shape and dtype of each array."""

@@ -1,4 +1,8 @@
-"""Where a program's values live: handles that exist and fit, offsets inside the arena, columns inside their parent."""
+"""Where a program's values live: handles that exist and fit, offsets inside the arena, columns inside their parent.
+
+Every size is bounded here, so that what backends calculate from them (scratch space, strides, indices) fits their
+types: sizes of a step int32, the bytes of a value `MOST_BYTES`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,13 @@ from .program import SIZES, Arena, Columns, Handle, Input, ProgramSpec, Value, r
 from .tensor import ALIGNMENT, Tensor, nbytes
 
 _SYMBOLS = (*SIZES, "S+1", "B+1")
+# Tokens, rows and pages are counted in int32.
+_MOST_ROWS = 2**31 - 2
+#: 64 TiB, more than any device has; 2^17 times as much is still an int64.
+MOST_BYTES = 1 << 46
+_MOST_AXES = 4
+# Columns of columns of ...: a program needs one or two.
+_MOST_NESTED = 8
 
 
 def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int) -> None:
@@ -17,12 +28,19 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
         limit = spec.limits.get(size)
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
             raise _bad(f"limits: {size} is {limit!r}, must be a whole number")
+        if limit > _MOST_ROWS:
+            raise _bad(f"limits: {size} is {limit}; a step has at most {_MOST_ROWS}")
+    nested: dict[int, int] = {}
     for index, value in enumerate(spec.values):
         where = f"value {index}"
+        if len(value.shape) > _MOST_AXES:
+            text = f"{where}: {len(value.shape)} dimensions; at most {_MOST_AXES}"
+            raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
         for size in value.shape:
             if size not in _SYMBOLS if isinstance(size, str) else size < 0:
                 raise KernelError("OCTAVO_SHAPE_MISMATCH", f"{where}: {size!r} is not a size")
         shape = resolve(value.shape, spec.limits)
+        _check_bytes(where, value, shape)
         bytes_at_limits = nbytes(value.dtype, value.layout, shape)
         match value.place:
             case Handle(handle):
@@ -37,8 +55,11 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
                     )
                 if index not in spec.inputs:
                     raise _bad(f"{where} is an input of the step but not among the program's inputs")
-            case Columns():
+            case Columns(of):
                 _check_columns(where, index, value, spec)
+                nested[index] = nested.get(of, 0) + 1
+                if nested[index] > _MOST_NESTED:
+                    raise _bad(f"{where}: columns of columns, {nested[index]} deep; at most {_MOST_NESTED}")
     for number, value in enumerate(spec.inputs):
         if not 0 <= value < len(spec.values) or not isinstance(spec.values[value].place, Input):
             raise _bad(f"program input {number}: value {value} is not an input value")
@@ -61,6 +82,16 @@ def written_root(value: int, values: Sequence[Value]) -> int:
         value = place.of
         place = values[value].place
     return value
+
+
+def _check_bytes(where: str, value: Value, shape: tuple[int, ...]) -> None:
+    """A size of 0 counts as 1: what is calculated from the others must fit too."""
+    size = nbytes(value.dtype, value.layout, tuple(max(1, size) for size in shape))
+    if size > MOST_BYTES:
+        text = (
+            f"{where}: {list(value.shape)} is {list(shape)} at the program's limits, {size} bytes; at most {MOST_BYTES}"
+        )
+        raise KernelError("OCTAVO_OUT_OF_MEMORY", text)
 
 
 def _check_handle(

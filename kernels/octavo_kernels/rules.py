@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .errors import KernelError
-from .generated.ops import OPS
-from .places import written_root
-from .program import Arena, Operation, ProgramSpec, Value
+from .program import Operation, Value
 
-# Integers that a step computes are trusted as indices only where they are such: (what makes them, where they go).
-_COMPUTED_INDICES = {("ids", "tokens"), ("carries", "carries")}
+# Products of codes are at most 127 * 128 (the dot product of some processors offsets one side by 128).
+_MOST_DEPTH = (2**31 - 1) // (127 * 128)
 
 
 def check_rules(where: str, operation: Operation, values: Sequence[Value]) -> None:
@@ -40,27 +38,12 @@ def check_rules(where: str, operation: Operation, values: Sequence[Value]) -> No
             raise _shape(f"{where}: masks of {words} words cannot hold {vocabulary} ids")
     if operation.op in ("sample", "score", "embed"):
         size = inputs["table"].shape[0] if operation.op == "embed" else inputs["logits"].shape[1]
-        if isinstance(size, str) or size < 1:
-            raise _shape(f"{where}: a vocabulary of {size}; it must be fixed and at least 1")
-
-
-def check_sources(spec: ProgramSpec) -> None:
-    """Raise KernelError where an op would take an index from an intermediate that may hold anything.
-
-    What comes with the step or lies in a handle is looked at before each step (checks.py); intermediates cannot be.
-    """
-    made_by: dict[int, set[str]] = {}
-    for index, operation in enumerate(spec.ops):
-        for name, value in operation.inputs.items():
-            root = written_root(value, spec.values)
-            if spec.values[value].dtype != "int32" or not isinstance(spec.values[root].place, Arena):
-                continue
-            wrong = [made for made in made_by.get(root, ()) if (made, name) not in _COMPUTED_INDICES]
-            if wrong or OPS[operation.op].inputs[name].mutated:
-                text = f"{name} (value {value}) cannot be computed by the step" + (f", as {wrong[0]}" if wrong else "")
-                raise KernelError("OCTAVO_BAD_ARGUMENT", f"op {index} ({operation.op}): {text}")
-        for name, value in operation.outputs.items():
-            made_by.setdefault(written_root(value, spec.values), set()).add(name)
+        if isinstance(size, str) or not 1 <= size < 2**31:
+            raise _shape(f"{where}: a vocabulary of {size}; it must be fixed, at least 1 and below 2^31: ids are int32")
+    if operation.op in ("linear_published", "linear_scheme"):
+        depth = int(inputs["x"].shape[1])
+        if depth > _MOST_DEPTH:
+            raise _shape(f"{where}: rows of {depth}; int32 sums of products of codes hold {_MOST_DEPTH}")
 
 
 def _shape(text: str) -> KernelError:

@@ -9,18 +9,17 @@ from math import isfinite
 from .errors import KernelError
 from .generated.ops import OPS
 from .overlaps import check_overlaps
-from .places import check_places, written_root
+from .places import check_places
 from .program import (
-    Arena,
     AttributeValue,
     Dimension,
-    Input,
     Operation,
     ProgramSpec,
     Value,
 )
-from .rules import check_rules, check_sources
+from .rules import check_rules
 from .shapes import ShapeError, bind, evaluate
+from .sources import check_sources
 from .tensor import Tensor
 
 _LARGEST = 3.4028234663852886e38
@@ -34,20 +33,14 @@ def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int)
     """
     check_places(spec, tensors, arena_bytes)
     ops = []
-    written: set[int] = set()
     for index, operation in enumerate(spec.ops):
         where = f"op {index} ({operation.op})"
         if operation.op not in OPS:
             raise KernelError("OCTAVO_UNKNOWN_OP", f"{where}: no such op; there are {', '.join(OPS)}")
         operation = replace(operation, attributes=attributes_of(where, operation))
         _check_operands(where, operation, spec.values)
-        _check_order(where, operation, spec.values, written)
         check_rules(where, operation, spec.values)
         ops.append(operation)
-    for value in spec.outputs:
-        root = written_root(value, spec.values)
-        if isinstance(spec.values[root].place, Arena) and root not in written:
-            raise KernelError("OCTAVO_BAD_ARGUMENT", f"program output: no op writes value {value}")
     check_sources(spec)
     check_overlaps(spec)
     return replace(spec, ops=tuple(ops))
@@ -125,6 +118,7 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
             )
         if len(value.shape) != len(operand.shape):
             raise _shape(where, name, operand.shape, operand.shape, value.shape)
+        _check_columns(f"{where}: {name} {_text(value.shape)}", operand.shape, value.shape)
         try:
             bind(symbols, operation.attributes, operand.shape, value.shape)
         except ShapeError as error:
@@ -144,19 +138,15 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
             raise _shape(where, name, operand.shape, expected, value.shape)
 
 
-def _check_order(where: str, operation: Operation, values: Sequence[Value], written: set[int]) -> None:
-    """Intermediates are written before they are read; what a step brings is never written."""
-    table = OPS[operation.op]
-    for name, value in operation.inputs.items():
-        root = written_root(value, values)
-        if isinstance(values[root].place, Arena) and root not in written:
-            raise _bad(f"{where}: {name} (value {value}) is read before any op wrote it")
-    mutated = {name: value for name, value in operation.inputs.items() if table.inputs[name].mutated}
-    for name, value in {**mutated, **operation.outputs}.items():
-        root = written_root(value, values)
-        if isinstance(values[root].place, Input):
-            raise _bad(f"{where}: {name} (value {value}) would be written, but it is an input of the step")
-        written.add(root)
+def _check_columns(what: str, expressions: Sequence[str], shape: Sequence[Dimension]) -> None:
+    """Rows have columns, and as many in each step: the work of a step is then bounded by memory that is there, and its
+    arrays lie as they were laid out. Page tables alone are as wide as the step says."""
+    for expression, size in zip(expressions[1:], shape[1:], strict=True):
+        if size == 0:
+            raise KernelError("OCTAVO_SHAPE_MISMATCH", f"{what}: there are no elements in a row")
+        if isinstance(size, str) and size != expression:
+            text = f"{what}: {expression} needs a fixed size, but a step brings {size}"
+            raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
 
 
 def _shape(where: str, name: str, formula: Sequence[str], expected: Sequence, got: Sequence) -> KernelError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octavo_kernels import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
+from octavo_kernels import Arena, Columns, Handle, Input, KernelError, Operation, ProgramSpec, Value
 
 from .generated import messages as wire
 
@@ -18,8 +18,11 @@ def program_spec(message: wire.Define) -> ProgramSpec:
 
 
 def used_handles(spec: ProgramSpec, arena: int | None) -> frozenset[int]:
-    """Tensors that the program works on, its arena included."""
+    """Tensors that the program works on, its arena included. Raises KernelError when a value lies in the arena by its
+    handle: what is checked of handles before a step would then be what its ops write over."""
     handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
+    if arena in handles:
+        raise KernelError("OCTAVO_BAD_ARGUMENT", f"handle {arena} is the program's arena and holds a value too")
     return frozenset(handles if arena is None else handles | {arena})
 
 

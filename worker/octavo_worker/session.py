@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 from octavo_kernels import Backend, KernelError, SourcePart, Tensor, nbytes
+from octavo_kernels.tensor import PACKED_ROWS
 
 from . import machine
 from .definitions import program_spec, sizes, used_handles
@@ -18,9 +19,11 @@ from .generated import messages as wire
 from .shared_memory import SharedFile
 from .tensors import Handles, Program
 
-# An allocation from this size on is held against the memory that is really there: Linux promises more than it has, and
-# then kills the process. A GPU's driver refuses.
+# Whenever this much has been asked for, it is held against the memory that is really there: Linux promises more than it
+# has, and then kills the process. A GPU's driver refuses.
 _CHECK_MEMORY_FROM = 64 << 20
+# Of a thread of `load`, per element that it works on, at most: as it is in the file, as a float, as it will be.
+_LOAD_BYTES = 8 + 4 + 2
 # Seconds between two progress messages.
 _PROGRESS_INTERVAL = 0.05
 
@@ -47,6 +50,8 @@ class Session:
         self._work = _Work()
         self._welcomed = False
         self._in_machine = backend.memory() is None
+        self._anonymous_before = machine.process_memory().anonymous
+        self._unchecked = 0
         self.ended = False
         self.description = wire.DeviceDescription(
             device=device,
@@ -125,15 +130,24 @@ class Session:
     def _allocate(self, request: wire.Allocate, payloads: Sequence[bytes], send: Send):
         self._handles.check_new([item.handle for item in request.handles])
         wanted = sum(nbytes(item.dtype, item.layout, item.shape) for item in request.handles)
-        if wanted >= _CHECK_MEMORY_FROM and self._in_machine:
-            available = machine.memory_available()
-            if wanted > available:
-                raise KernelError("OCTAVO_OUT_OF_MEMORY", f"{wanted} bytes wanted, {available} available")
+        self._reserve(wanted)
         tensors = [self._backend.allocate(item.dtype, item.layout, item.shape) for item in request.handles]
         for item, tensor in zip(request.handles, tensors, strict=True):
             self._handles.add(item.handle, tensor)
         taken = sum(tensor.memory.nbytes for tensor in tensors)
         return wire.Ok(id=request.id, epoch=self._epoch, bytes=taken), None
+
+    def _reserve(self, wanted: int) -> None:
+        """Raise OCTAVO_OUT_OF_MEMORY unless `wanted` more bytes are there, beside what was given and not yet used."""
+        self._unchecked += wanted
+        if self._unchecked < _CHECK_MEMORY_FROM or not self._in_machine:
+            return
+        self._unchecked = 0
+        given = self._handles.bytes + self._handles.program_bytes
+        used = machine.process_memory().anonymous - self._anonymous_before
+        available = max(0, machine.memory_available() - max(0, given - used))
+        if wanted > available:
+            raise KernelError("OCTAVO_OUT_OF_MEMORY", f"{wanted} bytes wanted, {available} available")
 
     def _load(self, request: wire.Load, payloads: Sequence[bytes], send: Send):
         jobs = []
@@ -141,6 +155,9 @@ class Session:
             scale = None if item.scale is wire.UNSET else self._handles.tensor(item.scale)
             parts = [SourcePart(p.file, p.offset, p.bytes, p.type, p.rows, p.columns) for p in item.parts]
             jobs.append((item.form, parts, self._handles.tensor(item.handle), scale))
+        self._reserve(
+            self._backend.threads * max(_at_once(parts, target) for _, parts, target, _ in jobs) * _LOAD_BYTES
+        )
         total = sum(part.bytes for _, parts, _, _ in jobs for part in parts)
         done, told = 0, time.monotonic()
         for form, parts, target, scale in jobs:
@@ -178,6 +195,7 @@ class Session:
         if tensor.layout == "plain":
             content = self._backend.read_range(tensor, *_range(request, tensor))
         elif request.offset is wire.UNSET and request.bytes is wire.UNSET:
+            self._reserve(_content_bytes(tensor))
             content = self._backend.read(tensor)
         else:
             raise KernelError("OCTAVO_DTYPE_MISMATCH", f"handle {request.handle} is packed; it is read as a whole")
@@ -196,8 +214,9 @@ class Session:
         arena = None if request.arena is wire.UNSET else request.arena
         spec = program_spec(request)
         memory = None if arena is None else self._handles.tensor(arena)
-        executable = self._backend.define(spec, self._handles.tensors, memory)
-        self._handles.add_program(request.program, Program(executable, used_handles(spec, arena), len(spec.ops)))
+        uses = used_handles(spec, arena)
+        executable = self._backend.define(spec, self._handles.tensors, memory, self._reserve)
+        self._handles.add_program(request.program, Program(executable, uses, len(spec.ops)))
         return self._ok(request)
 
     def _step(self, request: wire.Step, payloads: Sequence[bytes], send: Send):
@@ -280,6 +299,13 @@ def _one(payloads: Sequence[bytes]) -> bytes:
     if len(payloads) != 1:
         raise KernelError("OCTAVO_PROTOCOL", f"{len(payloads)} payload frames where one is needed")
     return payloads[0]
+
+
+def _at_once(parts: Sequence[SourcePart], target: Tensor) -> int:
+    """Elements that a thread of `load` works on: some rows of a matrix, all of a vector."""
+    if len(target.shape) != 2:
+        return max(part.rows * part.columns for part in parts)
+    return max(part.columns * min(part.rows, PACKED_ROWS) for part in parts)
 
 
 def _memory(backend: Backend) -> dict[str, int]:

@@ -18,13 +18,16 @@ class Program:
 
 
 class Handles:
-    """Every method checks all of its arguments before it changes anything, and looks at no other handles: what a request
-    costs does not grow with how many are alive (a difference of `keys()` would walk through all of them)."""
+    """Every method checks all of its arguments before it changes anything, and looks at no other handles: what a
+    request costs does not grow with how many are alive (a difference of `keys()` would walk through all of them).
+    """
 
     def __init__(self) -> None:
         self.tensors: dict[int, Tensor] = {}
         self.programs: dict[int, Program] = {}
+        #: Of the tensors, and of what programs hold beside them.
         self.bytes = 0
+        self.program_bytes = 0
         # How many programs work on a tensor.
         self._users: dict[int, int] = {}
 
@@ -58,6 +61,7 @@ class Handles:
 
     def add_program(self, handle: int, program: Program) -> None:
         self.programs[handle] = program
+        self.program_bytes += program.executable.bytes
         for used in program.uses:
             self._users[used] = self._users.get(used, 0) + 1
 
@@ -78,6 +82,7 @@ class Handles:
         for handle in programs:
             program = self.programs.pop(handle)
             program.executable.close()
+            self.program_bytes -= program.executable.bytes
             for used in program.uses:
                 self._users[used] -= 1
                 if not self._users[used]:

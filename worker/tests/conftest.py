@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from octavo_kernels import Counters, KernelError, ProgramSpec, SourcePart, Tensor
+from octavo_kernels.backend import Reserve
 from octavo_kernels.host import HostMemory
 from octavo_worker.codec import decode_request
 from octavo_worker.generated import messages as wire
@@ -22,6 +23,8 @@ EPOCH = 3
 
 class Echo:
     """A program that returns its payload."""
+
+    bytes = 0
 
     def __init__(self) -> None:
         self.closed = False
@@ -59,7 +62,7 @@ class PlainBackend(HostMemory):
     def read(self, tensor: Tensor) -> np.ndarray:
         return tensor.memory.copy()
 
-    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> Echo:
+    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve) -> Echo:
         self.programs.append(Echo())
         return self.programs[-1]
 

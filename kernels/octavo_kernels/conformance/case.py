@@ -104,9 +104,6 @@ def run_program(backend: Backend, prepared: Prepared, tensors: dict[int, Tensor]
         if isinstance(value.place, Handle):
             shape = resolve(value.shape, spec.limits)
             arrays[name] = backend.read(tensors[value.place.handle]).view(NUMPY_DTYPES[value.dtype]).reshape(shape)
-        elif isinstance(value.place, Columns):
-            rows = replies[value.place.of]
-            arrays[name] = rows[:, value.place.column : value.place.column + resolve(value.shape, spec.limits)[1]]
         else:
             arrays[name] = replies[index]
     return Result({name: array.copy() for name, array in arrays.items()}, counters)
@@ -222,10 +219,8 @@ class ProgramWriter:
         """`results`: what is looked at, by name."""
         outputs = []
         for index in results.values():
-            place = self._values[index].place
-            root = place.of if isinstance(place, Columns) else index
-            if not isinstance(self._values[root].place, Handle) and root not in outputs:
-                outputs.append(root)
+            if not isinstance(self._values[index].place, Handle) and index not in outputs:
+                outputs.append(index)
         limits = {name: size + _ROOM for name, size in self._sizes.items()}
         spec = ProgramSpec(tuple(self._values), tuple(self._ops), tuple(self._brought), tuple(outputs), limits)
         return Prepared(spec, self._sizes, self._contents, list(self._brought.values()), dict(results), self._arena)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..backend import Ceiling, SourcePart
+from ..backend import Ceiling, Reserve, SourcePart, unlimited
 from ..errors import KernelError
 from ..host import HostMemory
 from ..program import ProgramSpec
@@ -56,12 +56,18 @@ class CpuBackend(HostMemory):
         """See backend.Backend."""
         return read(tensor)
 
-    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> CpuExecutable:
+    def define(
+        self,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+        reserve: Reserve = unlimited,
+    ) -> CpuExecutable:
         """See backend.Backend."""
         if self._context is None:
             raise KernelError("OCTAVO_DISPOSED", "define: the backend was closed")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
-        return CpuExecutable(self._library, self._context, complete, tensors, arena)
+        return CpuExecutable(self._library, self._context, complete, tensors, arena, reserve)
 
     def measure(self) -> Ceiling:
         """See backend.Backend."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import payload as payloads
-from ..backend import Counters
+from ..backend import Counters, Reserve
 from ..checks import DataChecks
 from ..errors import KernelError
 from ..generated.ops import OPS
@@ -27,7 +27,9 @@ class CpuExecutable:
         spec: ProgramSpec,
         tensors: Mapping[int, Tensor],
         arena: Tensor | None,
+        reserve: Reserve,
     ) -> None:
+        self._reserve = reserve
         self._library = library
         self._spec = spec
         self._checks = DataChecks(spec)
@@ -42,7 +44,13 @@ class CpuExecutable:
         self._arena = arena
         self._program = library.octavo_define(context, ctypes.byref(self._struct()))
         if not self._program:
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory for the program's scratch space")
+            raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory for the program")
+        #: Scratch space.
+        self.bytes: int = library.octavo_scratch_bytes(self._program)
+        reserve(self.bytes)
+        if not library.octavo_take_scratch(self._program):
+            text = f"the system did not give {self.bytes} bytes for the program's scratch space"
+            raise KernelError("OCTAVO_OUT_OF_MEMORY", text)
 
     def step(
         self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
@@ -53,7 +61,7 @@ class CpuExecutable:
         checked = payloads.check_sizes(self._spec, sizes)
         arrays = self._payload.split(checked, payload)
         self._checks.run(checked, lambda value: self._array(value, checked, arrays))
-        reply = np.empty(self._reply.bytes(checked), np.uint8)
+        reply = self._reply.empty(checked, self._reserve)
         data = np.frombuffer(payload, np.uint8)
         if data.ctypes.data % ALIGNMENT:  # frames come from the network's allocator
             aligned = aligned_bytes(data.size)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from ..backend import Ceiling, SourcePart
+from ..backend import Ceiling, Reserve, SourcePart, unlimited
 from ..errors import KernelError
 from ..host import HostMemory
 from ..program import ProgramSpec
@@ -41,10 +41,16 @@ class ReferenceBackend(HostMemory):
         """See backend.Backend."""
         return row_major_bytes(tensor_view(tensor)).copy()
 
-    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> ReferenceExecutable:
+    def define(
+        self,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+        reserve: Reserve = unlimited,
+    ) -> ReferenceExecutable:
         """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
-        return ReferenceExecutable(complete, tensors, arena)
+        return ReferenceExecutable(complete, tensors, arena, reserve)
 
     def measure(self) -> Ceiling:
         """See backend.Backend."""

@@ -12,16 +12,21 @@ _TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16":
 def embed(
     *, tokens: torch.Tensor, table: torch.Tensor, sampled: torch.Tensor | None = None, scale: float
 ) -> dict[str, torch.Tensor]:
-    """Rows of `table` [V, K] by id; the id -1-j is the one that row j of the previous step drew."""
-    return {"y": f32(scale) * table[resolve_ids(tokens, sampled)].float()}
+    """Rows of `table` [V, K] by id; the id -1-j is the one that row j of the previous step drew. NaN where there is no
+    such row."""
+    ids, vocabulary = resolve_ids(tokens, sampled), table.shape[0]
+    rows = f32(scale) * table[ids.clamp(0, vocabulary - 1)].float()
+    return {"y": torch.where(((ids >= 0) & (ids < vocabulary))[:, None], rows, torch.nan)}
 
 
 def resolve_ids(ids: torch.Tensor, sampled: torch.Tensor | None) -> torch.Tensor:
-    """Negative ids replaced by what they mean; int64."""
+    """Negative ids replaced by what they mean, -1 where that is nothing; int64."""
     ids = ids.long()
-    if sampled is None:
+    if sampled is None or not sampled.numel():
         return ids
-    return torch.where(ids < 0, sampled.long()[(-1 - ids).clamp(min=0)], ids) if sampled.numel() else ids
+    places = -1 - ids
+    held = torch.where(places < sampled.numel(), sampled.long()[places.clamp(0, sampled.numel() - 1)], -1)
+    return torch.where(ids < 0, held, ids)
 
 
 def cast(*, x: torch.Tensor, dtype: str) -> dict[str, torch.Tensor]:

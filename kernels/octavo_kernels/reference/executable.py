@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ..backend import Counters
+from ..backend import Counters, Reserve
 from ..checks import DataChecks
 from ..errors import KernelError
 from ..payload import Layout, check_sizes
@@ -21,7 +21,12 @@ from .views import view
 class ReferenceExecutable:
     """Holds the program and the tensors it names; made by `ReferenceBackend.define` from a validated program."""
 
-    def __init__(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> None:
+    bytes = 0
+
+    def __init__(
+        self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve
+    ) -> None:
+        self._reserve = reserve
         self._spec: ProgramSpec | None = spec
         self._checks = DataChecks(spec)
         self._payload, self._reply = Layout(spec, spec.inputs), Layout(spec, spec.outputs)
@@ -54,7 +59,7 @@ class ReferenceExecutable:
                 quantized += columns * (outputs["step"].numel() - bad)
                 carries += int(outputs["carries"][:, 3].sum())
         results = [row_major_bytes(views[value]) for value in spec.outputs]
-        reply = self._reply.pack(sizes, results)
+        reply = self._reply.pack(sizes, results, self._reserve)
         return reply, Counters(quantized, carries, nonfinite, time.perf_counter_ns() - began)
 
     def close(self) -> None:

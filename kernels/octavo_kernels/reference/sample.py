@@ -49,7 +49,7 @@ def sample(
     logprob = torch.full((rows,), torch.nan)
     top_ids = torch.full((rows, MAX_LOGPROBS), -1, dtype=torch.int32)
     top_logprobs = torch.full((rows, MAX_LOGPROBS), torch.nan)
-    seen = resolve_ids(history, sampled)
+    seen, vocabulary = resolve_ids(history, sampled), logits.shape[1]
     for s in range(rows):
         temperature, top_p, min_p, repetition, presence, frequency = settings[s]
         top_k, seed_low, seed_high, position, wanted, mask, before = counters[s].tolist()
@@ -58,7 +58,8 @@ def sample(
         for token, value in zip(biasIds[biased].tolist(), biasValues[biased], strict=True):
             row[token] += value
         own = seen[int(historyStarts[s]) : int(historyStarts[s + 1])]
-        _penalise(row, own, own[before:], repetition, presence, frequency)
+        known = (own >= 0) & (own < vocabulary)  # what means no id counts for none
+        _penalise(row, own[known], own[before:][known[before:]], repetition, presence, frequency)
         row[row.isnan()] = -torch.inf
         if mask >= 0:
             token = torch.arange(row.numel())

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 
-from ..backend import Ceiling, DeviceMemory, SourcePart
+from ..backend import Ceiling, DeviceMemory, Reserve, SourcePart, unlimited
 from ..errors import KernelError
 from ..program import ProgramSpec
 from ..tensor import Tensor, nbytes
@@ -74,10 +74,16 @@ class TritonBackend:
         """See backend.Backend."""
         return self._device.memory()
 
-    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> TritonExecutable:
+    def define(
+        self,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+        reserve: Reserve = unlimited,
+    ) -> TritonExecutable:
         """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.numel())
-        return TritonExecutable(self._device, self._mirrors, complete, tensors, arena)
+        return TritonExecutable(self._device, self._mirrors, complete, tensors, arena, reserve)
 
     def measure(self) -> Ceiling:
         """See backend.Backend."""

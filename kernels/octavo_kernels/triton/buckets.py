@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..errors import KernelError
 from ..program import SIZES, Input, ProgramSpec
 
 #: Rows of a captured graph. Decode has few; beyond them launching takes less time than the kernels.
 CAPTURED = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
 # Beyond the captured ones: multiples of 128 up to 1,024, then of 512. A kernel leaves padded rows at once.
 _FINE, _FINE_TO, _COARSE = 128, 1024, 512
+# Two thousand capacities: each is planned when a program is defined.
+_ROWS_MOST = 1 << 20
 # Pages of a table's row: 1,024 tokens, then four times more and so on. The table is copied to the device as wide as
 # that, and attention plans work for as many pages.
 _PAGES, _PAGES_GROW = 64, 4
@@ -33,6 +36,10 @@ class Buckets:
 
     def __init__(self, spec: ProgramSpec) -> None:
         self._limits = spec.limits
+        most = max(spec.limits["T"], spec.limits["S"], spec.limits["B"])
+        if most > _ROWS_MOST:
+            text = f"limits: {most} rows; launches are planned for at most {_ROWS_MOST} rows in a step"
+            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
         # In memory that others filled, the rows of [B, J] are as wide as the step says, not as a capacity.
         self._exact_pages = any("J" in value.shape[1:] and not isinstance(value.place, Input) for value in spec.values)
 

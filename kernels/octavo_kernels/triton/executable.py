@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from ..backend import Counters
+from ..backend import Counters, Reserve
 from ..checks import DataChecks
 from ..errors import KernelError
 from ..generated.ops import OPS
@@ -34,8 +34,15 @@ class TritonExecutable:
     """Holds the program and the tensors it names; made by the backend's `define` from a validated program."""
 
     def __init__(
-        self, device: Device, mirrors: Mirrors, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None
+        self,
+        device: Device,
+        mirrors: Mirrors,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+        reserve: Reserve,
     ) -> None:
+        self._reserve = reserve
         self._spec: ProgramSpec | None = spec
         self._device, self._mirrors = device, mirrors
         self._checks = DataChecks(spec)
@@ -53,6 +60,8 @@ class TritonExecutable:
         self._plans: dict[Capacity, tuple[Frame, StepPlan]] = {}
         with device.current():
             needs = measure(spec, device, self._buckets, self._returned, len(self._slots) + 1)
+            self.bytes = needs.ops.bytes + 2 * (needs.inputs + needs.outputs)
+            reserve(self.bytes)
             self._workspace = Workspace(device, needs.ops)
             self._to, self._back = device.staging(needs.inputs), device.staging(needs.outputs)
             self._at = self._memories(spec, needs, arena)
@@ -78,7 +87,7 @@ class TritonExecutable:
         outputs = frame.outputs
         for index, tensor in self._mirrored.items():
             self._mirrors.put(tensor, outputs.array(index, sizes).view(np.uint8))
-        reply = self._reply.pack(sizes, [outputs.array(index, sizes) for index in spec.outputs])
+        reply = self._reply.pack(sizes, [outputs.array(index, sizes) for index in spec.outputs], self._reserve)
         quantized, carries, nonfinite = self._counted(spec, sizes, outputs.counters)
         return reply, Counters(quantized, carries, nonfinite, time.perf_counter_ns() - began)
 

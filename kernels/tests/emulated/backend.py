@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from octavo_kernels import Backend, Ceiling, KernelError, ProgramSpec, SourcePart, Tensor
+from octavo_kernels.backend import Reserve, unlimited
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable
@@ -66,11 +67,13 @@ class EmulatedBackend(HostMemory):
     def measure(self) -> Ceiling:
         raise KernelError("OCTAVO_BAD_ARGUMENT", "an emulator has no speed")
 
-    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None) -> CpuExecutable:
+    def define(
+        self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve = unlimited
+    ) -> CpuExecutable:
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         memories = [tensor.memory for tensor in (*tensors.values(), arena) if tensor is not None]
         library = _DriverLibrary(self._process, complete, memories)
-        return CpuExecutable(library, 1, complete, tensors, arena)  # pyright: ignore[reportArgumentType]
+        return CpuExecutable(library, 1, complete, tensors, arena, reserve)  # pyright: ignore[reportArgumentType]
 
     def close(self) -> None:
         """End the process."""
@@ -115,6 +118,12 @@ class _DriverLibrary:
         ctypes.memmove(reply, back.read(reply_bytes), reply_bytes)
         for memory in self._memories:
             memory[:] = np.frombuffer(back.read(memory.size), np.uint8)
+
+    def octavo_scratch_bytes(self, program: int) -> int:
+        return 0  # the driver's
+
+    def octavo_take_scratch(self, program: int) -> int:
+        return 1
 
     def octavo_release(self, program: int) -> None:
         pass

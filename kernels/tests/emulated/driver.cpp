@@ -69,6 +69,7 @@ void serve(octavo_context* context, const Header& header) {
   spec.outputs = outputs.data(), spec.output_count = static_cast<int32_t>(outputs.size());
   for (int i = 0; i < OCTAVO_SIZES; i++) spec.limits[i] = header.limits[i];
   octavo_program* program = octavo_define(context, &spec);
+  octavo_take_scratch(program);
   if (program == nullptr) fail("the program was refused");
   std::vector<uint8_t> reply(static_cast<size_t>(header.reply_bytes));
   octavo_counters counters;

@@ -41,7 +41,7 @@ def embed_rows(
     tokens, table, sampled, y, rows, scale, vocabulary, drawn, table_stride, y_stride, columns,
     DEPENDENT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """An id that is no row of the table is moved to the nearest one. `drawn`: elements of `sampled`.
+    """NaN for an id that is no row of the table. `drawn`: elements of `sampled`.
 
     A step begins with it: what is before it is a copy, which has ended.
     """
@@ -51,8 +51,10 @@ def embed_rows(
         token = tl.load(tokens + t)
         if sampled is not None:
             place = tl.maximum(tl.minimum(-1 - token, drawn - 1), 0)
-            token = tl.where(token < 0, tl.load(sampled + place, mask=token < 0, other=0), token)
+            meant = (token < 0) & (-1 - token < drawn)
+            token = tl.where(meant, tl.load(sampled + place, mask=meant, other=0), token)
         source = tl.maximum(tl.minimum(token, vocabulary - 1), 0).to(tl.int64)
+        scale = tl.where((token >= 0) & (token < vocabulary), scale, float("nan"))
         k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         inside = k < columns
         row = tl.load(table + source * table_stride + k, mask=inside).to(tl.float32)

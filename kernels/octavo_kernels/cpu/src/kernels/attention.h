@@ -108,7 +108,7 @@ struct AttentionWork {
   }
   // Whether the chunks of `queries` queries may wait in shared memory.
   bool fits_shared(int64_t queries) const {
-    return queries == 1 || queries * shape.heads * attention_row_bytes(shape, pages()) <= attention_partial_bytes;
+    return queries == 1 || queries <= attention_partial_bytes / (shape.heads * attention_row_bytes(shape, pages()));
   }
   int64_t pages() const { return call.in[op_attention::pages].shape[1]; }
   int64_t count_blocks() const {
@@ -281,9 +281,9 @@ inline size_t attention_shared(const OpCall& call, int threads) {
   if (threads == 1) return 0;
   const AttentionShape shape(call);
   const int64_t one_query = attention_row_bytes(shape, call.in[op_attention::pages].shape[1]) * shape.heads;
-  const int64_t full = one_query * call.in[op_attention::q].shape[0];
-  const int64_t capped = full < attention_partial_bytes ? full : attention_partial_bytes;
-  return capped > one_query ? capped : one_query;
+  // By division: at a program's limits the product may be more than an int64.
+  const int64_t queries = call.in[op_attention::q].shape[0], fit = attention_partial_bytes / one_query;
+  return one_query * (fit < 1 ? 1 : queries < fit ? queries : fit);
 }
 
 }  // namespace octavo::OCTAVO_ISA

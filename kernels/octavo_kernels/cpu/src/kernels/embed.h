@@ -1,4 +1,4 @@
-// embed: rows of a table by token id.
+// embed: rows of a table by token id; NaN where a token means no row of it.
 #pragma once
 
 #include "float_rows.h"
@@ -26,6 +26,17 @@ inline void unpack_row(const typename From::Type* table, int64_t id, int64_t col
   }
 }
 
+// The id in [0, vocabulary) that a token means, or -1 where there is none: the ids of a step's own `sample` are not
+// checked before it, and a row whose logits were not finite has drawn none.
+inline int64_t token_id(int32_t token, const Operand& sampled, int64_t vocabulary) {
+  int64_t id = token;
+  if (token < 0) {
+    const int64_t place = -1 - static_cast<int64_t>(token);
+    id = sampled && place < sampled.shape[0] ? *sampled.row<int32_t>(place) : -1;
+  }
+  return id < vocabulary ? id : -1;
+}
+
 inline void run_embed(const OpCall& call, const Worker& worker) {
   namespace op = op_embed;
   const Operand& tokens = call.in[op::tokens];
@@ -41,8 +52,10 @@ inline void run_embed(const OpCall& call, const Worker& worker) {
     using Type = typename From::Type;
     for (int64_t t = begin; t < end; t++) {
       const int32_t token = *tokens.row<int32_t>(t);
-      const int64_t id = token >= 0 ? token : *sampled.row<int32_t>(-1 - static_cast<int64_t>(token));
-      if (table.layout == Layout::packed) {
+      const int64_t id = token_id(token, sampled, table.shape[0]);
+      if (id < 0) {
+        for (int64_t k = 0; k < columns; k++) y.row<float>(t)[k] = __builtin_nanf("");
+      } else if (table.layout == Layout::packed) {
         unpack_row<From>(table.as<Type>(), id, columns, scale, y.row<float>(t));
       } else {
         map_elements<From, F32Elements>(table.row<Type>(id), y.row<float>(t), columns,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "draw.h"
+#include "embed.h"
 #include "philox.h"
 
 namespace octavo::OCTAVO_ISA {
@@ -27,28 +28,28 @@ struct SampleRow {
   bool penalises() const { return repetition != 1 || presence != 0 || frequency != 0; }
 };
 
-// Each distinct id of the history once; presence and frequency count the answer alone. `counts` has room for the vocabulary;
-// what it holds does not matter.
+// Each distinct id of the history once, and what means no id for none; presence and frequency count the answer alone.
+// `counts` has room for the vocabulary; what it holds does not matter.
 inline void penalise(const OpCall& call, int64_t s, const SampleRow& settings, float* row, int32_t* counts) {
   namespace op = op_sample;
   const Operand& history = call.in[op::history];
   const Operand& sampled = call.in[op::sampled];
   const int32_t begin = call.in[op::historyStarts].row<int32_t>(s)[0];
   const int32_t end = call.in[op::historyStarts].row<int32_t>(s + 1)[0];
-  const auto id_of = [&](int32_t i) {
-    const int32_t id = history.row<int32_t>(i)[0];
-    return id < 0 ? sampled.row<int32_t>(-1 - id)[0] : id;
+  const int64_t vocabulary = call.in[op::logits].shape[1];
+  const auto each = [&](int32_t first, auto body) {
+    for (int32_t i = first; i < end; i++)
+      if (const int64_t id = token_id(history.row<int32_t>(i)[0], sampled, vocabulary); id >= 0) body(id);
   };
-  for (int32_t i = begin; i < end; i++) counts[id_of(i)] = 0;
-  for (int32_t i = begin + settings.before_answer; i < end; i++) counts[id_of(i)]++;
-  for (int32_t i = begin; i < end; i++) {
-    const int32_t id = id_of(i);
-    if (counts[id] < 0) continue;  // done
+  each(begin, [&](int64_t id) { counts[id] = 0; });
+  each(begin + settings.before_answer, [&](int64_t id) { counts[id]++; });
+  each(begin, [&](int64_t id) {
+    if (counts[id] < 0) return;  // done
     const float x = row[id] > 0 ? row[id] / settings.repetition : row[id] * settings.repetition;
     const float fewer = settings.frequency * static_cast<float>(counts[id]);
     row[id] = counts[id] == 0 ? x : (x - settings.presence) - fewer;
     counts[id] = -1;
-  }
+  });
 }
 
 // Ids whose bit is not set become minus infinity, as do ids beyond the mask.

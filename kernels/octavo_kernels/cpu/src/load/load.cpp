@@ -1,5 +1,6 @@
 // Loading: file ranges to tensors in one pass. A thread takes a panel of 16 rows, reads, dequantises and packs it.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -42,8 +43,13 @@ std::string text_of(const char* format, ...) {
 
 class File {
  public:
-  explicit File(const char* path) : path_(path), descriptor_(open(path, O_RDONLY | O_CLOEXEC)) {
+  // A pipe would keep a blocking open waiting.
+  explicit File(const char* path) : path_(path), descriptor_(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (descriptor_ < 0) throw Failure{OCTAVO_LOAD_NOT_READABLE, text_of("%s: %s", path, std::strerror(errno))};
+    struct stat found;
+    if (fstat(descriptor_, &found) == 0 && S_ISREG(found.st_mode)) return;
+    close(descriptor_);
+    throw Failure{OCTAVO_LOAD_NOT_READABLE, text_of("%s: not a file", path)};
   }
   ~File() {
     if (descriptor_ >= 0) close(descriptor_);
@@ -102,6 +108,7 @@ class Loader {
       total_rows_ += part.rows;
     }
     piece_ = columns_ == 1 && !request.packed && !request.scale ? vector_piece : panel_rows;
+    if (total_rows_ < piece_) piece_ = total_rows_ > 0 ? total_rows_ : 1;  // buffers are as large as a piece
   }
 
   void run() {

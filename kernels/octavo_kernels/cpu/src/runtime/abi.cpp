@@ -57,6 +57,15 @@ octavo_program* octavo_define(octavo_context* context, const octavo_program_spec
   return nullptr;
 }
 
+int64_t octavo_scratch_bytes(const octavo_program* program) { return program->program.scratch_bytes(); }
+
+int32_t octavo_take_scratch(octavo_program* program) try {
+  program->program.take_scratch();
+  return 1;
+} catch (const std::bad_alloc&) {
+  return 0;
+}
+
 void octavo_release(octavo_program* program) { delete program; }
 
 void octavo_step(octavo_program* program, const int64_t* sizes, const void* payload, void* reply,

@@ -8,7 +8,7 @@ extern "C" {
 #endif
 
 // Raised with every change below, so that a stale library is not taken for a fresh one.
-#define OCTAVO_ABI_VERSION 2
+#define OCTAVO_ABI_VERSION 3
 int32_t octavo_abi_version(void);
 
 // Names of the instruction sets that this machine can run, slowest first, separated by spaces.
@@ -64,9 +64,12 @@ typedef struct octavo_program_spec {
   int64_t limits[OCTAVO_SIZES];
 } octavo_program_spec;
 
-// A validated program, ready to run; memory it names must outlive it. Null: no memory.
+// A validated program; memory it names must outlive it. Null: no memory. It runs once it has its scratch space: how many
+// bytes that is, and taking it (0 when the system has not got them).
 typedef struct octavo_program octavo_program;
 octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec);
+int64_t octavo_scratch_bytes(const octavo_program* program);
+int32_t octavo_take_scratch(octavo_program* program);
 void octavo_release(octavo_program* program);
 
 typedef struct octavo_counters {

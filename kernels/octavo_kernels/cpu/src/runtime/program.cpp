@@ -44,14 +44,20 @@ Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spe
       counters_(static_cast<size_t>(team.size())) {
   // No step needs more than one at the limits, so a step allocates nothing.
   resolve(spec.limits);
-  size_t scratch = 0, shared = 0;
   for (const OpCall& call : calls_) {
     const KernelEntry& entry = isa_.kernels[static_cast<int>(call.code)];
-    if (entry.scratch_bytes) scratch = std::max(scratch, entry.scratch_bytes(call));
-    if (entry.shared_bytes) shared = std::max(shared, entry.shared_bytes(call, team_.size()));
+    if (entry.scratch_bytes) thread_bytes_ = std::max(thread_bytes_, entry.scratch_bytes(call));
+    if (entry.shared_bytes) shared_bytes_ = std::max(shared_bytes_, entry.shared_bytes(call, team_.size()));
   }
-  for (int thread = 0; thread < team_.size(); thread++) scratch_.emplace_back(aligned(scratch));
-  shared_.reset(aligned(shared));
+}
+
+int64_t Program::scratch_bytes() const {
+  return static_cast<int64_t>(thread_bytes_ * static_cast<size_t>(team_.size()) + shared_bytes_);
+}
+
+void Program::take_scratch() {
+  for (int thread = 0; thread < team_.size(); thread++) scratch_.emplace_back(aligned(thread_bytes_));
+  shared_.reset(aligned(shared_bytes_));
 }
 
 // Shapes, strides and addresses at these sizes.

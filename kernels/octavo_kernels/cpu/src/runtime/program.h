@@ -17,6 +17,10 @@ class Program {
  public:
   Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec);
 
+  // Bytes of scratch space that steps need, for the whole team, and taking them: once, before the first step. Throws
+  // std::bad_alloc.
+  int64_t scratch_bytes() const;
+  void take_scratch();
   void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile);
 
  private:
@@ -56,6 +60,7 @@ class Program {
 
   std::vector<Cursor> cursors_;
   std::vector<StepCounters> counters_;
+  size_t thread_bytes_ = 0, shared_bytes_ = 0;
   std::vector<Memory> scratch_;
   Memory shared_;
   int64_t* profile_ = nullptr;
