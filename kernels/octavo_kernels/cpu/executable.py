@@ -45,7 +45,11 @@ class CpuExecutable:
             raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory for the program's scratch space")
 
     def step(
-        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+        self,
+        sizes: Mapping[str, int],
+        payload: memoryview,
+        profile: np.ndarray | None = None,
+        nonfinite: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Counters]:
         """See backend.Executable."""
         if not self._program:
@@ -67,6 +71,7 @@ class CpuExecutable:
             reply.ctypes.data,
             ctypes.byref(counters),
             None if profile is None else profile.ctypes.data,
+            None if nonfinite is None else nonfinite.ctypes.data,
         )
         return reply, Counters(counters.quantized, counters.carries, counters.nonfinite, counters.nanoseconds)
 

@@ -11,7 +11,7 @@ from ..generated.ops import OPS
 from ..program import SIZES
 from . import build
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 MAX_INPUTS = max(len(op.inputs) for op in OPS.values())
 MAX_OUTPUTS = max(len(op.outputs) for op in OPS.values())
 MAX_ATTRIBUTES = max(len(op.attributes) for op in OPS.values())
@@ -83,7 +83,10 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "octavo_borrow_threads": (None, [c_void_p, c_void_p, c_void_p]),
     "octavo_define": (c_void_p, [c_void_p, POINTER(SpecStruct)]),
     "octavo_release": (None, [c_void_p]),
-    "octavo_step": (None, [c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p]),
+    "octavo_step": (
+        None,
+        [c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p, c_void_p],
+    ),
     "octavo_load": (c_int32, [c_void_p, c_char_p, c_char_p, c_int64]),
     "octavo_unpack": (c_int32, [c_void_p, c_int32, c_int64, c_int64, c_void_p, c_char_p, c_int64]),
     "octavo_measure": (None, [c_void_p, POINTER(CeilingStruct)]),

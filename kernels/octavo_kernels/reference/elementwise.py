@@ -12,8 +12,11 @@ _TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16":
 def embed(
     *, tokens: torch.Tensor, table: torch.Tensor, sampled: torch.Tensor | None = None, scale: float
 ) -> dict[str, torch.Tensor]:
-    """Rows of `table` [V, K] by id; the id -1-j is the one that row j of the previous step drew."""
-    return {"y": f32(scale) * table[resolve_ids(tokens, sampled)].float()}
+    """Rows of `table` [V, K] by id; the id -1-j is the one that row j of the previous step drew, and the row of what
+    was drawn from logits that were not finite, -1, is NaN."""
+    ids = resolve_ids(tokens, sampled)
+    y = f32(scale) * table[ids.clamp(min=0)].float()
+    return {"y": torch.where(ids[:, None] < 0, f32(torch.nan), y)}
 
 
 def resolve_ids(ids: torch.Tensor, sampled: torch.Tensor | None) -> torch.Tensor:

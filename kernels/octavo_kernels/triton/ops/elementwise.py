@@ -41,7 +41,8 @@ def embed_rows(
     tokens, table, sampled, y, rows, scale, vocabulary, drawn, table_stride, y_stride, columns,
     DEPENDENT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """An id that is no row of the table is moved to the nearest one. `drawn`: elements of `sampled`.
+    """The row of what was drawn from logits that were not finite (below 0) is NaN; any other id that is no row of the
+    table is moved to the nearest one. `drawn`: elements of `sampled`.
 
     A step begins with it: what is before it is a copy, which has ended.
     """
@@ -56,7 +57,7 @@ def embed_rows(
         k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         inside = k < columns
         row = tl.load(table + source * table_stride + k, mask=inside).to(tl.float32)
-        tl.store(y + t * y_stride + k, row * scale, mask=inside)
+        tl.store(y + t * y_stride + k, tl.where(token < 0, float("nan"), row * scale), mask=inside)
 
 
 @triton.jit

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "float_rows.h"
+#include "partial.h"
 
 namespace octavo::OCTAVO_ISA {
 
@@ -41,7 +42,12 @@ inline void run_embed(const OpCall& call, const Worker& worker) {
     using Type = typename From::Type;
     for (int64_t t = begin; t < end; t++) {
       const int32_t token = *tokens.row<int32_t>(t);
-      const int64_t id = token >= 0 ? token : *sampled.row<int32_t>(-1 - static_cast<int64_t>(token));
+      const int64_t id = token >= 0 ? token : sampled ? *sampled.row<int32_t>(-1 - static_cast<int64_t>(token)) : -1;
+      if (id < 0) {  // drawn from logits that were not finite
+        for (int64_t k = 0; k < columns; k += 16)
+          store_part(y.row<float>(t) + k, set1(__builtin_nanf("")), columns - k);
+        continue;
+      }
       if (table.layout == Layout::packed) {
         unpack_row<From>(table.as<Type>(), id, columns, scale, y.row<float>(t));
       } else {

@@ -17,7 +17,8 @@ class Program {
  public:
   Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec);
 
-  void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile);
+  void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile,
+            int64_t* nonfinite);
 
  private:
   // An operand in the payload of each step, or columns of one.
@@ -59,6 +60,7 @@ class Program {
   std::vector<Memory> scratch_;
   Memory shared_;
   int64_t* profile_ = nullptr;
+  int64_t* nonfinite_ = nullptr;
 };
 
 }  // namespace octavo
