@@ -214,6 +214,8 @@ export const requests = z.discriminatedUnion("kind", [
     sizes,
     /** Also answer how long each op took; the step itself becomes a little slower. */
     profile: z.boolean().optional(),
+    /** Also look for NaN and infinity in what each op writes; the step becomes several times slower. */
+    check: z.boolean().optional(),
   }),
   /** Measure what the machine can do at best, with all of the worker's threads; takes about a second. */
   z.strictObject({ kind: z.literal("measure"), ...request }),
@@ -233,7 +235,10 @@ export const requests = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("bye"), ...request }),
 ]);
 
-/** What a step counted (design 4.1): elements quantised, of these with a carry, and rows with NaN or Inf. */
+/**
+ * What a step counted (design 4.1): elements quantised, of these with a carry, and rows with NaN or infinity that were
+ * quantised, sampled, scored or pooled: every such row comes to one of these.
+ */
 export const counters = z.strictObject({ quantized: count, carries: count, nonfinite: count, nanoseconds: count });
 
 /** Most that this machine does with these threads: the ceilings that `octavo bench --ops` compares with. */
@@ -270,6 +275,8 @@ export const replies = z.discriminatedUnion("kind", [
     counters: counters.optional(),
     /** `step` with `profile`: nanoseconds of each op of the program, in order. */
     profile: z.array(count).max(262144).optional(),
+    /** `step` with `check`: the first op whose results hold NaN or infinity; absent when all are finite. */
+    nonfinite: count.optional(),
     ceiling: ceiling.optional(),
     /** `read`, through shared memory or not: bytes written. `allocate`, `load`: bytes really taken. */
     bytes: count.optional(),

@@ -106,7 +106,8 @@ const ropeAttributes = {
 export const OPS = {
   embed: {
     summary: "Gather rows of a table by token id.",
-    formula: "y[t] = scale * table[id], id = tokens[t] >= 0 ? tokens[t] : sampled[-1 - tokens[t]]",
+    formula:
+      "y[t] = scale * table[id], id = tokens[t] >= 0 ? tokens[t] : sampled[-1 - tokens[t]]; NaN where that is -1 (see sample)",
     inputs: { tokens: i32("T"), table: packed(float("V", "K")), sampled: optional(i32("R")) },
     outputs: { y: f32("T", "K") },
     attributes: { scale: { type: "number", default: 1 } },
@@ -187,7 +188,8 @@ export const OPS = {
   },
   append: {
     summary: "Write each token's K and V into its slot of the KV pages.",
-    formula: "slot = page * 16 + offset; keys[page, h, :, offset] = k[t, h], values[page, h, offset, :] = v[t, h]",
+    formula:
+      "slot = page * 16 + offset; keys[page, h, :, offset] = k[t, h], values[page, h, offset, :] = v[t, h]; what the pages' type cannot hold becomes NaN",
     inputs: {
       k: f32("T", "kvHeads*headDim"),
       v: f32("T", "kvHeads*headDim"),
@@ -262,7 +264,7 @@ export const OPS = {
     summary:
       "Draw one id per row; random numbers come from a counter (seed, position), so a resumed request continues alike.",
     formula:
-      "docs/numerics.md: bias, penalties, mask, temperature, top-k, top-p, min-p, inverse CDF; temperature 0 is argmax (lowest id wins)",
+      "docs/numerics.md: bias, penalties, mask, temperature, top-k, top-p, min-p, inverse CDF; temperature 0 is argmax (lowest id wins); -1 where logits are not finite",
     inputs: {
       logits: f32("S", "V"),
       /** Per row: temperature, top-p, min-p, repetition, presence, frequency penalty. Neutral: 1, 1, 0, 1, 0, 0. */
@@ -304,7 +306,7 @@ export const OPS = {
   score: {
     summary: "Judge logits: surprise of the target, divergence from reference logits, agreement of the first choice.",
     formula:
-      "nll = -log softmax(logits)[target], kl = sum softmax(reference) * (log softmax(reference) - log softmax(logits))",
+      "nll = -log softmax(logits)[target], kl = sum softmax(reference) * (log softmax(reference) - log softmax(logits)); NaN, NaN and top1 -1 where either is not finite",
     inputs: { logits: f32("S", "V"), targets: i32("S"), reference: optional(f32("S", "V")) },
     outputs: { nll: f32("S"), kl: f32("S"), top1: i32("S") },
     attributes: {},

@@ -29,7 +29,8 @@ class SourcePart:
 
 @dataclass(frozen=True)
 class Counters:
-    """What a step did: elements quantised, of these with a carry, rows with NaN or Inf, and the time it took."""
+    """What a step did: elements quantised, of these with a carry, and the time it took. `nonfinite`: rows with NaN or
+    infinity that were quantised, sampled, scored or pooled; every such row of a program comes to one of these."""
 
     quantized: int
     carries: int
@@ -71,12 +72,18 @@ class Executable(Protocol):
     """What the program holds beside tensors, for scratch space and the like."""
 
     def step(
-        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+        self,
+        sizes: Mapping[str, int],
+        payload: memoryview,
+        profile: np.ndarray | None = None,
+        nonfinite: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Counters]:
         """Run once. `sizes`: T, S, B, J, H, D, Q, none above the program's limits; zero is a size.
 
         `payload`: the input arrays in the order of `ProgramSpec.inputs`, C-contiguous, each at the next multiple of
-        64 bytes. `profile`: int64, one element per op of the program, takes the nanoseconds of each.
+        64 bytes. `profile`: int64, one element per op of the program, takes the nanoseconds of each. `nonfinite`:
+        likewise, takes 1 for each op whose results hold NaN or infinity (K and V in the pages and rows of digits too;
+        of `sample` only the ids), else 0.
         Returns the outputs laid out likewise, as one uint8 array, and the counters.
         Raises KernelError before any effect.
         """

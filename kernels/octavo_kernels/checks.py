@@ -116,11 +116,12 @@ class _Operands:
 
 
 def _token_ids(o: _Operands, ids: str, vocabulary: int) -> None:
-    """Ids in the vocabulary; -1-j is row j of `sampled`, which must exist and itself hold an id of the vocabulary."""
+    """Ids in the vocabulary; -1-j is row j of `sampled`, which must exist and itself hold an id of the vocabulary, or
+    -1: drawn from logits that were not finite. That request ends, but its neighbours' step goes on."""
     held = o.list("sampled") if o.has("sampled") else []
     o.within(ids, -len(held), vocabulary, "OCTAVO_TOKEN_OUT_OF_RANGE")
     for given in o.list(ids):
-        if given < 0 and not 0 <= held[-1 - given] < vocabulary:
+        if given < 0 and not -1 <= held[-1 - given] < vocabulary:
             text = f"{ids} means the sampled id {held[-1 - given]} of {vocabulary}"
             o.refuse(text, "OCTAVO_TOKEN_OUT_OF_RANGE")
 

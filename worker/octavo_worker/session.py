@@ -223,7 +223,8 @@ class Session:
         program = self._handles.program(request.program)
         payload = payloads[0] if payloads else b""
         times = np.zeros(program.operations, np.int64) if request.profile is True else None
-        outputs, counted = program.executable.step(sizes(request.sizes), memoryview(payload), times)
+        flags = np.zeros(program.operations, np.int64) if request.check is True else None
+        outputs, counted = program.executable.step(sizes(request.sizes), memoryview(payload), times, flags)
         self._work.steps += 1
         self._work.step_time += counted.nanoseconds
         counters = wire.Counters(
@@ -235,6 +236,8 @@ class Session:
         reply = wire.Ok(id=request.id, epoch=self._epoch, counters=counters)
         if times is not None:
             reply = structs.replace(reply, profile=tuple(times.tolist()))
+        if flags is not None and flags.any():
+            reply = structs.replace(reply, nonfinite=int(flags.argmax()))
         return reply, outputs
 
     def _call(self, request: wire.Call, payloads: Sequence[bytes], send: Send):

@@ -57,10 +57,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left: outputs and mutated inputs by operand name, bfloat16 as bits, and the counters."""
+    """What a run left: outputs and mutated inputs by operand name, bfloat16 as bits, and the counters; of a run that
+    looked for NaN and infinity, 1 for each op that wrote some."""
 
     arrays: dict[str, np.ndarray]
     counters: Counters
+    nonfinite: list[int] = field(default_factory=list)
 
 
 def run_case(backend: Backend, case: Case) -> Result:
@@ -81,10 +83,12 @@ class Prepared:
     arena_bytes: int
 
 
-def run_program(backend: Backend, prepared: Prepared, tensors: dict[int, Tensor] | None = None) -> Result:
+def run_program(
+    backend: Backend, prepared: Prepared, tensors: dict[int, Tensor] | None = None, check: bool = False
+) -> Result:
     """Run once; the arena and result tensors hold 0xFF before (NaN, -1), so that what an op leaves out shows.
 
-    `tensors`: those of the program, by handle, if they are already there.
+    `tensors`: those of the program, by handle, if they are already there. `check`: look for NaN and infinity.
     """
     spec = prepared.spec
     tensors = prepared_tensors(backend, prepared) if tensors is None else tensors
@@ -94,7 +98,8 @@ def run_program(backend: Backend, prepared: Prepared, tensors: dict[int, Tensor]
     program = backend.define(spec, tensors, arena)
     try:
         payload = Layout(spec, spec.inputs).pack(prepared.sizes, prepared.brought)
-        reply, counters = program.step(prepared.sizes, memoryview(payload))
+        found = np.zeros(len(spec.ops), np.int64) if check else None
+        reply, counters = program.step(prepared.sizes, memoryview(payload), None, found)
     finally:
         program.close()
     replies = dict(zip(spec.outputs, Layout(spec, spec.outputs).split(prepared.sizes, memoryview(reply))))
@@ -106,7 +111,9 @@ def run_program(backend: Backend, prepared: Prepared, tensors: dict[int, Tensor]
             arrays[name] = backend.read(tensors[value.place.handle]).view(NUMPY_DTYPES[value.dtype]).reshape(shape)
         else:
             arrays[name] = replies[index]
-    return Result({name: array.copy() for name, array in arrays.items()}, counters)
+    return Result(
+        {name: array.copy() for name, array in arrays.items()}, counters, [] if found is None else found.tolist()
+    )
 
 
 def prepared_tensors(backend: Backend, prepared: Prepared) -> dict[int, Tensor]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..shapes import carry_words, pad64
-from .paging import KV_AXES, appended, attended, tables
+from .paging import KV_AXES, SPOILT, appended, attended, tables
 from .rows import edges, ordinary
 from .sampling import SAMPLE_AXES, sampling
 
@@ -51,6 +51,13 @@ def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.standard_normal(shape).astype(np.float32)
 
 
+def _spoilt(x: np.ndarray) -> np.ndarray:
+    """Rows 1, 2 and 3 with NaN, infinity and minus infinity somewhere."""
+    for row, number in zip(x[1:4], (np.nan, np.inf, -np.inf)):
+        row[row.size // 2] = number
+    return x
+
+
 def _rows(o: Choice, rng: np.random.Generator) -> Arrays:
     return {"x": _x(o, rng)}
 
@@ -76,6 +83,8 @@ def _add_norm(o: Choice, rng: np.random.Generator) -> Arrays:
 
 def _embed(o: Choice, rng: np.random.Generator) -> Arrays:
     sampled = rng.integers(0, o["V"], o["R"], dtype=np.int32)
+    if o["lost"]:
+        sampled[::2] = -1  # drawn from logits that were not finite
     lowest = -o["R"] if o["sampled"] else 0
     tokens = rng.integers(lowest, o["V"], o["T"], dtype=np.int32)
     return {"tokens": tokens, "table": _normal(rng, o["V"], o["K"]), "sampled": sampled}
@@ -147,17 +156,20 @@ def _linear_published(o: Choice, rng: np.random.Generator) -> Arrays:
     x = ordinary(rng, o["T"], o["K"])
     if o["T"] > 1:
         x[1] = 0
+    if o["numbers"] != "ordinary":
+        x[2:3, -1], x[4:5, 0] = np.nan, -np.inf
     scale = rng.random(o["N"]).astype(np.float32)
     return {"x": x, "weight": _codes(rng, o["N"], o["K"]), "scale": scale, "bias": _normal(rng, o["N"])}
 
 
 def _linear_float(o: Choice, rng: np.random.Generator) -> Arrays:
     weight = _normal(rng, o["N"], o["K"])
-    return {"x": ordinary(rng, o["T"], o["K"]), "weight": weight, "bias": _normal(rng, o["N"])}
+    x = ordinary(rng, o["T"], o["K"])
+    return {"x": _spoilt(x) if o["numbers"] != "ordinary" else x, "weight": weight, "bias": _normal(rng, o["N"])}
 
 
 def _linear_scheme(o: Choice, rng: np.random.Generator) -> Arrays:
-    arrays = _linear_float(o, rng)
+    arrays = _linear_float({**o, "numbers": "ordinary"}, rng)
     x, weight = arrays["x"], arrays["weight"]
     if o["ranges"] == "uneven":  # only positive, only negative, none at all, larger than a half, tiny
         x[:] = np.abs(x)
@@ -175,39 +187,50 @@ def _observe_outliers(o: Choice, rng: np.random.Generator) -> Arrays:
 
 
 def _rope(o: Choice, rng: np.random.Generator) -> Arrays:
-    return {"x": _normal(rng, o["T"], o["heads"] * o["headDim"]), **tables(o, rng)}
+    return {"x": _spoilt(_normal(rng, o["T"], o["heads"] * o["headDim"])), **tables(o, rng)}
 
 
 def _pick(o: Choice, rng: np.random.Generator) -> Arrays:
     rows = o["T"] if o["S"] == 0 else max(1, o["T"])
-    return {"x": _normal(rng, rows, o["K"]), "index": rng.integers(0, max(1, rows), o["S"], dtype=np.int32)}
+    return {"x": _spoilt(_normal(rng, rows, o["K"])), "index": rng.integers(0, max(1, rows), o["S"], dtype=np.int32)}
 
 
 def _pool(o: Choice, rng: np.random.Generator) -> Arrays:
     rows = np.array(o["sequences"], np.int32)
     x = _normal(rng, int(rows.sum()), o["K"])
-    if o["zeros"]:
+    if o["numbers"] == "zeros":
         x[:] = 0
+    elif o["numbers"] != "ordinary":  # in every second row: the last of some sequences, and of the mean of others
+        x[::2, -1] = {"NaN": np.nan, "Inf": np.inf, "square overflows": 1e25}[o["numbers"]]
     return {"x": x, "starts": np.concatenate([[0], np.cumsum(rows)]).astype(np.int32)}
 
 
 def _score(o: Choice, rng: np.random.Generator) -> Arrays:
     logits = _normal(rng, o["S"], o["V"]) * 5
     reference = logits + _normal(rng, o["S"], o["V"]) / 2
+    wrong = {"NaN": np.nan, "Inf": np.inf, "minus Inf": -np.inf}.get(o["numbers"])
+    if wrong is not None:
+        logits[::2, -1] = wrong
+    elif o["numbers"] != "ordinary":
+        reference[::2, 0] = np.nan
     return {"logits": logits, "targets": rng.integers(0, o["V"], o["S"], dtype=np.int32), "reference": reference}
 
 
+_POOLED = ("ordinary", "zeros", "NaN", "Inf", "square overflows")
+_SCORED = ("ordinary", "NaN", "Inf", "minus Inf", "NaN in the reference")
 _ROPE_AXES = {"heads": (3, 1), "headDim": (16, 2, 10, 64, 96), "part": (1.0, 0.5), "T": _T}
 
 DOMAINS: dict[str, Domain] = {
-    "embed": Domain({"T": _T, "V": (50, 1), "K": _K, "R": (4, 1), "scale": (1.0, 24.0)}, _embed),
+    "embed": Domain({"T": _T, "V": (50, 1), "K": _K, "R": (4, 1), "scale": (1.0, 24.0), "lost": (False, True)}, _embed),
     "cast": Domain(_ROWS, _rows),
     "norm": Domain(_NORM, _norm),
     "quantize": Domain({**_ROWS, **_QUANTIZE}, _rows),
     "quantize_weight": Domain({"N": (17, 1, 16, 33), "K": _K, "weights": ("ordinary", "edges")}, _quantize_weight),
     "linear_int8": Domain({**_LINEAR, "carried": ("few", "none", "all")}, _linear_int8),
-    "linear_published": Domain({**_LINEAR, "threshold": (6.0, 0.0, 0.1, 1e30)}, _linear_published),
-    "linear_float": Domain(_LINEAR, _linear_float),
+    "linear_published": Domain(
+        {**_LINEAR, "threshold": (6.0, 0.0, 0.1, 1e30), "numbers": ("ordinary", "NaN")}, _linear_published
+    ),
+    "linear_float": Domain({**_LINEAR, "numbers": ("ordinary", "NaN")}, _linear_float),
     "linear_scheme": Domain(
         {**_LINEAR, "threshold": (6.0, 0.0, 0.1, 1e30), "ranges": ("ordinary", "uneven", "NaN")}, _linear_scheme
     ),
@@ -231,6 +254,7 @@ DOMAINS: dict[str, Domain] = {
                 ((24, 270),),
             ),
             "beyond": ("zeros", "NaN"),
+            "spoilt": SPOILT,
         },
         attended,
     ),
@@ -239,8 +263,8 @@ DOMAINS: dict[str, Domain] = {
     "add": Domain(_ROWS, _pair("a", "b")),
     "rows": Domain({"T": _T, "S": (3, 0, 1, 17), "K": _K}, _pick),
     "sample": Domain(SAMPLE_AXES, sampling),
-    "pool": Domain({"sequences": ((3, 1, 7), (), (0,), (0, 2, 0), (40,)), "K": _K, "zeros": (False, True)}, _pool),
-    "score": Domain({"S": (3, 0, 1, 17), "V": (50, 1, 16, 1000)}, _score),
+    "pool": Domain({"sequences": ((3, 1, 7), (), (0,), (0, 2, 0), (40,)), "K": _K, "numbers": _POOLED}, _pool),
+    "score": Domain({"S": (3, 0, 1, 17), "V": (50, 1, 16, 1000), "numbers": _SCORED}, _score),
     "observe_outliers": Domain({**_ROWS, "threshold": (6.0, 0.0, 1e30)}, _observe_outliers),
     "norm_quantize": Domain({**_NORM, **_QUANTIZE}, _norm),
     "add_norm_quantize": Domain({**_NORM, **_QUANTIZE}, _add_norm),

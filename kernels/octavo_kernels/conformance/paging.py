@@ -13,6 +13,9 @@ from .floats import narrow
 Arrays = dict[str, np.ndarray]
 
 KV_AXES: dict[str, tuple] = {"kvHeads": (2, 1, 3), "headDim": (16, 2, 10, 64, 96)}
+_EXTREMES = np.array(
+    [1e6, 65504, 65519.99, 65520, np.nan, np.inf, -np.inf, 3.3895e38, 3.3961e38, 3.3962e38, 3.4e38], np.float32
+)
 _POSITIONS = 40
 _PAGES = 9
 
@@ -35,8 +38,9 @@ def appended(o: Mapping[str, Any], rng: np.random.Generator) -> Arrays:
     """New keys and values for slots of their own, among pages that hold something already."""
     width = o["kvHeads"] * o["headDim"]
     k, v = rng.standard_normal((2, o["T"], width)).astype(np.float32)
-    if o["T"]:
-        v[0, 0] = 1e6  # beyond float16: Inf
+    # Beyond a type of the pages, by much or by a rounding, and the largest that it holds.
+    for t, number in enumerate(_EXTREMES[: o["T"]]):
+        k[t, -1], v[t, 0] = -number, number
     return {
         "k": k,
         "v": v,
@@ -66,8 +70,16 @@ def attended(o: Mapping[str, Any], rng: np.random.Generator) -> Arrays:
             keys[page, :, :, :filled] = rng.standard_normal((o["kvHeads"], o["headDim"], filled))
             values[page, :, :filled] = rng.standard_normal((o["kvHeads"], filled, o["headDim"]))
     rows = sum(queries)
+    q = rng.standard_normal((rows, heads * o["headDim"])).astype(np.float32)
+    spoil = _SPOILT[o["spoilt"]]
+    for b, length in enumerate(lengths.tolist()):
+        # A key that only the later queries of a sequence see, and of another one's first query.
+        if b % 2 == 0 and queries[b]:
+            spoil(
+                q, keys, values, int(np.sum(queries[:b])), pages[b, (length - 1) // PAGE_SIZE], (length - 1) % PAGE_SIZE
+            )
     return {
-        "q": rng.standard_normal((rows, heads * o["headDim"])).astype(np.float32),
+        "q": q,
         "keys": keys,
         "values": values,
         "pages": pages,
@@ -75,6 +87,49 @@ def attended(o: Mapping[str, Any], rng: np.random.Generator) -> Arrays:
         "starts": np.concatenate([[0], np.cumsum(queries)]).astype(np.int32),
         "slopes": (2.0 ** -np.arange(1, heads + 1)).astype(np.float32),
     }
+
+
+def _spoil_query(number: float):
+    def spoil(q, keys, values, row: int, page: int, offset: int) -> None:
+        q[row, 0] = number
+
+    return spoil
+
+
+def _spoil_key(number: float):
+    def spoil(q, keys, values, row: int, page: int, offset: int) -> None:
+        keys[page, 0, 0, offset] = number
+
+    return spoil
+
+
+def _spoil_value(number: float):
+    def spoil(q, keys, values, row: int, page: int, offset: int) -> None:
+        values[page, -1, offset, -1] = number
+
+    return spoil
+
+
+def _overflow(sign: float):
+    """A score beyond float32 from finite numbers, of the last key alone."""
+
+    def spoil(q, keys, values, row: int, page: int, offset: int) -> None:
+        q[row, :2] = 3e38, 1e-30
+        keys[page, 0, :2, offset] = sign * 60000, 0
+
+    return spoil
+
+
+_SPOILT = {
+    "nothing": lambda *_: None,
+    "a query NaN": _spoil_query(np.nan),
+    "a query infinite": _spoil_query(np.inf),
+    "a key NaN": _spoil_key(np.nan),
+    "a value NaN": _spoil_value(np.nan),
+    "a score infinite": _overflow(1),
+    "a score minus infinite": _overflow(-1),
+}
+SPOILT = tuple(_SPOILT)
 
 
 def paged(k: np.ndarray, v: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:

@@ -69,6 +69,7 @@ EDGES = {
     "largest float": _at(float(LARGEST), _LAST),
     "sum overflows": _at(float(LARGEST), _EVERY),
     "square overflows": _at(1e25, slice(0, None, 3)),
+    "minus Inf everywhere": _at(-np.inf, _EVERY),
     "ties": _halves,
     "all magnitudes": _mixed,
     "constant": _at(0.37, _EVERY),

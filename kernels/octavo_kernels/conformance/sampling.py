@@ -19,7 +19,8 @@ SAMPLE_AXES: dict[str, tuple] = {
     "biased": (False, True),
     "masked": (False, True),
     "logprobs": (-1, 0, 5, 20),
-    "logits": ("ordinary", "ties", "NaN", "minus Inf", "peaked"),
+    "logits": ("ordinary", "ties", "peaked", "huge", "NaN", "Inf", "minus Inf"),
+    "lost": (False, True),
 }
 
 
@@ -43,6 +44,8 @@ def sampling(o: Mapping[str, Any], rng: np.random.Generator) -> dict[str, np.nda
         masks = rng.integers(-(2**31), 2**31, (2, words), dtype=np.int32)
         masks[:, 0] |= 1  # at least one id is allowed
     sampled = rng.integers(0, vocabulary, o["R"], dtype=np.int32)
+    if o["lost"]:
+        sampled[::2] = -1  # drawn from logits that were not finite
     history_starts, history = _lists(rng, rows, -o["R"], vocabulary, 6 if o["penalties"] else 0)
     # In some rows the answer has not begun, in some the history is all answer.
     counters[:, 6] = rng.integers(0, np.diff(history_starts) + 1)
@@ -65,13 +68,17 @@ def _logits(kind: str, rng: np.random.Generator, rows: int, vocabulary: int) -> 
     logits = (rng.standard_normal((rows, vocabulary)) * 3).astype(np.float32)
     if kind == "ties":
         logits = np.rint(logits)
-    elif kind == "NaN":
-        logits[:, 1::3] = np.nan
-    elif kind == "minus Inf":
-        logits[:, 1::2] = -np.inf
     elif kind == "peaked":
         logits[:, -1] = 60
+    elif kind == "huge":  # finite, but not divided by a small temperature or after a penalty
+        logits *= np.float32(2e37)
+    elif kind in _NOT_FINITE:  # one number of some rows, at their beginning, middle and end
+        for s in range(0, rows, 2):
+            logits[s, (0, vocabulary // 2, -1)[s // 2 % 3]] = _NOT_FINITE[kind]
     return logits
+
+
+_NOT_FINITE = {"NaN": np.nan, "Inf": np.inf, "minus Inf": -np.inf}
 
 
 def _lists(rng: np.random.Generator, rows: int, low: int, high: int, longest: int) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,11 @@ class CpuExecutable:
             raise KernelError("OCTAVO_OUT_OF_MEMORY", text)
 
     def step(
-        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+        self,
+        sizes: Mapping[str, int],
+        payload: memoryview,
+        profile: np.ndarray | None = None,
+        nonfinite: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Counters]:
         """See backend.Executable."""
         if not self._program:
@@ -75,6 +79,7 @@ class CpuExecutable:
             reply.ctypes.data,
             ctypes.byref(counters),
             None if profile is None else profile.ctypes.data,
+            None if nonfinite is None else nonfinite.ctypes.data,
         )
         return reply, Counters(counters.quantized, counters.carries, counters.nonfinite, counters.nanoseconds)
 

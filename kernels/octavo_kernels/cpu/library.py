@@ -85,7 +85,10 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "octavo_scratch_bytes": (c_int64, [c_void_p]),
     "octavo_take_scratch": (c_int32, [c_void_p]),
     "octavo_release": (None, [c_void_p]),
-    "octavo_step": (None, [c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p]),
+    "octavo_step": (
+        None,
+        [c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p, c_void_p],
+    ),
     "octavo_load": (c_int32, [c_void_p, c_char_p, c_char_p, c_int64]),
     "octavo_unpack": (c_int32, [c_void_p, c_int32, c_int64, c_int64, c_void_p, c_char_p, c_int64]),
     "octavo_measure": (None, [c_void_p, POINTER(CeilingStruct)]),

@@ -22,7 +22,7 @@ def activation_of(x: torch.Tensor, activation: str) -> torch.Tensor:
     if activation == "gelu_tanh":
         inner = f32(_SQRT_2_OVER_PI) * fma(x * x * x, f32(0.044715), x)
         return f32(0.5) * x * (f32(1) + tanh(inner))
-    return torch.where(x < 0, f32(0), x)
+    return torch.where(x < 0, x - x, x)  # minus infinity becomes NaN: as 0 it would pass for a number
 
 
 def activate(*, x: torch.Tensor, activation: str) -> dict[str, torch.Tensor]:

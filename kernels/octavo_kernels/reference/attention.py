@@ -65,7 +65,8 @@ def _scores(queries: torch.Tensor, keys: torch.Tensor, scale: float, softcap: fl
     """[queries, heads, headDim], [keys, heads, headDim] -> [queries, heads, keys]."""
     a, b = queries[:, :, None, :], keys.permute(1, 0, 2)[None]
     score = f32(scale) * fma_chain(a, b, torch.zeros(a.shape[0], a.shape[1], b.shape[2]))
-    return f32(softcap) * tanh(score / f32(softcap)) if softcap else score
+    # score - score: an infinite score would be the cap, which passes for a number.
+    return f32(softcap) * tanh(score / f32(softcap)) + (score - score) if softcap else score
 
 
 class _Softmax:
@@ -78,7 +79,9 @@ class _Softmax:
     def add(self, score: torch.Tensor, visible: torch.Tensor, values: torch.Tensor) -> None:
         """score, visible [queries, heads, keys], values [keys, heads, headDim]."""
         largest = torch.where(visible, score, f32(-torch.inf)).amax(2)
-        p = torch.where(visible, exp(score - largest[:, :, None]), f32(0))
+        below = score - largest[:, :, None]
+        # A score that overflowed is no key without weight.
+        p = torch.where(visible, torch.where(below == -torch.inf, f32(torch.nan), exp(below)), f32(0))
         lanes = torch.nn.functional.pad(p, (0, -p.shape[2] % LANES)).unflatten(2, (-1, LANES))
         total = torch.zeros_like(lanes[:, :, 0])
         for i in range(lanes.shape[2]):

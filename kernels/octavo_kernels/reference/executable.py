@@ -14,6 +14,7 @@ from ..errors import KernelError
 from ..payload import Layout, check_sizes
 from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from ..tensor import Tensor
+from .finite import results_finite
 from .ops import DEFINITIONS
 from .views import view
 
@@ -35,7 +36,11 @@ class ReferenceExecutable:
         self._tensors = {handle: tensors[handle] for handle in handles}
 
     def step(
-        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+        self,
+        sizes: Mapping[str, int],
+        payload: memoryview,
+        profile: np.ndarray | None = None,
+        nonfinite: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Counters]:
         """See backend.Executable."""
         spec = self._spec
@@ -46,21 +51,23 @@ class ReferenceExecutable:
         arrays = self._payload.split(sizes, payload)
         views = self._views(spec, sizes, arrays)
         self._checks.run(sizes, lambda value: _array(views[value]))
-        quantized = carries = nonfinite = 0
+        quantized = carries = bad = 0
         for index, operation in enumerate(spec.ops):
             started = time.perf_counter_ns()
             outputs = _run(operation, views)
             if profile is not None:
                 profile[index] = time.perf_counter_ns() - started
+            if nonfinite is not None:
+                nonfinite[index] = not results_finite(operation, views.__getitem__)
+            unusable = _unusable_rows(operation, outputs)
+            bad += unusable
             if "carries" in outputs:
                 columns = views[next(iter(operation.inputs.values()))].shape[1]
-                bad = int(outputs["step"].isnan().sum())
-                nonfinite += bad
-                quantized += columns * (outputs["step"].numel() - bad)
+                quantized += columns * (outputs["step"].numel() - unusable)
                 carries += int(outputs["carries"][:, 3].sum())
         results = [row_major_bytes(views[value]) for value in spec.outputs]
         reply = self._reply.pack(sizes, results, self._reserve)
-        return reply, Counters(quantized, carries, nonfinite, time.perf_counter_ns() - began)
+        return reply, Counters(quantized, carries, bad, time.perf_counter_ns() - began)
 
     def close(self) -> None:
         """See backend.Executable."""
@@ -92,6 +99,19 @@ def _run(operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Ten
     for name, value in operation.outputs.items():
         views[value].copy_(outputs[name])
     return outputs
+
+
+def _unusable_rows(operation: Operation, outputs: dict[str, torch.Tensor]) -> int:
+    """Rows with NaN or infinity of the ops that count them."""
+    if "carries" in outputs:
+        return int(outputs["step"].isnan().sum())
+    if operation.op == "sample":
+        return int((outputs["ids"] < 0).sum())
+    if operation.op == "score":
+        return int((outputs["top1"] < 0).sum())
+    if operation.op == "pool":
+        return int((~outputs["y"].isfinite()).any(1).sum())
+    return 0
 
 
 def _array(x: torch.Tensor) -> np.ndarray:

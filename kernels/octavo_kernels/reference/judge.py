@@ -12,7 +12,8 @@ def score(
 ) -> dict[str, torch.Tensor]:
     """nll of the target [S]; KL(reference || logits) [S], 0 without a reference; top1 [S].
 
-    top1 is 1 where the first choice is the reference's; without a reference, where it is the target.
+    top1 is 1 where the first choice is the reference's; without a reference, where it is the target. A row with NaN or
+    infinity (or whose reference has them) is not judged: nll and kl NaN, top1 -1.
     """
     logs = torch.log_softmax(logits.double(), -1)
     nll = -logs.gather(1, targets.long()[:, None])[:, 0]
@@ -23,7 +24,14 @@ def score(
         reference_logs = torch.log_softmax(reference.double(), -1)
         kl = (reference_logs.exp() * (reference_logs - logs)).sum(-1).float()
         expected = reference.argmax(-1)
-    return {"nll": nll.float(), "kl": kl, "top1": (first == expected).int()}
+    known = logits.isfinite().all(-1)
+    if reference is not None:
+        known &= reference.isfinite().all(-1)
+    return {
+        "nll": torch.where(known, nll.float(), f32(torch.nan)),
+        "kl": torch.where(known, kl, f32(torch.nan)),
+        "top1": torch.where(known, (first == expected).int(), -1).int(),
+    }
 
 
 def pool(*, x: torch.Tensor, starts: torch.Tensor, kind: str, normalize: bool) -> dict[str, torch.Tensor]:
@@ -41,7 +49,8 @@ def pool(*, x: torch.Tensor, starts: torch.Tensor, kind: str, normalize: bool) -
         y[b] = y[b] / f32(rows.shape[0])
     if normalize:
         length = sqrt(row_sum_of_squares(y))[:, None]
-        y = torch.where(length > 0, y / length, f32(0))
+        length = torch.where(length < torch.inf, length, f32(torch.nan))  # by infinity, numbers would become zeros
+        y = torch.where(length == 0, f32(0), y / length)
     return {"y": y}
 
 

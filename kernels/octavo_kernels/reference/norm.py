@@ -17,6 +17,8 @@ def norm(
     if kind == "layer":
         centred = x - (row_sum(x) / columns)[:, None]
     mean_square = row_sum_of_squares(centred) / columns
+    # 1 / infinity would make zeros of the row.
+    mean_square = torch.where(mean_square < torch.inf, mean_square, f32(torch.nan))
     inverse = f32(1) / sqrt(mean_square + f32(eps))
     normalised = centred * inverse[:, None]
     if kind == "layer" or bias is not None:

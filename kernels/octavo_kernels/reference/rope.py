@@ -33,11 +33,19 @@ def append(
     kvHeads: int,
     headDim: int,
 ) -> dict[str, torch.Tensor]:
-    """Write k, v [T, kvHeads*headDim] into keys [G, kvHeads, headDim, 16] and values [G, kvHeads, 16, headDim]."""
+    """Write k, v [T, kvHeads*headDim] into keys [G, kvHeads, headDim, 16] and values [G, kvHeads, 16, headDim].
+
+    What the pages' type cannot hold becomes NaN: attention could not tell an infinite key from one without weight.
+    """
     pages, offsets = slots.long() // 16, slots.long() % 16
-    keys[pages, :, :, offsets] = k.reshape(k.shape[0], kvHeads, headDim).to(keys.dtype)
-    values[pages, :, offsets, :] = v.reshape(v.shape[0], kvHeads, headDim).to(values.dtype)
+    keys[pages, :, :, offsets] = _held(k.reshape(k.shape[0], kvHeads, headDim), keys.dtype)
+    values[pages, :, offsets, :] = _held(v.reshape(v.shape[0], kvHeads, headDim), values.dtype)
     return {}
+
+
+def _held(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    rounded = x.to(dtype)
+    return torch.where(rounded.isfinite(), rounded, torch.tensor(torch.nan, dtype=dtype))
 
 
 def rope_append(

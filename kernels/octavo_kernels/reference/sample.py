@@ -42,7 +42,10 @@ def sample(
     sampled: torch.Tensor,
     maskWords: int,
 ) -> dict[str, torch.Tensor]:
-    """logits [S, V] -> ids [S], logprob [S], topIds and topLogprobs [S, 20] (filled up with -1 and NaN)."""
+    """logits [S, V] -> ids [S], logprob [S], topIds and topLogprobs [S, 20] (filled up with -1 and NaN).
+
+    From a row with NaN or infinity nothing is drawn: its id is -1, and it has no logprobs.
+    """
     del maskWords
     rows = logits.shape[0]
     ids = torch.zeros(rows, dtype=torch.int32)
@@ -51,6 +54,9 @@ def sample(
     top_logprobs = torch.full((rows, MAX_LOGPROBS), torch.nan)
     seen, vocabulary = resolve_ids(history, sampled), logits.shape[1]
     for s in range(rows):
+        if not logits[s].isfinite().all():
+            ids[s] = -1
+            continue
         temperature, top_p, min_p, repetition, presence, frequency = settings[s]
         top_k, seed_low, seed_high, position, wanted, mask, before = counters[s].tolist()
         row = logits[s].clone()
@@ -60,7 +66,6 @@ def sample(
         own = seen[int(historyStarts[s]) : int(historyStarts[s + 1])]
         known = (own >= 0) & (own < vocabulary)  # what means no id counts for none
         _penalise(row, own[known], own[before:][known[before:]], repetition, presence, frequency)
-        row[row.isnan()] = -torch.inf
         if mask >= 0:
             token = torch.arange(row.numel())
             allowed = (masks[mask, token // 32] >> (token % 32)) & 1
@@ -72,8 +77,7 @@ def sample(
         if wanted >= 0:
             logs = log_softmax(logits[s])
             logprob[s] = logs[ids[s]]
-            ranked = torch.where(logits[s].isnan(), f32(-torch.inf), logits[s])
-            best = torch.sort(ranked, descending=True, stable=True).indices[:wanted]
+            best = torch.sort(logits[s], descending=True, stable=True).indices[:wanted]
             top_ids[s, : len(best)] = best.int()
             top_logprobs[s, : len(best)] = logs[best]
     sampled[:rows] = ids  # after all rows: history may refer to what was drawn before
@@ -108,9 +112,11 @@ def _draw(
     order = torch.sort(row, descending=True, stable=True).indices  # likeliest first, the lowest id on ties
     if top_k > 0:
         order = order[:top_k]
-    if not row[order[0]].isfinite():  # nothing is allowed, or an infinite logit leaves no choice
-        return int(order[0])
     scaled = row[order] / temperature
+    # Nothing is allowed, or a logit that is infinite (after a bias or a penalty) or is so by the temperature leaves no
+    # choice.
+    if not scaled[0].isfinite():
+        return int(order[0])
     p = exp(scaled - scaled[0])
     p = p / p.sum()
     # Smallest set that reaches top-p: those before which less is reached. min-p is relative to the likeliest.

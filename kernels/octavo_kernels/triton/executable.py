@@ -19,7 +19,8 @@ from ..errors import KernelError
 from ..generated.ops import OPS
 from ..payload import NUMPY_DTYPES, Layout, check_sizes
 from ..places import written_root
-from ..program import Columns, Dimension, Handle, ProgramSpec, resolve
+from ..program import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
+from ..reference.finite import results_finite
 from ..tensor import Tensor, nbytes
 from .buckets import Buckets, Capacity
 from .device import Device
@@ -54,8 +55,8 @@ class TritonExecutable:
         self._written = {self._tensors[handle] for handle in written}
         self._mirrored = {index: self._tensors[handle] for handle, index in written.items() if _is_ids(spec, index)}
         self._returned = list(dict.fromkeys((*spec.outputs, *self._mirrored)))
-        quantizing = [index for index, operation in enumerate(spec.ops) if "carries" in operation.outputs]
-        self._slots = {index: slot for slot, index in enumerate(quantizing)}
+        counting = [index for index, operation in enumerate(spec.ops) if _counts(operation)]
+        self._slots = {index: slot for slot, index in enumerate(counting)}
         self._buckets = Buckets(spec)
         self._plans: dict[Capacity, tuple[Frame, StepPlan]] = {}
         with device.current():
@@ -69,7 +70,11 @@ class TritonExecutable:
                 self._look_at(spec, index)
 
     def step(
-        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+        self,
+        sizes: Mapping[str, int],
+        payload: memoryview,
+        profile: np.ndarray | None = None,
+        nonfinite: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Counters]:
         """See backend.Executable."""
         spec = self._spec
@@ -83,13 +88,13 @@ class TritonExecutable:
             for tensor in self._written:
                 self._mirrors.forget(tensor)
             frame, plan = self._planned(spec, self._buckets.fit(sizes))
-            self._run(frame, plan, sizes, arrays, profile)
+            self._run(frame, plan, sizes, arrays, profile, nonfinite)
         outputs = frame.outputs
         for index, tensor in self._mirrored.items():
             self._mirrors.put(tensor, outputs.array(index, sizes).view(np.uint8))
         reply = self._reply.pack(sizes, [outputs.array(index, sizes) for index in spec.outputs], self._reserve)
-        quantized, carries, nonfinite = self._counted(spec, sizes, outputs.counters)
-        return reply, Counters(quantized, carries, nonfinite, time.perf_counter_ns() - began)
+        quantized, carries, bad = self._counted(spec, sizes, outputs.counters)
+        return reply, Counters(quantized, carries, bad, time.perf_counter_ns() - began)
 
     def close(self) -> None:
         """See backend.Executable."""
@@ -104,20 +109,33 @@ class TritonExecutable:
         sizes: Mapping[str, int],
         arrays: Sequence[np.ndarray],
         profile: np.ndarray | None,
+        nonfinite: np.ndarray | None,
     ) -> None:
-        """The only wait is at the end."""
+        """The only wait is at the end, but for steps that look at what each op has written."""
         device, used = self._device, frame.inputs.fill(sizes, arrays)
         device.copy(self._at.inputs[:used], self._to[:used])
         marks = []
-        if profile is None:
+        if profile is None and nonfinite is None:
             plan.enqueue()
         else:
-            marks = plan.enqueue_marked()
+            marks = plan.enqueue_marked(lambda index: self._look(frame, sizes, index, nonfinite))
         used = frame.outputs.used(sizes)
         device.copy(self._back[:used], self._at.outputs[:used])
         device.synchronize()
         if profile is not None:
             profile[:] = [device.nanoseconds(start, end) for start, end in pairwise(marks)]
+
+    def _look(self, frame: Frame, sizes: Mapping[str, int], index: int, nonfinite: np.ndarray | None) -> None:
+        """After the launches of an op, and before those of the next."""
+        if self._spec is None or nonfinite is None:
+            return
+        self._device.synchronize()
+
+        def view(value: int) -> torch.Tensor:
+            return frame.view(value)[: resolve(values[value].shape[:1], sizes)[0]]
+
+        values = self._spec.values
+        nonfinite[index] = not results_finite(self._spec.ops[index], view)
 
     def _planned(self, spec: ProgramSpec, capacity: Capacity) -> tuple[Frame, StepPlan]:
         found = self._plans.get(capacity)
@@ -173,12 +191,18 @@ class TritonExecutable:
     def _counted(self, spec: ProgramSpec, sizes: Mapping[str, int], counters: np.ndarray) -> tuple[int, int, int]:
         quantized = carries = nonfinite = 0
         for index, slot in self._slots.items():
-            rows, columns = resolve(_matrix(spec, index), sizes)
             carried, bad = counters[slot].tolist()
-            quantized += (rows - bad) * columns
-            carries += carried
             nonfinite += bad
+            if "carries" in spec.ops[index].outputs:
+                rows, columns = resolve(_matrix(spec, index), sizes)
+                quantized += (rows - bad) * columns
+                carries += carried
         return quantized, carries, nonfinite
+
+
+def _counts(operation: Operation) -> bool:
+    """Whether what an op counts is asked for (see backend.Counters)."""
+    return "carries" in operation.outputs or operation.op in ("sample", "score", "pool")
 
 
 def _matrix(spec: ProgramSpec, operation: int) -> tuple[Dimension, ...]:

@@ -44,6 +44,11 @@ def magnitude_bits(x):
 
 
 @triton.jit
+def is_finite(x):
+    return magnitude_bits(x) < NOT_FINITE
+
+
+@triton.jit
 def _power_of_two(n):
     """2^n of int32 in -126..127."""
     return ((n + 127) << 23).to(tl.float32, bitcast=True)
@@ -136,8 +141,8 @@ def gelu_tanh(x):
 
 @triton.jit
 def relu(x):
-    """NaN stays NaN."""
-    return tl.where(x < 0.0, 0.0, x)
+    """NaN stays NaN, and minus infinity becomes it."""
+    return tl.where(x < 0.0, x - x, x)
 
 
 @triton.jit

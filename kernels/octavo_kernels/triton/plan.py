@@ -38,12 +38,14 @@ class StepPlan:
             self._enqueue_each()
         self._met = True
 
-    def enqueue_marked(self) -> list[Any]:
-        """One by one, with a mark before each op and after the last."""
+    def enqueue_marked(self, after: Callable[[int], None]) -> list[Any]:
+        """One by one, with a mark before each op and after the last; `after` is called with the number of each op when
+        its launches are enqueued."""
         self._device.clear(self._zeroed)
         marks = [self._device.mark()]
-        for launches in self._ops:
+        for index, launches in enumerate(self._ops):
             self._enqueue_op(launches)
+            after(index)
             marks.append(self._device.mark())
         self._copy()
         self._met = True

@@ -97,7 +97,9 @@ class _DriverLibrary:
         self._lists = np.array([*spec.inputs[: spec.input_count], *spec.outputs[: spec.output_count]], np.int32)
         return 1
 
-    def octavo_step(self, program: int, sizes, payload: int, reply: int, counters, profile: int | None) -> None:
+    def octavo_step(
+        self, program: int, sizes, payload: int, reply: int, counters, profile: int | None, nonfinite: int | None
+    ) -> None:
         spec = self._spec
         named: dict[str, int] = dict(zip(SIZES, sizes, strict=True))
         payload_bytes, reply_bytes = (Layout(spec, ids).bytes(named) for ids in (spec.inputs, spec.outputs))

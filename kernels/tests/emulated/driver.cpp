@@ -73,7 +73,7 @@ void serve(octavo_context* context, const Header& header) {
   if (program == nullptr) fail("the program was refused");
   std::vector<uint8_t> reply(static_cast<size_t>(header.reply_bytes));
   octavo_counters counters;
-  octavo_step(program, header.sizes, payload.data, reply.data(), &counters, nullptr);
+  octavo_step(program, header.sizes, payload.data, reply.data(), &counters, nullptr, nullptr);
   octavo_release(program);
 
   write_all(&counters, 1);

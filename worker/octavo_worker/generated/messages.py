@@ -255,6 +255,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
     program: Handle
     sizes: Sizes
     profile: bool | UnsetType = UNSET
+    check: bool | UnsetType = UNSET
 
 
 class Measure(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="measure"):
@@ -349,6 +350,7 @@ class Ok(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fiel
     statistics: Statistics | UnsetType = UNSET
     counters: Counters | UnsetType = UNSET
     profile: Annotated[tuple[Count, ...], Meta(max_length=262144)] | UnsetType = UNSET
+    nonfinite: Count | UnsetType = UNSET
     ceiling: Ceiling | UnsetType = UNSET
     bytes: Count | UnsetType = UNSET
     results: Annotated[tuple[Allocation, ...], Meta(max_length=16)] | UnsetType = UNSET

@@ -21,8 +21,11 @@ def centre(x, k, total, COLUMNS: tl.constexpr):
 
 @triton.jit
 def inverse_deviation(squares, eps, COLUMNS: tl.constexpr):
-    """1 / sqrt(mean square + eps) of a row whose sum of squares is `squares`."""
-    return tl.div_rn(1.0, tl.sqrt_rn(tl.div_rn(squares, COLUMNS * 1.0) + eps))
+    """1 / sqrt(mean square + eps) of a row whose sum of squares is `squares`; NaN if that is infinite, for 1 / infinity
+    would make zeros of the row."""
+    mean = tl.div_rn(squares, COLUMNS * 1.0)
+    mean = tl.where(mean < float("inf"), mean, float("nan"))
+    return tl.div_rn(1.0, tl.sqrt_rn(mean + eps))
 
 
 @triton.jit

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from ..launch import Context, Launch, Operand, cdiv
-from ..numbers import block_sum_of_squares
+from ..numbers import block_sum_of_squares, is_finite
 from .row import load_tile, store_tile, tile_columns
 
 _BLOCK = 256
@@ -40,15 +40,25 @@ def pool_rows(
 
 
 @triton.jit
-def normalize_rows(y, sequences, y_stride, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr):
-    """Program (sequence): the row by its length, in place; zeros if that is zero. BLOCKS * 64 columns cover the row."""
+def finish_rows(y, counters, sequences, y_stride, NORMALIZE: tl.constexpr, COLUMNS: tl.constexpr, BLOCKS: tl.constexpr):
+    """Program (sequence): the row by its length, in place; zeros if that is zero. BLOCKS * 64 columns cover the row.
+
+    Counts rows that are not finite. By an infinite length numbers would become zeros: they become NaN.
+    """
     b = tl.program_id(0)
     if b < tl.load(sequences):
         row = y + b.to(tl.int64) * y_stride
         k = tile_columns(0, BLOCKS)
         v = load_tile(row, k, COLUMNS, BLOCKS)
-        divisor = tl.zeros_like(v) + tl.sqrt_rn(block_sum_of_squares(v, BLOCKS))
-        store_tile(row, k, tl.where(divisor > 0, tl.div_rn(v, divisor), 0.0), COLUMNS, BLOCKS)
+        if NORMALIZE:
+            length = tl.sqrt_rn(block_sum_of_squares(v, BLOCKS))
+            known = length < float("inf")
+            divisor = tl.zeros_like(v) + tl.where(known, length, float("nan"))
+            store_tile(row, k, tl.where(divisor == 0, 0.0, tl.div_rn(v, divisor)), COLUMNS, BLOCKS)
+        else:
+            known = tl.min(is_finite(v).to(tl.int32), axis=None) > 0
+        if ~known:
+            tl.atomic_add(counters + 1, tl.full((), 1, tl.int64), sem="relaxed")
 
 
 def pool(context: Context, *, x: Operand, starts: Operand, y: Operand, kind: str, normalize: bool) -> list[Launch]:
@@ -60,10 +70,10 @@ def pool(context: Context, *, x: Operand, starts: Operand, y: Operand, kind: str
     of_y = {"y": y.tensor, "sequences": y.rows, "y_stride": y.stride, "columns": columns}
     arguments = {"x": x.tensor, "starts": starts.tensor, "x_stride": x.stride, **of_y}
     constants = {"LAST": kind == "last", "BLOCK": _BLOCK}
-    launches = [Launch(pool_rows, (cdiv(columns, _BLOCK), sequences), arguments, constants)]
-    if normalize:
-        blocks = 1 << (cdiv(columns, 64) - 1).bit_length()
-        of_y = {name: of_y[name] for name in ("y", "sequences", "y_stride")}
-        constants = {"COLUMNS": columns, "BLOCKS": blocks}
-        launches.append(Launch(normalize_rows, (sequences,), of_y, constants, min(16, max(1, blocks // 8))))
-    return launches
+    blocks = 1 << (cdiv(columns, 64) - 1).bit_length()
+    finished = {**{name: of_y[name] for name in ("y", "sequences", "y_stride")}, "counters": context.counters}
+    whole = {"NORMALIZE": normalize, "COLUMNS": columns, "BLOCKS": blocks}
+    return [
+        Launch(pool_rows, (cdiv(columns, _BLOCK), sequences), arguments, constants),
+        Launch(finish_rows, (sequences,), finished, whole, min(16, max(1, blocks // 8))),
+    ]

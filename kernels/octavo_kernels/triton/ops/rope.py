@@ -44,11 +44,20 @@ def turn_head(x, place, cos, sin, position, TURNED: tl.constexpr, INTERLEAVED: t
 
 
 @triton.jit
+def held(x, element: tl.constexpr):
+    """x in the pages' type; NaN where that cannot hold it: attention could not tell an infinite key from one without
+    weight."""
+    # From here on rounded to infinity: 65,520, and 2^128 - 2^119.
+    beyond: tl.constexpr = 65520.0 if element == tl.float16 else 3.3961775292304957e38
+    return tl.where(tl.abs(x) < beyond, x, float("nan")).to(element)
+
+
+@triton.jit
 def write_keys(head, place, keys, slot, slots, h, HEADS: tl.constexpr, HEAD: tl.constexpr):
     """[SIZE] -> keys [pages, HEADS, HEAD, 16]; nothing where there is no such slot."""
     page = (slot // _PAGE).to(tl.int64) * HEADS + h
     target = keys + page * (HEAD * _PAGE) + place * _PAGE + slot % _PAGE
-    tl.store(target, head.to(keys.dtype.element_ty), mask=(place < HEAD) & (slot >= 0) & (slot < slots))
+    tl.store(target, held(head, keys.dtype.element_ty), mask=(place < HEAD) & (slot >= 0) & (slot < slots))
 
 
 @triton.jit
@@ -56,7 +65,7 @@ def write_values(head, place, values, slot, slots, h, HEADS: tl.constexpr, HEAD:
     """[SIZE] -> values [pages, HEADS, 16, HEAD]; nothing where there is no such slot."""
     page = (slot // _PAGE).to(tl.int64) * HEADS + h
     target = values + page * (HEAD * _PAGE) + slot % _PAGE * HEAD + place
-    tl.store(target, head.to(values.dtype.element_ty), mask=(place < HEAD) & (slot >= 0) & (slot < slots))
+    tl.store(target, held(head, values.dtype.element_ty), mask=(place < HEAD) & (slot >= 0) & (slot < slots))
 
 
 @triton.jit

@@ -10,7 +10,7 @@ import triton.language as tl
 
 from ..launch import Context, Launch, Operand, cdiv
 from ..numbers import exp, lane_tree
-from .sample.ranking import LAST, first_place, id_at, logit_at, place_of
+from .sample.ranking import LAST, NOT_FINITE, first_place, id_at, logit_at, place_of_finite
 from .sample.sums import BLOCK, log_of_sum, sum_in_order
 
 #: Blocks of 512 ids in a program of the launches over (part of a row, row).
@@ -19,13 +19,14 @@ _COUNT = 8
 
 @triton.jit
 def first_of_blocks(logits, bests, rows, stride, vocabulary, blocks, COUNT: tl.constexpr):
-    """Program (COUNT blocks, row): the first place of each block (see sample/ranking.py), bests [S, blocks]."""
+    """Program (COUNT blocks, row): the first place of each block (see sample/ranking.py), bests [S, blocks],
+    NOT_FINITE if there is NaN or infinity."""
     s = tl.program_id(1)
     if s < tl.load(rows):
         block = tl.program_id(0) * COUNT + tl.arange(0, COUNT)
         id = block[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
         x = tl.load(logits + s.to(tl.int64) * stride + id, mask=id < vocabulary, other=-float("inf"))
-        place = tl.where(id < vocabulary, place_of(x, id), LAST)
+        place = tl.where(id < vocabulary, place_of_finite(x, id), LAST)
         tl.store(bests + s * blocks + block, tl.min(place, axis=1), mask=block < blocks)
 
 
@@ -80,22 +81,28 @@ def divergence_of_blocks(
 
 @triton.jit
 def judge_rows(
-    logits, targets, bests, logs, reference_bests, divergences, nll, kl, top1, rows, stride, blocks,
+    logits, targets, bests, logs, reference_bests, divergences, nll, kl, top1, counters, rows, stride, blocks,
     BLOCKS: tl.constexpr,
 ):  # fmt: skip
-    """Program (row)."""
+    """Program (row). Rows that are not finite, or whose reference is not, are not judged but counted."""
     s = tl.program_id(0)
     if s < tl.load(rows):
         target = tl.load(targets + s)
         expected = target
         divergence = 0.0
+        first = first_place(bests + s * blocks, blocks, BLOCKS)
+        known = first != NOT_FINITE
         if reference_bests is not None:
-            expected = id_at(first_place(reference_bests + s * blocks, blocks, BLOCKS))
+            of_reference = first_place(reference_bests + s * blocks, blocks, BLOCKS)
+            known = known & (of_reference != NOT_FINITE)
+            expected = id_at(of_reference)
             divergence = sum_in_order(divergences + s * blocks, blocks).to(tl.float32)
         x = tl.load(logits + s.to(tl.int64) * stride + target).to(tl.float64)
-        tl.store(nll + s, (tl.load(logs + s) - x).to(tl.float32))
-        tl.store(kl + s, divergence)
-        tl.store(top1 + s, (id_at(first_place(bests + s * blocks, blocks, BLOCKS)) == expected).to(tl.int32))
+        tl.store(nll + s, tl.where(known, (tl.load(logs + s) - x).to(tl.float32), float("nan")))
+        tl.store(kl + s, tl.where(known, divergence, float("nan")))
+        tl.store(top1 + s, tl.where(known, (id_at(first) == expected).to(tl.int32), -1))
+        if ~known:
+            tl.atomic_add(counters + 1, tl.full((), 1, tl.int64), sem="relaxed")
 
 
 def score(
@@ -109,7 +116,7 @@ def score(
     reference: Operand | None = None,
 ) -> list[Launch]:
     """logits [S, V], targets [S] -> nll [S]; kl [S], KL(reference || logits), 0 without a reference; top1 [S], 1 where
-    the first id is the reference's, without a reference the target."""
+    the first id is the reference's, without a reference the target. Rows with NaN or infinity: NaN, NaN, -1."""
     rows, vocabulary = logits.shape
     if rows == 0:
         return []
@@ -133,6 +140,7 @@ def score(
     judged = {
         **{"logits": logits.tensor, "stride": logits.stride, "targets": targets.tensor, "bests": bests, "logs": logs},
         **{"reference_bests": None, "divergences": None, "nll": nll.tensor, "kl": kl.tensor, "top1": top1.tensor},
+        "counters": context.counters,
     }
     if reference:
         more, judged["reference_bests"], reference_logs = logarithms(reference)

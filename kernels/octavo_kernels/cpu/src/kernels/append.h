@@ -30,8 +30,11 @@ struct KvPages {
   }
 
  private:
+  // What the type cannot hold becomes NaN: attention could not tell an infinite key from one without weight.
   static void round_to(DType dtype, uint16_t* target, const float* x, int n) {
-    const F32x16 lanes = load_part(x, n, 0);
+    const F32x16 given = load_part(x, n, 0);
+    const float beyond = dtype == DType::float16 ? 65520.0f : 0x1.ffp127f;  // from here on rounded to infinity
+    const F32x16 lanes = select(lt(abs(given), set1(beyond)), given, set1(__builtin_nanf("")));
     if (dtype == DType::float16) {
       n == 16 ? store_f16(target, lanes) : store_f16_first(target, lanes, n);
     } else {

@@ -165,13 +165,14 @@ inline F32x16 lane_numbers() {
 }
 
 // exp() where nothing is above zero, in two thirds of its operations and with its bits: one factor 2^n is enough.
+// NaN where x is minus infinity (x - x): a score that overflowed is no key without weight.
 inline F32x16 exp_of_nonpositive(F32x16 x) {
   const F32x16 n = round(mul(x, set1(exp_log2_e)));
   F32x16 r = fnma(n, set1(exp_ln2_high), x);
   r = fnma(n, set1(exp_ln2_low), r);
   const F32x16 y = add(fma(polynomial(r, exp_coefficients), mul(r, r), r), set1(1.0f));
   const F32x16 scaled = mul(y, as_f32(shift_left<23>(add(to_i32(n), set1_i32(127)))));
-  return select(lt(x, set1(exp_underflow)), zero(), scaled);
+  return select(lt(x, set1(exp_underflow)), sub(x, x), scaled);
 }
 
 // Softcap and ALiBi, in place, on the vectors that hold the keys [begin, end).
@@ -180,7 +181,8 @@ inline void bend_scores(const AttentionShape& shape, float* scores, int begin, i
   const F32x16 cap = set1(shape.softcap);
   for (int k = begin; k < end; k += 16) {
     F32x16 x = load(scores + k);
-    if (shape.softcap != 0) x = mul(cap, tanh(div(x, cap)));
+    // x - x: an infinite score would be `cap`, which passes for a number.
+    if (shape.softcap != 0) x = add(mul(cap, tanh(div(x, cap))), sub(x, x));
     // Positions are exact in float32 to 2^24.
     if (shape.slopes)
       x = add(x, mul(set1(slope), add(set1(static_cast<float>(key_minus_query + k)), lane_numbers())));

@@ -140,8 +140,9 @@ inline double mass_of(const Candidate* candidates, int64_t count, const Weights&
 inline int32_t draw(const float* row, int64_t count, const DrawSettings& settings, Candidate* candidates,
                     Candidate* spare) {
   const float largest = largest_of(row, count);
-  // Nothing is allowed, or an infinite logit leaves no choice.
-  if (largest - largest != 0) return argmax(row, count);
+  // Nothing is allowed, or a logit that is infinite (after a bias or a penalty) or is so by the temperature leaves no choice.
+  const float scaled = largest / settings.temperature;
+  if (scaled - scaled != 0) return argmax(row, count);
   const Weights weights(settings.temperature, largest);
   if (settings.top_k > 0 && settings.top_k < count) {
     int64_t found = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "float_rows.h"
+#include "partial.h"
 
 namespace octavo::OCTAVO_ISA {
 
@@ -54,7 +55,8 @@ inline void run_embed(const OpCall& call, const Worker& worker) {
       const int32_t token = *tokens.row<int32_t>(t);
       const int64_t id = token_id(token, sampled, table.shape[0]);
       if (id < 0) {
-        for (int64_t k = 0; k < columns; k++) y.row<float>(t)[k] = __builtin_nanf("");
+        for (int64_t k = 0; k < columns; k += 16)
+          store_part(y.row<float>(t) + k, set1(__builtin_nanf("")), columns - k);
       } else if (table.layout == Layout::packed) {
         unpack_row<From>(table.as<Type>(), id, columns, scale, y.row<float>(t));
       } else {

@@ -65,7 +65,9 @@ inline void norm_row(const NormRows& norm, const float* x, float* y) {
     centred = y;
   }
   const float mean_square = blocksum_square(centred, norm.columns) / columns;
-  const F32x16 inverse = set1(1.0f / __builtin_sqrtf(mean_square + norm.eps));
+  // 1 / infinity would make zeros of the row.
+  const float deviation = mean_square < __builtin_inff() ? __builtin_sqrtf(mean_square + norm.eps) : __builtin_nanf("");
+  const F32x16 inverse = set1(1.0f / deviation);
   const auto with_bias = [&](F32x16 v, F32x16 w, F32x16 b) { return fma(mul(v, inverse), w, b); };
   if (norm.bias) {
     scale_row<true>(norm, centred, y, with_bias);

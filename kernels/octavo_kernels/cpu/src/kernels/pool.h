@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "partial.h"
+#include "ranking.h"
 
 namespace octavo::OCTAVO_ISA {
 
@@ -34,9 +34,16 @@ inline void run_pool(const OpCall& call, const Worker& worker) {
     float* row = y.row<float>(b);
     pool_rows(x, starts.row<int32_t>(b)[0], starts.row<int32_t>(b + 1)[0],
               call.integer(op::attr_kind) == op::kind_last, row);
-    if (!call.flag(op::attr_normalize)) continue;
-    const float length = __builtin_sqrtf(blocksum_square(row, columns));
-    if (!(length > 0)) {  // the embedding of nothing
+    if (!call.flag(op::attr_normalize)) {
+      worker.counters->nonfinite += !all_finite(row, columns);
+      continue;
+    }
+    float length = __builtin_sqrtf(blocksum_square(row, columns));
+    if (!(length < __builtin_inff())) {  // by infinity, numbers would become zeros
+      length = __builtin_nanf("");
+      worker.counters->nonfinite++;
+    }
+    if (length == 0) {  // the embedding of nothing
       std::memset(row, 0, sizeof(float) * columns);
       continue;
     }

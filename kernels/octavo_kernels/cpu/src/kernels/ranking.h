@@ -31,6 +31,20 @@ inline float largest_of(const float* row, int64_t count) {
   return reduce_max(max(max(most[0], most[1]), max(most[2], most[3])));
 }
 
+// Whether no element is NaN or infinite.
+inline bool all_finite(const float* row, int64_t count) {
+  const I32x16 magnitude = set1_i32(INT32_MAX);
+  // Bits of magnitudes are ordered as the magnitudes are, infinity and NaN last.
+  I32x16 most[4] = {set1_i32(0), set1_i32(0), set1_i32(0), set1_i32(0)};
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    for (int j = 0; j < 4; j++) most[j] = max_i32(most[j], bit_and(bits(load(row + i + 16 * j)), magnitude));
+  }
+  for (; i < count; i += 16) most[0] = max_i32(most[0], bit_and(bits(load_part(row + i, count - i, 0)), magnitude));
+  const I32x16 largest = max_i32(max_i32(most[0], most[1]), max_i32(most[2], most[3]));
+  return !any(gt_i32(largest, set1_i32(0x7f7fffff)));
+}
+
 // The lowest id of the largest logit; 0 when there is none above minus infinity.
 inline int32_t argmax(const float* row, int64_t count) {
   const F32x16 most = set1(largest_of(row, count));

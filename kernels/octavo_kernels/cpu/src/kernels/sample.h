@@ -82,7 +82,7 @@ inline const float* adjust(const OpCall& call, int64_t s, const SampleRow& setti
   return changed;
 }
 
-// Log-probabilities of the drawn id and of the likeliest ones, from the unmodified logits.
+// Log-probabilities of the drawn id and of the likeliest ones, from the unmodified logits; none of an id below 0.
 inline void report(const OpCall& call, int64_t s, int32_t id, int wanted) {
   namespace op = op_sample;
   const float* row = call.in[op::logits].row<float>(s);
@@ -92,7 +92,7 @@ inline void report(const OpCall& call, int64_t s, int32_t id, int wanted) {
   float* logprobs = call.out[op::out_topLogprobs].row<float>(s);
   *logprob = __builtin_nanf("");
   int found = 0;
-  if (wanted >= 0) {
+  if (wanted >= 0 && id >= 0) {
     const double log_sum = log_sum_exp(row, count);
     *logprob = static_cast<float>(row[id] - log_sum);
     Candidate best[max_logprobs];
@@ -125,6 +125,12 @@ inline void run_sample(const OpCall& call, const Worker& worker) {
   int64_t s, end;
   while (worker.next(rows, 1, &s, &end)) {
     const SampleRow settings(call.in[op::settings].row<float>(s), call.in[op::counters].row<int32_t>(s));
+    if (!all_finite(logits.row<float>(s), count)) {
+      worker.counters->nonfinite++;
+      ids.row<int32_t>(s)[0] = -1;
+      report(call, s, -1, settings.wanted);
+      continue;
+    }
     const float* row = adjust(call, s, settings, changed, reinterpret_cast<int32_t*>(candidates));
     const int32_t id = settings.draw.temperature == 0 ? argmax(row, count)
                                                       : draw(row, count, settings.draw, candidates, spare);

@@ -38,6 +38,12 @@ inline void run_score(const OpCall& call, const Worker& worker) {
   while (worker.next(rows, 1, &s, &end)) {
     const float* row = logits.row<float>(s);
     const int32_t target = call.in[op::targets].row<int32_t>(s)[0];
+    if (!all_finite(row, count) || (reference && !all_finite(reference.row<float>(s), count))) {
+      worker.counters->nonfinite++;
+      call.out[op::out_nll].row<float>(s)[0] = call.out[op::out_kl].row<float>(s)[0] = __builtin_nanf("");
+      call.out[op::out_top1].row<int32_t>(s)[0] = -1;
+      continue;
+    }
     const double log_sum = log_sum_exp(row, count);
     int32_t expected = target;
     double kl = 0;

@@ -69,8 +69,9 @@ int32_t octavo_take_scratch(octavo_program* program) try {
 void octavo_release(octavo_program* program) { delete program; }
 
 void octavo_step(octavo_program* program, const int64_t* sizes, const void* payload, void* reply,
-                 octavo_counters* counters, int64_t* profile) {
-  program->program.step(sizes, static_cast<const uint8_t*>(payload), static_cast<uint8_t*>(reply), counters, profile);
+                 octavo_counters* counters, int64_t* profile, int64_t* nonfinite) {
+  program->program.step(sizes, static_cast<const uint8_t*>(payload), static_cast<uint8_t*>(reply), counters, profile,
+                        nonfinite);
 }
 
 void octavo_measure(octavo_context* context, octavo_ceiling* ceiling) try {

@@ -80,9 +80,9 @@ typedef struct octavo_counters {
 } octavo_counters;
 
 // Runs a program once. Payload and reply: arrays one after the other, each at the next multiple of 64 bytes.
-// `profile`: nanoseconds of each op, or null.
+// `profile`: nanoseconds of each op, or null. `nonfinite`: 1 for each op whose results hold NaN or infinity, or null.
 void octavo_step(octavo_program* program, const int64_t* sizes, const void* payload, void* reply,
-                 octavo_counters* counters, int64_t* profile);
+                 octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
 
 typedef struct octavo_ceiling {
   int64_t read_bytes;

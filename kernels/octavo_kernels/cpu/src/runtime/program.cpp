@@ -5,6 +5,8 @@
 #include <cstring>
 #include <new>
 
+#include "finite.h"
+
 namespace octavo {
 
 namespace {
@@ -130,13 +132,14 @@ void Program::place_inputs(const uint8_t* payload) {
 }
 
 void Program::step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters,
-                   int64_t* profile) {
+                   int64_t* profile, int64_t* nonfinite) {
   const int64_t began = now();
   if (!std::equal(sizes_.begin(), sizes_.end(), sizes)) resolve(sizes);
   place_inputs(payload);
   for (Cursor& cursor : cursors_) cursor.next.store(0, std::memory_order_relaxed);
   std::fill(counters_.begin(), counters_.end(), StepCounters{});
   profile_ = profile;
+  nonfinite_ = nonfinite;
   team_.run([](void* program, int thread) { static_cast<Program*>(program)->run(thread); }, this);
 
   int64_t offset = 0;
@@ -180,6 +183,10 @@ void Program::run(int thread) {
       worker.cursor = &cursors_[i * kMaxPhases + static_cast<size_t>(phase)].next;
       kernel(calls_[i], worker);
       team_.barrier(thread);
+    }
+    if (nonfinite_) {
+      if (thread == 0) nonfinite_[i] = !results_finite(calls_[i]);
+      team_.barrier(thread);  // the next op may write where these results lie
     }
     if (profile_ && thread == 0) {
       const int64_t time = now();

@@ -21,7 +21,8 @@ class Program {
   // std::bad_alloc.
   int64_t scratch_bytes() const;
   void take_scratch();
-  void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile);
+  void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile,
+            int64_t* nonfinite);
 
  private:
   // An operand in the payload of each step, or columns of one.
@@ -64,6 +65,7 @@ class Program {
   std::vector<Memory> scratch_;
   Memory shared_;
   int64_t* profile_ = nullptr;
+  int64_t* nonfinite_ = nullptr;
 };
 
 }  // namespace octavo

@@ -81,7 +81,8 @@ inline F32x16 gelu_tanh(F32x16 x) {
   return mul(mul(set1(0.5f), x), add(set1(1.0f), tanh(inner)));
 }
 
-inline F32x16 relu(F32x16 x) { return select(lt(x, zero()), zero(), x); }
+// Minus infinity becomes NaN (x - x), for as 0 it would pass for a number.
+inline F32x16 relu(F32x16 x) { return select(lt(x, zero()), sub(x, x), x); }
 
 // Adds numbers in adjacent pairs, then pairs of pairs, as if padded with zeros to a power of two, while they come in.
 class PairwiseSum {

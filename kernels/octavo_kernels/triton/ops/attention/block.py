@@ -77,7 +77,8 @@ def scores(
         chain = tl.dot(a, b.to(tl.float32), chain, input_precision="ieee")
     score = scale * chain
     if SOFTCAP:
-        score = softcap * tanh(tl.div_rn(score, softcap))
+        # score - score: an infinite score would be the cap, which passes for a number.
+        score = softcap * tanh(tl.div_rn(score, softcap)) + (score - score)
     if ALIBI:
         score = score + slope[:, None] * (key[None, :] - query[:, None]).to(tl.float32)
     return score
@@ -92,7 +93,13 @@ def largest(score, visible):
 @triton.jit
 def weights(score, visible, maximum):
     """[M, N]: exp(score - maximum), 0 where not visible."""
-    return tl.where(visible, exp(score - maximum[:, None]), 0.0)
+    return tl.where(visible, exp_of_finite(score - maximum[:, None]), 0.0)
+
+
+@triton.jit
+def exp_of_finite(x):
+    """exp, but NaN of minus infinity: a score that overflowed is no key without weight."""
+    return exp(x) + (x - x)
 
 
 @triton.jit

@@ -9,7 +9,7 @@ import triton.language as tl
 
 from ...numbers import exp, lane_tree, tanh
 from ..dependent import follow
-from .block import add_lanes, last_not_above, page_offsets
+from .block import add_lanes, exp_of_finite, last_not_above, page_offsets
 
 
 @triton.jit
@@ -99,12 +99,12 @@ def attend_chunks(
                 chain = tl.fma(tl.broadcast_to(tl.load(query + d), (256,)), k, chain)
             score = scale * chain
             if SOFTCAP:
-                score = softcap * tanh(tl.div_rn(score, softcap))
+                score = softcap * tanh(tl.div_rn(score, softcap)) + (score - score)  # see `scores`
             if slopes is not None:
                 score = score + tl.load(slopes + h) * (key - position).to(tl.float32)
             # NaN is no maximum, and comes back through exp.
             maximum = tl.max(tl.where(inside & (score == score), score, -float("inf")), axis=0)
-            p = tl.where(inside, exp(score - maximum), 0.0)
+            p = tl.where(inside, exp_of_finite(score - maximum), 0.0)
             # The lanes of a sum are those of the chunk's vectors of 16 keys.
             lanes = add_lanes(tl.zeros((1, 16), tl.float32), tl.reshape(p, (1, 256)), 1, 256)
             tl.store(maxima + part, maximum)

@@ -41,8 +41,8 @@ def sample(
     """logits [S, V] float32 -> ids [S], logprob [S], topIds and topLogprobs [S, 20] (filled up with -1 and NaN).
 
     settings [S, 6]: temperature, top-p, min-p, repetition, presence, frequency. counters [S, 7]: top-k, seed low, seed
-    high, position, logprobs (-1: none), mask (-1: none), ids of the history before the answer.
-    sampled [R] gets the ids when all rows are drawn.
+    high, position, logprobs (-1: none), mask (-1: none), ids of the history before the answer. sampled [R] gets the ids
+    when all rows are drawn. A row with NaN or infinity has the id -1.
     """
     rows, vocabulary = logits.shape
     if rows == 0:
@@ -59,6 +59,7 @@ def sample(
         **{name: context.scratch(torch.int64, rows, blocks) for name in ("bests", "raw_bests")},
         **{name: context.scratch(torch.float32, rows, blocks) for name in ("weight_sums", "kept_sums", "exp_sums")},
         **{"places": context.scratch(torch.int64, rows, _ROOM), "ids": ids.tensor, "sampled": sampled.tensor},
+        **{"step_counters": context.counters},
         **{"held": sampled.rows, "logits_stride": logits.stride, "settings_stride": settings.stride},
         **{"counters_stride": counters.stride, **of_rows},
     }

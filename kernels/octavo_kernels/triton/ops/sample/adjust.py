@@ -7,7 +7,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .ranking import LAST, place_of
+from .ranking import LAST, place_of, place_of_finite
 
 
 @triton.jit
@@ -40,7 +40,8 @@ def adjust_rows(
     TOKENS: tl.constexpr,
 ):
     """Program (segment of ids, row). adjusted [S, V]: written for rows that are drawn from; bests, raw_bests
-    [S, blocks]: the first place in each block of BLOCK ids with and without the adjustments."""
+    [S, blocks]: the first place in each block of BLOCK ids with and without the adjustments, the latter NOT_FINITE if
+    there is NaN or infinity."""
     segment = tl.program_id(0)
     s = tl.program_id(1)
     if s < tl.load(rows):
@@ -49,7 +50,7 @@ def adjust_rows(
         inside = id < vocabulary
         raw = tl.load(logits + s.to(tl.int64) * logits_stride + id, mask=inside, other=-float("inf"))
         block = segment * (SEGMENT // BLOCK) + tl.arange(0, SEGMENT // BLOCK)
-        place = tl.where(inside, place_of(raw, id), LAST)
+        place = tl.where(inside, place_of_finite(raw, id), LAST)
         tl.store(raw_bests + s * blocks + block, _first_of_blocks(place, SEGMENT, BLOCK), mask=block < blocks)
         x = raw
         begin = tl.load(bias_starts + s)

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from .philox import uniform
-from .ranking import LAST, first_place, gather, id_at, logit_at, place_of
+from .ranking import LAST, NOT_FINITE, first_place, gather, id_at, logit_at, place_of
 from .sums import sum_in_order
 from .weights import search, sum_until, units, weight_of
 
@@ -19,10 +19,12 @@ def draw_ids(
     settings,
     counters,
     bests,
+    raw_bests,
     weight_sums,
     kept_sums,
     places,
     ids,
+    step_counters,
     rows,
     settings_stride,
     counters_stride,
@@ -33,15 +35,19 @@ def draw_ids(
     BLOCK: tl.constexpr,
     BLOCKS: tl.constexpr,
 ):
-    """Program (row). places: scratch [S, ROOM]."""
+    """Program (row). places: scratch [S, ROOM]. Nothing is drawn from a row that is not finite: its id is -1, and
+    `step_counters` count it."""
     s = tl.program_id(0)
     if s < tl.load(rows):
         first = first_place(bests + s * blocks, blocks, BLOCKS)
         largest = logit_at(first)
         temperature = tl.load(settings + s * settings_stride)
         drawn = first
-        # An infinite logit leaves no choice; minus infinity as the largest means that nothing is allowed.
-        if (temperature != 0) & (largest - largest == 0):
+        known = first_place(raw_bests + s * blocks, blocks, BLOCKS) != NOT_FINITE
+        # An infinite logit (after a bias or a penalty), or one that is so by the temperature, leaves no choice; minus
+        # infinity as the largest means that nothing is allowed.
+        scaled = tl.div_rn(largest, temperature)
+        if known & (temperature != 0) & (scaled - scaled == 0):
             of_settings = settings + s * settings_stride
             of_counters = counters + s * counters_stride
             drawn = _draw(
@@ -51,7 +57,9 @@ def draw_ids(
                 weight_sums + s * blocks, kept_sums + s * blocks, blocks, places + s.to(tl.int64) * ROOM,
                 SHIFT, ROOM, BLOCK,
             )  # fmt: skip
-        tl.store(ids + s, id_at(drawn))
+        tl.store(ids + s, tl.where(known, id_at(drawn), -1))
+        if ~known:
+            tl.atomic_add(step_counters + 1, tl.full((), 1, tl.int64), sem="relaxed")
 
 
 @triton.jit

@@ -1,7 +1,8 @@
 """The order of a row's ids: larger logits first, the lower id on ties, NaN as minus infinity.
 
 An id's place is one int64 that grows along this order: 32 bits that fall as the logit grows, then the id. So ranking is
-a matter of integers, which have no order of summation.
+a matter of integers, which have no order of summation. `NOT_FINITE` stands for NaN and infinity, before every place: so
+the first place of a row tells whether all of it is finite.
 """
 
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
@@ -11,10 +12,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from ...numbers import is_finite
+
 _ID_BITS = tl.constexpr(31)
 _ID_MASK = tl.constexpr(0x7FFFFFFF)
 #: Behind every place.
 LAST = tl.constexpr(0x7FFFFFFFFFFFFFFF)
+#: Before every place.
+NOT_FINITE = tl.constexpr(-1)
 
 
 @triton.jit
@@ -24,6 +29,12 @@ def place_of(x, id):
     bits = x.to(tl.int32, bitcast=True)
     key = tl.where(bits < 0, bits, ~bits & _ID_MASK).to(tl.int64) & 0xFFFFFFFF
     return (key << _ID_BITS) | id
+
+
+@triton.jit
+def place_of_finite(x, id):
+    """As `place_of`; NOT_FINITE of NaN and infinity."""
+    return tl.where(is_finite(x), place_of(x, id), NOT_FINITE)
 
 
 @triton.jit

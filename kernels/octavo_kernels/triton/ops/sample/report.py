@@ -49,7 +49,7 @@ def report_rows(
         top_id = tl.full((WIDTH,), -1, tl.int32)
         top_logprob = tl.full((WIDTH,), float("nan"), tl.float32)
         own = float("nan")
-        if wanted >= 0:
+        if (wanted >= 0) & (id >= 0):
             row = logits + s.to(tl.int64) * logits_stride
             first = first_place(raw_bests + s * blocks, blocks, BLOCKS)
             log_sum = log_of_sum(logit_at(first), sum_in_order(exp_sums + s * blocks, blocks))

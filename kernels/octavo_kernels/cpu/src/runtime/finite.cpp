@@ -1,0 +1,68 @@
+#include "finite.h"
+
+#include <cstring>
+
+namespace octavo {
+
+namespace {
+
+bool finite(const Operand& operand, int64_t row, int64_t column) {
+  if (operand.dtype == DType::float32) {
+    uint32_t bits;
+    std::memcpy(&bits, operand.row<float>(row) + column, sizeof bits);
+    return (bits & 0x7f800000u) != 0x7f800000u;
+  }
+  const uint16_t exponent = operand.dtype == DType::float16 ? 0x7c00 : 0x7f80;
+  return (operand.row<uint16_t>(row)[column] & exponent) != exponent;
+}
+
+bool rows_finite(const Operand& operand) {
+  if (operand.dtype != DType::float32 && operand.dtype != DType::float16 && operand.dtype != DType::bfloat16) return true;
+  const int64_t columns = operand.shape[1] * operand.shape[2] * operand.shape[3];
+  for (int64_t row = 0; row < operand.shape[0]; row++)
+    for (int64_t column = 0; column < columns; column++)
+      if (!finite(operand, row, column)) return false;
+  return true;
+}
+
+// keys [G, kv_heads, head_dim, 16], values [G, kv_heads, 16, head_dim].
+bool slots_finite(const Operand& slots, const Operand& keys, const Operand& values) {
+  const int64_t heads = keys.shape[1], head_dim = keys.shape[2];
+  for (int64_t t = 0; t < slots.shape[0]; t++) {
+    const int32_t slot = *slots.row<int32_t>(t);
+    const int64_t page = slot / page_size, offset = slot % page_size;
+    for (int64_t head = 0; head < heads; head++) {
+      for (int64_t d = 0; d < head_dim; d++) {
+        if (!finite(keys, page, (head * head_dim + d) * page_size + offset)) return false;
+        if (!finite(values, page, (head * page_size + offset) * head_dim + d)) return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool ids_drawn(const Operand& ids) {
+  for (int64_t s = 0; s < ids.shape[0]; s++)
+    if (*ids.row<int32_t>(s) < 0) return false;
+  return true;
+}
+
+}  // namespace
+
+bool results_finite(const OpCall& call) {
+  switch (call.code) {
+    case OpCode::sample: return ids_drawn(call.out[op_sample::out_ids]);  // its logprobs are NaN where nobody wants them
+    case OpCode::append:
+      return slots_finite(call.in[op_append::slots], call.in[op_append::keys], call.in[op_append::values]);
+    case OpCode::rope_append:
+      if (!slots_finite(call.in[op_rope_append::slots], call.in[op_rope_append::keys], call.in[op_rope_append::values]))
+        return false;
+      break;
+    default: break;
+  }
+  for (const Operand& operand : call.out)
+    if (operand && !rows_finite(operand)) return false;
+  return true;
+}
+
+}  // namespace octavo
