@@ -4,11 +4,17 @@ import { OctavoError } from "../errors.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { StreamDecoder } from "./stream-decoder.ts";
 import { type ByteDecoder, byteDecoder } from "./token-bytes.ts";
+import { type AddedToken, AddedTokenSplitter } from "./tokenizer-added-tokens.ts";
 import { sameCuts } from "./tokenizer-differences.ts";
 
 export interface EncodeOptions {
   /** Adds what the model wants around a text (often a token for its beginning). Default true; false for a rendered chat. */
   readonly addSpecialTokens?: boolean;
+  /**
+   * A character (one UTF-16 unit) of the text that is not text: no added token matches across it, and then it is taken out, so
+   * that the ids are those of the text without it and without that match. It must be in no added token.
+   */
+  readonly fence?: string | undefined;
 }
 
 export interface DecodeOptions {
@@ -31,7 +37,11 @@ export class Tokenizer {
   readonly specialTokens: Readonly<Record<string, string>>;
   /** Jinja source; undefined for models that were not trained on chats. */
   readonly chatTemplate: string | undefined;
+  /** Tokens that are found in a text before it is cut into words, by their ids. */
+  readonly addedTokens: readonly { readonly content: string; readonly special: boolean }[];
   readonly #vocabulary: Vocabulary;
+  readonly #verbatim: AddedTokenSplitter;
+  readonly #normalized: AddedTokenSplitter | undefined;
   readonly #decoder: ByteDecoder;
   /** id -> whether it is a control token. */
   readonly #added: ReadonlyMap<number, boolean>;
@@ -49,11 +59,25 @@ export class Tokenizer {
         `${manifest.path}: no tokenizer (tokenizer.json) comes with the model`,
       );
     }
-    const json = manifest.tokenizer.tokenizerJson as { decoder?: unknown; pre_tokenizer?: unknown };
+    const json = manifest.tokenizer.tokenizerJson as {
+      decoder?: unknown;
+      pre_tokenizer?: unknown;
+      added_tokens?: unknown;
+    };
     const config = (manifest.tokenizer.tokenizerConfig ?? {}) as Record<string, unknown>;
     this.#decoder = byteDecoder(json.decoder);
     this.#vocabulary = build(manifest.path, json, config);
     this.#added = new Map([...this.#vocabulary.get_added_tokens_decoder()].map(([id, token]) => [id, token.special]));
+    const added = readAddedTokens(json.added_tokens);
+    this.addedTokens = [...added].sort((a, b) => a.id - b.id);
+    const normalized = added.filter((token) => token.normalized);
+    this.#verbatim = new AddedTokenSplitter(
+      added.filter((token) => !token.normalized).map((token) => ({ text: token.content, token })),
+    );
+    this.#normalized =
+      normalized.length === 0
+        ? undefined
+        : new AddedTokenSplitter(normalized.map((token) => ({ text: this.#normalize(token.content), token })));
     this.specialTokens = specialTokens(config);
     this.chatTemplate = chatTemplate(config);
     this.bosId = this.#special("bos_token");
@@ -64,8 +88,50 @@ export class Tokenizer {
   }
 
   /** Special tokens that are written out in the text become those tokens. */
-  encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): number[] {
-    return this.#vocabulary.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+  encode(text: string, { addSpecialTokens = true, fence }: EncodeOptions = {}): number[] {
+    this.#checkFence(fence);
+    const tokens: string[] = [];
+    let section = 0;
+    for (const stretch of this.#verbatim.split(text, fence, Number.POSITIVE_INFINITY)) {
+      if (typeof stretch === "string") tokens.push(...this.#stretch(stretch, fence, section));
+      else if (stretch !== undefined) tokens.push(stretch.content);
+      section++;
+    }
+    const { post_processor } = this.#vocabulary;
+    const all = post_processor ? post_processor(tokens, null, addSpecialTokens).tokens : tokens;
+    return all.map((token: string) => this.idOf(token) as number);
+  }
+
+  /** What lies between added tokens of the text as it was given. */
+  #stretch(text: string, fence: string | undefined, section: number): string[] {
+    const joined = fence === undefined ? text : text.replaceAll(fence, "");
+    if (this.#normalized === undefined) return this.#words(this.#normalize(joined), section);
+    const found = [...this.#normalized.split(this.#normalize(text), fence, Number.POSITIVE_INFINITY)];
+    // Only where nothing matches may the normaliser see what a fence keeps apart.
+    if (!found.some((part) => typeof part === "object")) return this.#words(this.#normalize(joined), section);
+    return found.flatMap((part) => {
+      if (typeof part === "object") return [part.content];
+      return part === undefined ? [] : this.#words(fence === undefined ? part : part.replaceAll(fence, ""), section);
+    });
+  }
+
+  #normalize(text: string): string {
+    const { normalizer } = this.#vocabulary;
+    return normalizer ? normalizer.normalize(text) : text;
+  }
+
+  #words(text: string, section_index: number): string[] {
+    const { pre_tokenizer, model } = this.#vocabulary;
+    if (text === "" || !model) return [];
+    return model(pre_tokenizer ? pre_tokenizer(text, { section_index }) : [text]);
+  }
+
+  #checkFence(fence: string | undefined): void {
+    if (fence === undefined) return;
+    const inside = this.addedTokens.find((token) => token.content.includes(fence));
+    if (fence.length === 1 && inside === undefined) return;
+    const why = inside === undefined ? "it takes one character" : `the added token ${show(inside.content)} has it`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `fence is ${show(fence)}; ${why}`);
   }
 
   /**
@@ -116,6 +182,23 @@ export class Tokenizer {
     const token = this.specialTokens[name];
     return token === undefined ? undefined : this.idOf(token);
   }
+}
+
+function show(text: string): string {
+  return JSON.stringify(text.slice(0, 80));
+}
+
+function readAddedTokens(entries: unknown): AddedToken[] {
+  if (!Array.isArray(entries)) return [];
+  return entries.map((entry) => ({
+    id: entry.id,
+    content: entry.content,
+    singleWord: entry.single_word ?? false,
+    lstrip: entry.lstrip ?? false,
+    rstrip: entry.rstrip ?? false,
+    special: entry.special ?? false,
+    normalized: entry.normalized ?? !entry.special,
+  }));
 }
 
 function build(path: string, json: { readonly pre_tokenizer?: unknown }, config: object): Vocabulary {
