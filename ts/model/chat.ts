@@ -1,8 +1,11 @@
 /** Messages -> the text that a model was trained to see. */
 import { createContext, Script } from "node:vm";
-import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { OctavoError } from "../errors.ts";
-import { CHAT_GLOBALS } from "./chat-globals.ts";
+import { Budget } from "./chat/budget.ts";
+import { chatFunctions, TemplateRefusal } from "./chat/globals.ts";
+import { interpret } from "./chat/interpreter.ts";
+import { type Node, parseTemplate } from "./chat/syntax.ts";
+import type { Value } from "./chat/values.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface ChatMessage {
@@ -15,13 +18,11 @@ export interface ChatOptions {
   readonly addGenerationPrompt?: boolean;
 }
 
-/** Templates are code of the model's author: a loop without end must not stop the process. */
-const TIME_LIMIT_MS = 2000;
-
 /**
- * Renders the model's chat template. Encode the result with `addSpecialTokens: false`: it has them.
- * Throws `OCTAVO_UNSUPPORTED_MODEL` when the model has no template or one that does not run, `OCTAVO_BAD_ARGUMENT` when there are
- * no messages or the template refuses them (many want user and assistant to alternate).
+ * Renders the model's chat template, to the character as transformers does, or not at all.
+ * Throws `OCTAVO_UNSUPPORTED_MODEL` when the model has no template, or one that does not run, takes too much time or memory, or
+ * uses what is not supported; `OCTAVO_BAD_ARGUMENT` when there are no messages, one is none, or the template refuses them (many
+ * want user and assistant to alternate).
  */
 export function renderChat(
   tokenizer: Pick<Tokenizer, "chatTemplate" | "specialTokens">,
@@ -30,35 +31,27 @@ export function renderChat(
 ): string {
   checkMessages(messages);
   const template = compile(tokenizer.chatTemplate);
-  let refusal: string | undefined;
-  const variables = {
-    ...CHAT_GLOBALS,
-    ...tokenizer.specialTokens,
-    messages,
-    add_generation_prompt: addGenerationPrompt,
-    raise_exception: (message: unknown) => {
-      refusal = String(message);
-      throw new Error(refusal);
-    },
-  };
+  const budget = new Budget(messages.reduce((sum, { content }) => sum + content.length + 1, 0));
+  const variables = new Map<string, Value>([
+    ...Object.entries(tokenizer.specialTokens),
+    ...chatFunctions(budget),
+    ["messages", messages.map(({ role, content }) => new Map(Object.entries({ role, content })))],
+    // transformers gives these as none, which is not undefined.
+    ["tools", null],
+    ["documents", null],
+    ["add_generation_prompt", addGenerationPrompt],
+  ]);
   try {
-    return limited(() => render(template, variables));
+    return interpret(template, variables, budget);
   } catch (cause) {
-    if (refusal !== undefined) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `the model's chat template refuses the messages: ${refusal}`, {
+    if (cause instanceof TemplateRefusal) {
+      const reason = cause.message.slice(0, 300);
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `the model's chat template refuses the messages: ${reason}`, {
         cause,
       });
     }
     throw unusable(cause);
   }
-}
-
-/** `Template.render` with this module's globals: the library's own cannot be replaced. */
-function render(template: Template, variables: Readonly<Record<string, unknown>>): string {
-  const environment = new Environment();
-  for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-  const result: unknown = new Interpreter(environment).run(template.parsed).value;
-  return String(result);
 }
 
 function checkMessages(messages: readonly ChatMessage[]): void {
@@ -73,9 +66,9 @@ function checkMessages(messages: readonly ChatMessage[]): void {
   }
 }
 
-const compiled = new Map<string, Template>();
+const compiled = new Map<string, Node>();
 
-function compile(source: string | undefined): Template {
+function compile(source: string | undefined): Node {
   if (source === undefined) {
     throw new OctavoError(
       "OCTAVO_UNSUPPORTED_MODEL",
@@ -85,7 +78,7 @@ function compile(source: string | undefined): Template {
   const known = compiled.get(source);
   if (known) return known;
   try {
-    const template = limited(() => new Template(source));
+    const template = limited(() => parseTemplate(source));
     if (compiled.size >= 16) compiled.clear();
     compiled.set(source, template);
     return template;
@@ -94,6 +87,8 @@ function compile(source: string | undefined): Template {
   }
 }
 
+/** Reading a template takes milliseconds; one that was made to take hours must not stop the process. */
+const TIME_LIMIT_MS = 2000;
 const context = createContext(Object.create(null));
 const call = new Script("run()");
 

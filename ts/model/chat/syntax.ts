@@ -1,0 +1,120 @@
+/** A template's source as a tree. Parsed by @huggingface/jinja; what it reads otherwise than Jinja does is refused here. */
+import { parse, tokenize } from "@huggingface/jinja";
+
+interface Operator {
+  readonly type: string;
+  readonly value: string;
+}
+
+export type Identifier = { readonly type: "Identifier"; readonly value: string };
+export type Call = { readonly type: "CallExpression"; readonly callee: Node; readonly args: readonly Node[] };
+export type Keyword = { readonly type: "KeywordArgumentExpression"; readonly key: Identifier; readonly value: Node };
+export type Slice = {
+  readonly type: "SliceExpression";
+  readonly start?: Node;
+  readonly stop?: Node;
+  readonly step?: Node;
+};
+export type Select = { readonly type: "SelectExpression"; readonly lhs: Node; readonly test: Node };
+export type Member = {
+  readonly type: "MemberExpression";
+  readonly object: Node;
+  readonly property: Node;
+  readonly computed: boolean;
+};
+export type Binary = {
+  readonly type: "BinaryExpression";
+  readonly operator: Operator;
+  readonly left: Node;
+  readonly right: Node;
+};
+export type For = {
+  readonly type: "For";
+  readonly loopvar: Node;
+  readonly iterable: Node;
+  readonly body: readonly Node[];
+  readonly defaultBlock: readonly Node[];
+};
+export type SetNode = {
+  readonly type: "Set";
+  readonly assignee: Node;
+  readonly value: Node | null;
+  readonly body: readonly Node[];
+};
+export type Macro = {
+  readonly type: "Macro";
+  readonly name: Identifier;
+  readonly args: readonly Node[];
+  readonly body: readonly Node[];
+};
+export type CallBlock = {
+  readonly type: "CallStatement";
+  readonly call: Call;
+  readonly callerArgs: readonly Node[] | null;
+  readonly body: readonly Node[];
+};
+
+/** The classes of @huggingface/jinja's tree, which it does not export. */
+export type Node =
+  | { readonly type: "Program"; readonly body: readonly Node[] }
+  | { readonly type: "If"; readonly test: Node; readonly body: readonly Node[]; readonly alternate: readonly Node[] }
+  | For
+  | { readonly type: "Break" }
+  | { readonly type: "Continue" }
+  | { readonly type: "Comment" }
+  | SetNode
+  | Macro
+  | CallBlock
+  | { readonly type: "FilterStatement"; readonly filter: Node; readonly body: readonly Node[] }
+  | Identifier
+  | { readonly type: "StringLiteral"; readonly value: string }
+  | { readonly type: "IntegerLiteral"; readonly value: number }
+  | { readonly type: "FloatLiteral"; readonly value: number }
+  | { readonly type: "ArrayLiteral"; readonly value: readonly Node[] }
+  | { readonly type: "TupleLiteral"; readonly value: readonly Node[] }
+  | { readonly type: "ObjectLiteral"; readonly value: ReadonlyMap<Node, Node> }
+  | Member
+  | Call
+  | Binary
+  | { readonly type: "UnaryExpression"; readonly operator: Operator; readonly argument: Node }
+  | { readonly type: "FilterExpression"; readonly operand: Node; readonly filter: Node }
+  | { readonly type: "TestExpression"; readonly operand: Node; readonly negate: boolean; readonly test: Identifier }
+  | { readonly type: "Ternary"; readonly condition: Node; readonly trueExpr: Node; readonly falseExpr: Node }
+  | Select
+  | Slice
+  | Keyword
+  | { readonly type: "SpreadExpression"; readonly argument: Node }
+  | { readonly type: "KeywordSpreadExpression"; readonly argument: Node };
+
+/** The macro that stands for transformers' `generation` blocks: their text, with variables of their own. */
+export const GENERATION = "__generation__";
+
+/** Throws what @huggingface/jinja throws, or an Error for what it reads otherwise than Jinja. */
+export function parseTemplate(source: string): Node {
+  const template = source
+    .replace(/\r\n?/g, "\n")
+    .replace(/\{%(-?)\s*generation\s*(-?)%\}/g, `{%$1 call ${GENERATION}() $2%}`)
+    .replace(/\{%(-?)\s*endgeneration\s*(-?)%\}/g, "{%$1 endcall $2%}");
+  const tokens = tokenize(template, { lstrip_blocks: true, trim_blocks: true });
+  refuseChains(tokens);
+  return parse(tokens) as unknown as Node;
+}
+
+const COMPARISONS = new Set(["==", "!=", "<", ">", "<=", ">=", "in"]);
+/** What begins another expression. */
+const BREAKS = new Set(["and", "or", "if", "else", ",", ":", "=", "{%", "{{"]);
+
+/** `a < b < c` means `a < b and b < c` in Jinja, and comes out of the parser as `(a < b) < c`. */
+function refuseChains(tokens: readonly Operator[]): void {
+  const compared = [false];
+  for (const { type, value } of tokens) {
+    if (type === "Text" || type === "StringLiteral" || type === "Comment") continue;
+    if (BREAKS.has(value)) compared[compared.length - 1] = false;
+    else if ("([{".includes(value)) compared.push(false);
+    else if (")]}".includes(value)) compared.pop();
+    else if (COMPARISONS.has(value)) {
+      if (compared.at(-1)) throw new Error("a chain of comparisons (a == b == c)");
+      compared[compared.length - 1] = true;
+    }
+  }
+}
