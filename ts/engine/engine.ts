@@ -6,15 +6,27 @@ import type { Plan } from "../memory/plan.ts";
 import { type ChatMessage, renderChat } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
-import type { Tokenizer } from "../model/tokenizer.ts";
+import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Device } from "../tensor/device.ts";
-import { checkGenerateOptions, type GenerateOptions, type RequestLimits, resolveRequest } from "./generate-options.ts";
-import { Generation } from "./generation.ts";
+import {
+  checkGenerateOptions,
+  type GenerateOptions,
+  promptTooLong,
+  type RequestLimits,
+  type RequestSpec,
+  resolveOptions,
+  resolveRequest,
+  withPrompt,
+} from "./generate-options.ts";
+import { Generation, type GenerationSink } from "./generation.ts";
 import type { LoadOptions } from "./load-options.ts";
 import { type LoadedModel, type LoadTimings, loadModel } from "./loader.ts";
 import { Request } from "./request.ts";
 import { Runner, type RunnerStatistics } from "./runner.ts";
+
+/** Up to this many UTF-16 units a text becomes tokens at once: a few milliseconds. */
+const SHORT_TEXT = 16_384;
 
 export class Engine {
   readonly model: ModelDescription;
@@ -26,6 +38,8 @@ export class Engine {
   readonly #loaded: LoadedModel;
   readonly #runner: Runner;
   readonly #limits: RequestLimits;
+  /** Aborted when no request can go on. */
+  readonly #ended = new AbortController();
   #disposed: Promise<void> | undefined;
   /** The program with logits, once a request has asked for it. */
   #logits: Promise<void> | undefined;
@@ -46,7 +60,7 @@ export class Engine {
       eosTokenIds: [...description.eosTokenIds, ...(tokenizer?.eosIds ?? [])],
       defaults: loaded.defaults,
     };
-    this.device.lost.addEventListener("abort", () => this.#runner.cancelAll(this.device.lost.reason), { once: true });
+    this.device.lost.addEventListener("abort", () => this.#end(this.device.lost.reason), { once: true });
   }
 
   /**
@@ -79,13 +93,14 @@ export class Engine {
 
   /**
    * Continue a text (which gets the model's special tokens, if it wants any) or token ids (taken as they are).
-   * Starts at once; when all rows or pages are taken it waits its turn. Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
+   * Starts at once; when all rows or pages are taken it waits its turn. Of a text over 16,384 characters the generation, not this
+   * call, tells that it has too many tokens, unless its length alone says so. Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
    * `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`, `OCTAVO_DISPOSED`, `OCTAVO_WORKER_LOST`.
    */
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
     this.#assertAlive();
     checkGenerateOptions(options);
-    if (typeof prompt === "string") return this.#start(this.tokenizer.encode(prompt), options);
+    if (typeof prompt === "string") return this.#startText(prompt, {}, options);
     checkTokenIds(prompt);
     return this.#start(prompt, options);
   }
@@ -97,7 +112,7 @@ export class Engine {
     checkGenerateOptions(options);
     const { tokenizer } = this;
     const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });
-    return this.#start(tokenizer.encode(text, { addSpecialTokens: false }), options);
+    return this.#startText(text, { addSpecialTokens: false }, options);
   }
 
   /** Bytes by purpose against what the worker measures, per device. */
@@ -117,8 +132,14 @@ export class Engine {
   }
 
   async #dispose(): Promise<void> {
-    this.#runner.cancelAll(disposed());
+    this.#end(disposed());
     await this.#loaded.pool.dispose();
+  }
+
+  /** Of all requests, those that are not yet tokens included. */
+  #end(reason: unknown): void {
+    this.#ended.abort(reason);
+    this.#runner.cancelAll(reason);
   }
 
   #assertAlive(): void {
@@ -128,12 +149,37 @@ export class Engine {
 
   #start(prompt: readonly number[], options: GenerateOptions): Generation {
     const spec = resolveRequest(prompt, options, this.#limits);
-    const decoder = this.#loaded.tokenizer?.streamDecoder({ continuation: true });
-    return new Generation(prompt.length, (sink) => this.#submit(new Request(spec, decoder, sink)));
+    return new Generation((sink) => this.#submit(spec, sink));
+  }
+
+  /** What is wrong with a short text is thrown; a long one becomes tokens while others go on, and fails as they do. */
+  #startText(text: string, encoding: EncodeOptions, given: GenerateOptions): Generation {
+    const { tokenizer } = this;
+    if (text.length <= SHORT_TEXT) return this.#start(tokenizer.encode(text, encoding), given);
+    const options = resolveOptions(given, this.#limits);
+    const limit = this.#limits.context - 1;
+    const tooLong = () => promptTooLong(`the prompt of ${text.length} characters has too many tokens`, this.#limits);
+    if (tokenizer.surelyExceeds(text, limit, encoding)) throw tooLong();
+    return new Generation((sink) => {
+      const left = new AbortController();
+      const signal = AbortSignal.any([left.signal, this.#ended.signal, options.signal ?? left.signal]);
+      let end = (reason: unknown) => left.abort(reason);
+      const submit = (ids: readonly number[] | undefined) => {
+        if (ids === undefined) throw tooLong();
+        end = this.#submit(withPrompt(options, ids, this.#limits), sink);
+      };
+      tokenizer
+        .encodeInSlices(text, { ...encoding, limit, signal })
+        .then(submit)
+        .catch(sink.fail);
+      return (reason) => end(reason);
+    });
   }
 
   /** Returns what ends the request early. */
-  #submit(request: Request): (reason: unknown) => void {
+  #submit(spec: RequestSpec, sink: GenerationSink): (reason: unknown) => void {
+    sink.tokenized(spec.prompt.length);
+    const request = new Request(spec, this.#loaded.tokenizer?.streamDecoder({ continuation: true }), sink);
     if (request.spec.logits) {
       const submit = () => {
         if (!request.over) this.#runner.submit(request);

@@ -32,6 +32,9 @@ export interface RequestSpec {
   readonly signal: AbortSignal | undefined;
 }
 
+/** All of it but the prompt. */
+export type RequestOptions = Omit<RequestSpec, "prompt">;
+
 export interface RequestLimits {
   readonly vocabulary: number;
   /** Tokens of prompt and answer together. */
@@ -62,36 +65,44 @@ export function checkGenerateOptions(options: GenerateOptions): void {
   checkOptions(options, RULES);
 }
 
-/**
- * Throws `OCTAVO_BAD_ARGUMENT` (an option), `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, or
- * `OCTAVO_TOKEN_OUT_OF_RANGE` (an id of the prompt, of `logitBias` or of `stopTokenIds`).
- */
+/** Throws what `resolveOptions` and `withPrompt` throw. */
 export function resolveRequest(prompt: readonly number[], given: GenerateOptions, limits: RequestLimits): RequestSpec {
+  return withPrompt(resolveOptions(given, limits), prompt, limits);
+}
+
+/** Throws `OCTAVO_BAD_ARGUMENT`, or `OCTAVO_TOKEN_OUT_OF_RANGE` for an id of `logitBias` or of `stopTokenIds`. */
+export function resolveOptions(given: GenerateOptions, limits: RequestLimits): RequestOptions {
   checkGenerateOptions(given);
   const options = withDefaults(given, limits.defaults);
-  checkIds("the prompt", prompt, limits.vocabulary);
-  if (prompt.length === 0) {
-    const text = "the prompt has no tokens; give at least one, for example the model's first token";
-    throw new OctavoError("OCTAVO_EMPTY_PROMPT", text);
-  }
-  const room = limits.context - prompt.length;
-  if (room < 1) {
-    const text =
-      `the prompt has ${prompt.length} tokens; a context of ${limits.context} holds at most ${limits.context - 1} ` +
-      "and one of an answer. Shorten it, or load the model with a larger context";
-    throw new OctavoError("OCTAVO_PROMPT_TOO_LONG", text);
-  }
   const { stop = [], stopTokenIds = [] } = options;
   checkIds("stopTokenIds", stopTokenIds, limits.vocabulary);
   return {
-    prompt: Int32Array.from(prompt),
-    maxTokens: Math.min(options.maxTokens ?? DEFAULT_MAX_TOKENS, room),
+    maxTokens: options.maxTokens ?? DEFAULT_MAX_TOKENS,
     sampling: resolveSampling(options, limits),
     stop: typeof stop === "string" ? [stop] : stop,
     stopIds: new Set([...stopTokenIds, ...(options.ignoreEos === true ? [] : limits.eosTokenIds)]),
     logits: options.logits ?? false,
     signal: options.signal,
   };
+}
+
+/** Throws `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, or `OCTAVO_TOKEN_OUT_OF_RANGE` for an id of the prompt. */
+export function withPrompt(options: RequestOptions, prompt: readonly number[], limits: RequestLimits): RequestSpec {
+  if (prompt.length === 0) {
+    const text = "the prompt has no tokens; give at least one, for example the model's first token";
+    throw new OctavoError("OCTAVO_EMPTY_PROMPT", text);
+  }
+  const room = limits.context - prompt.length;
+  if (room < 1) throw promptTooLong(`the prompt has ${prompt.length} tokens`, limits);
+  checkIds("the prompt", prompt, limits.vocabulary);
+  return { ...options, prompt: Int32Array.from(prompt), maxTokens: Math.min(options.maxTokens, room) };
+}
+
+export function promptTooLong(what: string, { context }: RequestLimits): OctavoError {
+  const text =
+    `${what}; a context of ${context} holds at most ${context - 1} and one of an answer. ` +
+    "Shorten it, or load the model with a larger context";
+  return new OctavoError("OCTAVO_PROMPT_TOO_LONG", text);
 }
 
 /** Each option by itself: a caller who gives a temperature keeps the model's top-p. */

@@ -51,12 +51,11 @@ export interface Completion {
 
 /**
  * Runs from the moment it is made, whether or not anybody looks. Iterate over it once, or call `complete`, or both.
- * Leaving the loop early ends the generation. Both reject with the signal's reason after an abort, and with
- * `OCTAVO_WORKER_LOST`, `OCTAVO_STEP_TIMEOUT` or `OCTAVO_DISPOSED` when what runs it is gone.
+ * Leaving the loop early ends the generation. Both reject with the signal's reason after an abort, with what a long text is
+ * refused for once it is tokens (`OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`), and with `OCTAVO_WORKER_LOST`, `OCTAVO_STEP_TIMEOUT` or `OCTAVO_DISPOSED` when what runs it is gone.
  */
 export class Generation implements AsyncIterable<Piece> {
-  /** Tokens of the prompt. */
-  readonly promptTokens: number;
+  #promptTokens: number | undefined;
   readonly #abort: (reason: unknown) => void;
   readonly #finished: Promise<Completion>;
   /** Pieces that nobody has taken yet; bounded by `maxTokens`. */
@@ -65,8 +64,7 @@ export class Generation implements AsyncIterable<Piece> {
   #wake: (() => void) | undefined;
 
   /** Made by `Engine`. `start` is called at once; what it returns ends the generation early. */
-  constructor(promptTokens: number, start: (sink: GenerationSink) => (reason: unknown) => void) {
-    this.promptTokens = promptTokens;
+  constructor(start: (sink: GenerationSink) => (reason: unknown) => void) {
     let settle: { resolve(completion: Completion): void; reject(reason: unknown): void } | undefined;
     this.#finished = new Promise((resolve, reject) => {
       settle = { resolve, reject };
@@ -78,6 +76,9 @@ export class Generation implements AsyncIterable<Piece> {
       this.#wake?.();
     };
     this.#abort = start({
+      tokenized: (promptTokens) => {
+        this.#promptTokens = promptTokens;
+      },
       piece: (piece) => {
         this.#pieces.push(piece);
         this.#wake?.();
@@ -91,6 +92,11 @@ export class Generation implements AsyncIterable<Piece> {
         end();
       },
     });
+  }
+
+  /** Tokens of the prompt; undefined while a long text is still being made into tokens. */
+  get promptTokens(): number | undefined {
+    return this.#promptTokens;
   }
 
   /** The whole answer, once it is there. */
@@ -120,6 +126,8 @@ export class Generation implements AsyncIterable<Piece> {
 
 /** Where a generation's news come from. After `finish` or `fail` nothing follows. */
 export interface GenerationSink {
+  /** Before all else, once the prompt's tokens are known. */
+  tokenized(promptTokens: number): void;
   piece(piece: Piece): void;
   finish(completion: Completion): void;
   fail(reason: unknown): void;

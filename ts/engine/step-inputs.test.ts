@@ -45,7 +45,12 @@ function read(sizes: Sizes, payload: Uint8Array): Record<string, number[]> {
 
 function request(prompt: readonly number[], options: GenerateOptions): Request {
   const limits = { vocabulary: 100, context: 64, biases: 4, eosTokenIds: [], defaults: {} };
-  return new Request(resolveRequest(prompt, options, limits), undefined, { piece() {}, finish() {}, fail() {} });
+  return new Request(resolveRequest(prompt, options, limits), undefined, {
+    tokenized() {},
+    piece() {},
+    finish() {},
+    fail() {},
+  });
 }
 
 const seed = 2 ** 33 + 5;

@@ -1,12 +1,14 @@
 /** Text <-> token ids of one model. */
+import { isUtf8 } from "node:buffer";
 import { setImmediate } from "node:timers/promises";
 import { OctavoError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { StreamDecoder } from "./stream-decoder.ts";
 import { type ByteDecoder, byteDecoder } from "./token-bytes.ts";
 import { Encoder } from "./tokenizer-encoder.ts";
 import { type Frame, frameOf } from "./tokenizer-frame.ts";
-import { invalidTokenizer, located, quote } from "./tokenizer-refusals.ts";
+import { invalidTokenizer, located } from "./tokenizer-refusals.ts";
 import { readVocabulary, type Vocabulary } from "./tokenizer-vocabulary.ts";
 
 export interface EncodeOptions {
@@ -32,7 +34,6 @@ export interface DecodeOptions {
   readonly continuation?: boolean;
 }
 
-const utf8 = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 const NO_FRAME: Frame = { before: [], after: [] };
 
@@ -133,8 +134,8 @@ export class Tokenizer {
     if (fence === undefined) return;
     const inside = this.addedTokens.find((token) => token.content.includes(fence));
     if (fence.length === 1 && inside === undefined) return;
-    const why = inside === undefined ? "it takes one character" : `the added token ${quote(inside.content)} has it`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `fence is ${quote(fence)}; ${why}`);
+    const why = inside === undefined ? "it takes one character" : `the added token ${quoted(inside.content)} has it`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `fence is ${quoted(fence)}; ${why}`);
   }
 
   /**
@@ -176,7 +177,9 @@ export class Tokenizer {
       throw new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", `token id ${id}; the vocabulary has ${this.vocabularySize}`);
     }
     const token = this.tokenOf(id) ?? "";
-    const bytes = this.#added.has(id) ? utf8.encode(token) : this.#decoder.bytesOf(token);
+    const read = this.#decoder.bytesOf(token);
+    // An added token is a whole text: where the alphabet of bytes makes no text of it, it means itself.
+    const bytes = this.#added.has(id) && !isUtf8(read) ? Buffer.from(token) : read;
     this.#bytes[id] = bytes;
     return bytes;
   }

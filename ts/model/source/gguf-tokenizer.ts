@@ -2,12 +2,14 @@
 import { OctavoError } from "../../errors.ts";
 import { quoted } from "../../quoted.ts";
 import type { Metadata, MetadataValue } from "./gguf-header.ts";
+import { endOfGeneration } from "./gguf-tokenizer-ends.ts";
 import type { Manifest } from "./manifest.ts";
 import { BYTE_LEVEL, preTokenizer } from "./pre-tokenizers.ts";
 import { invalid } from "./ranges.ts";
 import { mergesFromScores } from "./sentencepiece-merges.ts";
 
 /** `llama_token_type`. */
+const UNKNOWN = 2;
 const CONTROL = 3;
 const USER_DEFINED = 4;
 
@@ -15,26 +17,36 @@ interface Vocabulary {
   readonly tokens: readonly string[];
   readonly types: readonly MetadataValue[];
   readonly scores: readonly MetadataValue[] | undefined;
-  readonly merges: readonly string[] | undefined;
+  readonly merges: readonly (readonly [string, string])[] | undefined;
 }
 
 /** Undefined for a file without a vocabulary. Throws `OCTAVO_MODEL_FILE_INVALID` or `OCTAVO_UNSUPPORTED_MODEL`. */
 export function tokenizerFromGguf(path: string, metadata: Metadata): Manifest["tokenizer"] {
   const model = metadata.get("tokenizer.ggml.model");
   if (model === undefined || model === "none" || model === "no_vocab") return undefined;
+  if (model !== "gpt2" && model !== "llama") {
+    throw new OctavoError(
+      "OCTAVO_UNSUPPORTED_MODEL",
+      `${path}: tokenizer.ggml.model ${quoted(model)}; implemented are "gpt2" (byte-level BPE) and "llama" (SentencePiece BPE)`,
+    );
+  }
   const vocabulary = readVocabulary(path, metadata);
+  const bytes = model === "gpt2" ? byteLevel(path, metadata, vocabulary) : undefined;
   const special = (token: string) => {
-    const id = metadata.get(`tokenizer.ggml.${token}_token_id`);
-    return typeof id === "number" ? vocabulary.tokens[id] : undefined;
+    const id = specialId(path, metadata, token, vocabulary) ?? (bytes ? undefined : SENTENCE_PIECE_IDS[token]);
+    return id === undefined ? undefined : vocabulary.tokens[id];
   };
-  const bos = flag(metadata, "add_bos_token", model === "llama") ? special("bos") : undefined;
-  const eos = flag(metadata, "add_eos_token", false) ? special("eos") : undefined;
+  const addBos = flag(path, metadata, "add_bos_token", bytes ? bytes.addBos && special("bos") !== undefined : true);
   const common = {
     version: "1.0",
     truncation: null,
     padding: null,
     added_tokens: addedTokens(vocabulary),
-    post_processor: template(vocabulary, bos, eos),
+    post_processor: template(
+      vocabulary,
+      addBos ? required(path, "bos", special("bos")) : undefined,
+      flag(path, metadata, "add_eos_token", false) ? required(path, "eos", special("eos")) : undefined,
+    ),
   };
   const tokenizerConfig = {
     bos_token: special("bos") ?? null,
@@ -44,47 +56,60 @@ export function tokenizerFromGguf(path: string, metadata: Metadata): Manifest["t
     clean_up_tokenization_spaces: false,
     ...chatTemplate(metadata),
   };
-  if (model === "gpt2")
-    return { tokenizerJson: { ...common, ...byteLevel(path, metadata, vocabulary) }, tokenizerConfig };
-  if (model === "llama") {
-    const tokenizerJson = { ...common, ...sentencePiece(metadata, vocabulary, special("unknown")) };
-    return { tokenizerJson, tokenizerConfig };
-  }
-  throw new OctavoError(
-    "OCTAVO_UNSUPPORTED_MODEL",
-    `${path}: tokenizer.ggml.model ${quoted(model)}; implemented are "gpt2" (byte-level BPE) and "llama" (SentencePiece BPE)`,
-  );
-}
-
-function byteLevel(path: string, metadata: Metadata, { tokens, merges }: Vocabulary): object {
-  if (!merges) throw invalid(path, "tokenizer.ggml.merges is missing");
-  const pre = metadata.get("tokenizer.ggml.pre");
+  const own = bytes?.json ?? sentencePiece(path, metadata, vocabulary, special("unknown"));
+  const isControl = (id: number) => vocabulary.types[id] === CONTROL;
   return {
-    normalizer: null,
-    pre_tokenizer: preTokenizer(path, typeof pre === "string" ? pre : "default"),
-    decoder: { ...BYTE_LEVEL, add_prefix_space: true },
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      // Llama 3's own tokenizer takes a whole word that is a token before it looks at merges.
-      ignore_merges: pre === "llama-bpe" || pre === "llama3" || pre === "llama-v3",
-      vocab: ids(tokens),
-      merges: merges.map((merge) => {
-        const space = merge.indexOf(" ", 1);
-        if (space < 1) throw invalid(path, `merge ${quoted(merge)} has not two parts`);
-        return [merge.slice(0, space), merge.slice(space + 1)];
-      }),
-    },
+    tokenizerJson: { ...common, ...own },
+    tokenizerConfig,
+    endIds: endOfGeneration(vocabulary.tokens, isControl, (token) => specialId(path, metadata, token, vocabulary)),
   };
 }
 
-function sentencePiece(metadata: Metadata, vocabulary: Vocabulary, unknown: string | undefined): object {
-  const prefix = flag(metadata, "add_space_prefix", true);
+/** What llama.cpp takes for a SentencePiece vocabulary that does not say. */
+const SENTENCE_PIECE_IDS: Readonly<Record<string, number>> = { unknown: 0, bos: 1, eos: 2 };
+
+function specialId(path: string, metadata: Metadata, token: string, { tokens }: Vocabulary): number | undefined {
+  const key = `tokenizer.ggml.${token}_token_id`;
+  const id = metadata.get(key);
+  if (id === undefined) return undefined;
+  // 2^32 - 1 is how some converters write "none".
+  if (id === 0xffffffff || id === -1) return undefined;
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < tokens.length) return id;
+  throw invalid(path, `${key} is ${quoted(id)}; token ids go from 0 to ${tokens.length - 1}`);
+}
+
+function required(path: string, token: string, found: string | undefined): string {
+  if (found !== undefined && found !== "") return found;
+  throw invalid(path, `tokenizer.ggml.add_${token}_token is true without a tokenizer.ggml.${token}_token_id`);
+}
+
+function byteLevel(
+  path: string,
+  metadata: Metadata,
+  vocabulary: Vocabulary,
+): { readonly json: object; readonly addBos: boolean } {
+  const { tokens, merges } = vocabulary;
+  if (!merges) throw invalid(path, "tokenizer.ggml.merges is missing");
+  const pre = preTokenizer(path, metadata.get("tokenizer.ggml.pre"), tokens);
+  const json = {
+    normalizer: null,
+    pre_tokenizer: pre.preTokenizer,
+    decoder: { ...BYTE_LEVEL, add_prefix_space: true },
+    model: {
+      type: "BPE",
+      unk_token: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: pre.ignoreMerges,
+      ...mergeable(path, vocabulary, merges),
+    },
+  };
+  return { json, addBos: pre.addBos };
+}
+
+function sentencePiece(path: string, metadata: Metadata, vocabulary: Vocabulary, unknown: string | undefined): object {
+  const { tokens, merges, scores } = vocabulary;
+  const prefix = flag(path, metadata, "add_space_prefix", true);
   const space = { type: "Replace", pattern: { String: " " }, content: "▁" };
   const strip = prefix ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : [];
   return {
@@ -101,34 +126,45 @@ function sentencePiece(metadata: Metadata, vocabulary: Vocabulary, unknown: stri
     },
     model: {
       type: "BPE",
-      dropout: null,
       unk_token: unknown ?? null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
       fuse_unk: true,
       byte_fallback: true,
       ignore_merges: false,
-      vocab: ids(vocabulary.tokens),
-      merges:
-        vocabulary.merges?.map((merge) => merge.split(" ")) ?? mergesFromScores(vocabulary.tokens, vocabulary.scores),
+      ...mergeable(path, vocabulary, merges ?? mergesFromScores(tokens, scores)),
     },
   };
 }
 
-/** Token -> id. Without a prototype: "__proto__" and "constructor" are words like others. */
-function ids(tokens: readonly string[]): Record<string, number> {
+/**
+ * Tokens that text may become, and the merges that lead to them: not control tokens, which no text may become by merging.
+ */
+function mergeable(
+  path: string,
+  { tokens, types }: Vocabulary,
+  merges: readonly (readonly [string, string])[],
+): { readonly vocab: Record<string, number>; readonly merges: readonly (readonly [string, string])[] } {
+  // Without a prototype: "__proto__" and "constructor" are words like others.
   const vocab: Record<string, number> = Object.create(null);
-  tokens.forEach((token, id) => {
-    vocab[token] = id;
+  const control = new Set<string>();
+  for (const [id, token] of tokens.entries()) {
+    if (types[id] === CONTROL || types[id] === UNKNOWN) control.add(token);
+    else if (token !== "") vocab[token] = id;
+  }
+  const kept = merges.filter((pair) => {
+    const joined = pair[0] + pair[1];
+    if (vocab[pair[0]] !== undefined && vocab[pair[1]] !== undefined && vocab[joined] !== undefined) return true;
+    if (control.has(pair[0]) || control.has(pair[1]) || control.has(joined)) return false;
+    throw invalid(path, `tokenizer.ggml.merges has ${quoted(pair.join(" "))}, not of tokens`);
   });
-  return vocab;
+  return { vocab, merges: kept };
 }
 
+/** What is found in a text before it is cut. The unknown token too: `<unk>` in a text is that token. */
 function addedTokens({ tokens, types }: Vocabulary): object[] {
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
   return tokens.flatMap((content, id) => {
-    if (content === "" || (types[id] !== CONTROL && types[id] !== USER_DEFINED)) return [];
-    return [{ id, content, ...flags, special: types[id] === CONTROL }];
+    const special = types[id] === CONTROL || types[id] === UNKNOWN;
+    return content === "" || (!special && types[id] !== USER_DEFINED) ? [] : [{ id, content, ...flags, special }];
   });
 }
 
@@ -157,9 +193,11 @@ function chatTemplate(metadata: Metadata): object {
   return typeof text === "string" && text !== "" ? { chat_template: text } : {};
 }
 
-function flag(metadata: Metadata, key: string, fallback: boolean): boolean {
-  const value = metadata.get(`tokenizer.ggml.${key}`);
-  return typeof value === "boolean" ? value : fallback;
+function flag(path: string, metadata: Metadata, name: string, fallback: boolean): boolean {
+  const key = `tokenizer.ggml.${name}`;
+  const value = metadata.get(key) ?? fallback;
+  if (typeof value === "boolean") return value;
+  throw invalid(path, `${key} is ${quoted(value)}; it takes true or false`);
 }
 
 function readVocabulary(path: string, metadata: Metadata): Vocabulary {
@@ -172,7 +210,6 @@ function readVocabulary(path: string, metadata: Metadata): Vocabulary {
   if (!tokens || tokens.length === 0) throw invalid(path, "tokenizer.ggml.tokens is missing or empty");
   const types = array("token_type") ?? [];
   const scores = array("scores");
-  const merges = array("merges");
   for (const [key, list] of [
     ["token_type", types],
     ["scores", scores ?? []],
@@ -180,12 +217,36 @@ function readVocabulary(path: string, metadata: Metadata): Vocabulary {
     if (list.length !== 0 && list.length !== tokens.length) {
       throw invalid(path, `tokenizer.ggml.${key} has ${list.length} elements for ${tokens.length} tokens`);
     }
+    const wrong = list.find((value) => typeof value !== "number" || !Number.isFinite(value));
+    if (wrong !== undefined) throw invalid(path, `tokenizer.ggml.${key} has ${quoted(wrong)}`);
   }
-  return { tokens: strings(path, tokens), types, scores, merges: merges && strings(path, merges) };
+  const texts = strings(path, "tokens", tokens);
+  checkOnce(path, texts);
+  const merges = array("merges");
+  return { tokens: texts, types, scores, merges: merges && strings(path, "merges", merges).map(pairOf(path)) };
 }
 
-function strings(path: string, values: readonly MetadataValue[]): readonly string[] {
+/** Two ids of one text: which of them the text becomes would be chance. Empty ones only fill the table. */
+function checkOnce(path: string, tokens: readonly string[]): void {
+  const seen = new Map<string, number>();
+  for (const [id, token] of tokens.entries()) {
+    const before = seen.get(token);
+    if (before !== undefined && token !== "")
+      throw invalid(path, `tokenizer.ggml.tokens has ${quoted(token)} at ${before} and at ${id}`);
+    seen.set(token, id);
+  }
+}
+
+function pairOf(path: string): (merge: string) => readonly [string, string] {
+  return (merge) => {
+    const space = merge.indexOf(" ", 1);
+    if (space < 1) throw invalid(path, `tokenizer.ggml.merges has ${quoted(merge)}, which has not two parts`);
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  };
+}
+
+function strings(path: string, key: string, values: readonly MetadataValue[]): readonly string[] {
   if (!values.every((value) => typeof value === "string"))
-    throw invalid(path, "a vocabulary with things that are not strings");
+    throw invalid(path, `tokenizer.ggml.${key} has things that are not strings`);
   return values as readonly string[];
 }
