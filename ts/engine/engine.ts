@@ -2,12 +2,19 @@
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { Plan } from "../memory/plan.ts";
-import { type ChatMessage, renderChat } from "../model/chat.ts";
+import { type ChatMessage, chatPrompt } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Device } from "../tensor/device.ts";
-import { checkGenerateOptions, type GenerateOptions, type RequestLimits, resolveRequest } from "./generate-options.ts";
+import {
+  type ChatOptions,
+  checkChatOptions,
+  checkGenerateOptions,
+  type GenerateOptions,
+  type RequestLimits,
+  resolveRequest,
+} from "./generate-options.ts";
 import { Generation } from "./generation.ts";
 import type { LoadOptions } from "./load-options.ts";
 import { type LoadedModel, type LoadTimings, loadModel } from "./loader.ts";
@@ -87,13 +94,17 @@ export class Engine {
     );
   }
 
-  /** Answer the last of `messages`, in the model's own chat format. Throws what `generate` and the template throw. */
-  chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+  /**
+   * Answer the last of `messages`, in the model's own chat format. What they say is text, control tokens that are written out in
+   * it too, unless `allowSpecialTokens` is set. Throws what `generate` and the template throw.
+   */
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#assertAlive();
-    checkGenerateOptions(options);
+    checkChatOptions(options);
     const { tokenizer } = this;
-    const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });
-    return this.#start(tokenizer.encode(text, { addSpecialTokens: false }), options);
+    const { allowSpecialTokens, ...generateOptions } = options;
+    const { text, fence } = chatPrompt(tokenizer, messages, { allowSpecialTokens });
+    return this.#start(tokenizer.encode(text, { addSpecialTokens: false, fence }), generateOptions);
   }
 
   /** Bytes by purpose against what the worker measures, per device. */

@@ -130,7 +130,8 @@ function indented(
   budget: Budget,
 ): string {
   const amount = typeof width === "string" ? width.length : wholeArgument("indent", width, 4);
-  const lines = splitLines(`${plainText(input, budget)}\n`);
+  if (typeof input !== "string") throw new Error(`${typeName(input)}|indent`);
+  const lines = splitLines(`${input}\n`);
   budget.text(lines.reduce((sum, line) => sum + line.length + amount + 1, 0));
   const by = typeof width === "string" ? width : " ".repeat(Math.max(0, amount));
   const body = lines.map((line, index) => (index > 0 && (truthy(blank) || line !== "") ? by : "") + line).join("\n");

@@ -206,7 +206,6 @@ const LIST_METHODS: Readonly<Record<string, Method<readonly Value[]>>> = {
       return index;
     },
   },
-  copy: { parameters: [], run: (self) => self },
 };
 
 /** Python's other attributes, which are refused when they are asked for: an undefined one would be a wrong answer. */
@@ -216,7 +215,7 @@ const OTHERS = {
     "isprintable istitle isupper ljust maketrans rindex rjust swapcase translate zfill",
   // The sandbox lets nothing be changed: these are undefined there, and calling them is an error, as it is here.
   dict: "",
-  list: "",
+  list: "copy",
   number:
     "real imag numerator denominator conjugate bit_length bit_count to_bytes from_bytes as_integer_ratio is_integer hex fromhex",
 };
@@ -224,7 +223,8 @@ const OTHERS = {
 /** `value.name`; undefined where it has none. */
 function attribute(value: Value, name: string, budget: Budget): Value | undefined {
   if (value instanceof Undefined) throw new Error(`${typeName(value)}.${name}`);
-  if (value instanceof Namespace || value instanceof Loop) return value.attributes.get(name);
+  if (value instanceof Namespace) return value.attributes.get(name);
+  if (value instanceof Loop) return value.attribute(name);
   if (value instanceof Markup) throw new Error(`.${name} of text that is marked as safe`);
   const [methods, others, kind]: readonly [Readonly<Record<string, Method<never>>>, string, string] =
     typeof value === "string"
