@@ -1,5 +1,6 @@
 /** Messages -> the text that a model was trained to see. */
 import { createContext, Script } from "node:vm";
+import { show } from "../engine/arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { Budget } from "./chat/budget.ts";
 import { escaped, fenceMessages } from "./chat/fenced-messages.ts";
@@ -90,15 +91,25 @@ export function renderChat(
   }
 }
 
+const ROLES: readonly unknown[] = ["system", "user", "assistant"];
+
+/** Messages come from callers' callers: nothing of them is taken for granted. */
 function checkMessages(messages: readonly ChatMessage[]): void {
-  if (messages.length === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", "a chat without messages; give at least one");
-  for (const [index, { role, content }] of messages.entries()) {
-    if (typeof content !== "string" || !["system", "user", "assistant"].includes(role)) {
-      throw new OctavoError(
-        "OCTAVO_BAD_ARGUMENT",
-        `message ${index}: role ${JSON.stringify(role)} with ${typeof content} content; roles are system, user and assistant, contents are strings`,
-      );
+  const refuse = (text: string): never => {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  };
+  if (!Array.isArray(messages)) refuse(`messages are ${show(messages)}; they are a list of { role, content }`);
+  if (messages.length === 0) refuse("a chat without messages; give at least one");
+  for (const [index, message] of (messages as readonly unknown[]).entries()) {
+    if (typeof message !== "object" || message === null) {
+      refuse(`message ${index} is ${show(message)}; it takes { role, content }`);
     }
+    const { role, content, ...others } = message as Record<string, unknown>;
+    if (!ROLES.includes(role))
+      refuse(`message ${index} has the role ${show(role)}; roles are system, user and assistant`);
+    if (typeof content !== "string") refuse(`message ${index} has the content ${show(content)}; it takes a text`);
+    const [other] = Object.keys(others);
+    if (other !== undefined) refuse(`message ${index} has ${show(other)}; it takes role and content`);
   }
 }
 

@@ -98,7 +98,7 @@ class Patterns {
   #begins(text: string, edge: number): boolean {
     for (let length = 1; length < this.#longest && length <= edge; length++) {
       const known = this.#forwards.next.has(text[edge - length] as string);
-      if (known && along(this.#forwards, text.slice(edge - length, edge))) return true;
+      if (known && goesOn(along(this.#forwards, text.slice(edge - length, edge)))) return true;
     }
     return false;
   }
@@ -107,7 +107,7 @@ class Patterns {
   #ends(text: string, edge: number): boolean {
     for (let length = 1; length < this.#longest && edge + length <= text.length; length++) {
       const known = this.#backwards.next.has(text[edge + length - 1] as string);
-      if (known && along(this.#backwards, reversed(text.slice(edge, edge + length)))) return true;
+      if (known && goesOn(along(this.#backwards, reversed(text.slice(edge, edge + length))))) return true;
     }
     return false;
   }
@@ -129,6 +129,10 @@ function along(root: Branch, text: string): Branch | undefined {
   let branch: Branch | undefined = root;
   for (let i = 0; i < text.length && branch !== undefined; i++) branch = branch.next.get(text[i] as string);
   return branch;
+}
+
+function goesOn(branch: Branch | undefined): boolean {
+  return branch !== undefined && branch.next.size > 0;
 }
 
 function reversed(text: string): string {
