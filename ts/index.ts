@@ -1,7 +1,7 @@
 /** The public surface. */
 
 export { Engine } from "./engine/engine.ts";
-export type { GenerateOptions } from "./engine/generate-options.ts";
+export type { ChatOptions, GenerateOptions } from "./engine/generate-options.ts";
 export type { Completion, FinishReason, Generation, Piece, Timings, TokenLogprob } from "./engine/generation.ts";
 export type { LoadOptions, LoadProgress } from "./engine/load-options.ts";
 export type { LoadTimings } from "./engine/loader.ts";

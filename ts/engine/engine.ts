@@ -1,15 +1,17 @@
 /** A loaded model that answers requests. Wires the rooms together: options, tokenizer, scheduler, runner, worker. */
-import { checkMessageList, checkTokenIds } from "../arguments.ts";
+import { checkTokenIds } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { Plan } from "../memory/plan.ts";
-import { type ChatMessage, renderChat } from "../model/chat.ts";
+import { type ChatMessage, chatPrompt } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Device } from "../tensor/device.ts";
 import {
+  type ChatOptions,
+  checkChatOptions,
   checkGenerateOptions,
   type GenerateOptions,
   promptTooLong,
@@ -105,14 +107,16 @@ export class Engine {
     return this.#start(prompt, options);
   }
 
-  /** Answer the last of `messages`, in the model's own chat format. Throws what `generate` and the template throw. */
-  chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+  /**
+   * Answer the last of `messages`, in the model's own chat format. What they say is text, control tokens that are written out in
+   * it too, unless `allowSpecialTokens` is set. Throws what `generate` and the template throw.
+   */
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#assertAlive();
-    checkMessageList(messages);
-    checkGenerateOptions(options);
-    const { tokenizer } = this;
-    const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });
-    return this.#startText(text, { addSpecialTokens: false }, options);
+    checkChatOptions(options);
+    const { allowSpecialTokens, ...generateOptions } = options;
+    const { text, fence } = chatPrompt(this.tokenizer, messages, { allowSpecialTokens });
+    return this.#startText(text, { addSpecialTokens: false, fence }, generateOptions);
   }
 
   /** Bytes by purpose against what the worker measures, per device. */

@@ -20,6 +20,14 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface ChatOptions extends GenerateOptions {
+  /**
+   * Control tokens that are written out in a message (`<|im_end|>`) become those tokens, so that whoever wrote it can end its
+   * turn and open another, a system turn too. Default false: they are text. For messages that are all your own.
+   */
+  readonly allowSpecialTokens?: boolean | undefined;
+}
+
 /** A request as the runner needs it. */
 export interface RequestSpec {
   readonly prompt: Int32Array;
@@ -59,6 +67,11 @@ const RULES: Rules<GenerateOptions> = {
   logits: [z.boolean(), "true or false"],
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
 };
+
+/** Throws `OCTAVO_BAD_ARGUMENT`. */
+export function checkChatOptions(options: ChatOptions): void {
+  checkOptions(options, { ...RULES, allowSpecialTokens: [z.boolean(), "true or false"] });
+}
 
 /** Throws `OCTAVO_BAD_ARGUMENT`. For callers that must check options before they have a prompt. */
 export function checkGenerateOptions(options: GenerateOptions): void {

@@ -16,6 +16,8 @@ interface Golden {
     readonly source: string;
     readonly texts: readonly (number | null)[];
   }[];
+  /** Small templates, each with what comes out, or null where transformers refuses. */
+  readonly expressions: Readonly<Record<string, string | null>>;
 }
 
 // Made by test/fixtures/chat_templates.py.
@@ -42,5 +44,28 @@ describe("a public template renders as in transformers", () => {
       if (expected === null) expect(render, `chat ${chat}`).toThrow(/chat template/);
       else expect(render(), `chat ${chat}`).toBe(golden.texts[expected]);
     }
+  });
+});
+
+describe("what a template computes", () => {
+  const render = (chatTemplate: string): string | null => {
+    try {
+      return renderChat(
+        { chatTemplate, specialTokens: golden.specialTokens },
+        golden.chats[0] as readonly ChatMessage[],
+      );
+    } catch (error) {
+      expect(error).toMatchObject({ code: expect.stringMatching(/^OCTAVO_(UNSUPPORTED_MODEL|BAD_ARGUMENT)$/) });
+      return null;
+    }
+  };
+
+  it("is what Python computes, or refused: never another text", () => {
+    const all = Object.entries(golden.expressions);
+    const rendered = all.map(([source, expected]) => ({ source, expected, text: render(source) }));
+    expect(rendered.filter(({ expected, text }) => text !== null && text !== expected)).toEqual([]);
+    // What is refused although Python has a value for it: rare things, such as arithmetic with dicts.
+    const refused = rendered.filter(({ expected, text }) => text === null && expected !== null);
+    expect(refused.length).toBeLessThan(all.length / 10);
   });
 });

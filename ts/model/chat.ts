@@ -1,7 +1,9 @@
 /** Messages -> the text that a model was trained to see. */
 import { createContext, Script } from "node:vm";
+import { checkMessageList, show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { Budget } from "./chat/budget.ts";
+import { escaped, fenceMessages } from "./chat/fenced-messages.ts";
 import { chatFunctions, TemplateRefusal } from "./chat/globals.ts";
 import { interpret } from "./chat/interpreter.ts";
 import { type Node, parseTemplate } from "./chat/syntax.ts";
@@ -13,9 +15,45 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-export interface ChatOptions {
+export interface RenderOptions {
   /** Ends with the start of the assistant's turn. Default true. */
-  readonly addGenerationPrompt?: boolean;
+  readonly addGenerationPrompt?: boolean | undefined;
+}
+
+export interface PromptOptions extends RenderOptions {
+  /** Control tokens that are written out in a message become those tokens. Default false: they are text. */
+  readonly allowSpecialTokens?: boolean | undefined;
+}
+
+/** A rendered chat, to be encoded with `addSpecialTokens: false` (the template writes them) and this fence. */
+export interface ChatPrompt {
+  readonly text: string;
+  /** The character of the text that is no part of it: no control token is found across it. */
+  readonly fence: string | undefined;
+}
+
+type Model = Pick<Tokenizer, "chatTemplate" | "specialTokens">;
+
+/**
+ * The prompt that answers the last of `messages`. What the messages say is text, control tokens among it too, so that nobody can
+ * open a turn by writing its mark; a template that looks at the content sees fences inside of such marks.
+ * Throws what `renderChat` throws.
+ */
+export function chatPrompt(
+  tokenizer: Model & Pick<Tokenizer, "addedTokens">,
+  messages: readonly ChatMessage[],
+  { allowSpecialTokens = false, ...options }: PromptOptions = {},
+): ChatPrompt {
+  checkMessages(messages);
+  if (allowSpecialTokens) return { text: renderChat(tokenizer, messages, options), fence: undefined };
+  const { fence, fenced } = fenceMessages(tokenizer, compile(tokenizer.chatTemplate), messages);
+  const text = renderChat(tokenizer, fenced, options);
+  // Some templates write a message as JSON or as Python would; an escaped fence would stay in the text.
+  if (text.includes(escaped(fence))) {
+    const reason = "it escapes a message that has a control token; leave the token out, or set allowSpecialTokens";
+    throw unusable(new Error(reason));
+  }
+  return { text, fence: text.includes(fence) ? fence : undefined };
 }
 
 /**
@@ -25,13 +63,16 @@ export interface ChatOptions {
  * want user and assistant to alternate).
  */
 export function renderChat(
-  tokenizer: Pick<Tokenizer, "chatTemplate" | "specialTokens">,
+  tokenizer: Model,
   messages: readonly ChatMessage[],
-  { addGenerationPrompt = true }: ChatOptions = {},
+  { addGenerationPrompt = true }: RenderOptions = {},
 ): string {
   checkMessages(messages);
   const template = compile(tokenizer.chatTemplate);
-  const budget = new Budget(messages.reduce((sum, { content }) => sum + content.length + 1, 0));
+  const budget = new Budget(
+    messages.length,
+    messages.reduce((sum, { content }) => sum + content.length, 0),
+  );
   const variables = new Map<string, Value>([
     ...Object.entries(tokenizer.specialTokens),
     ...chatFunctions(budget),
@@ -44,25 +85,28 @@ export function renderChat(
   try {
     return interpret(template, variables, budget);
   } catch (cause) {
-    if (cause instanceof TemplateRefusal) {
-      const reason = cause.message.slice(0, 300);
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `the model's chat template refuses the messages: ${reason}`, {
-        cause,
-      });
-    }
-    throw unusable(cause);
+    if (!(cause instanceof TemplateRefusal)) throw unusable(cause);
+    const reason = `the model's chat template refuses the messages: ${cause.message.slice(0, 300)}`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", reason, { cause });
   }
 }
 
+const ROLES: readonly unknown[] = ["system", "user", "assistant"];
+
+/** Messages come from callers' callers: nothing of them is taken for granted. */
 function checkMessages(messages: readonly ChatMessage[]): void {
-  if (messages.length === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", "a chat without messages; give at least one");
-  for (const [index, { role, content }] of messages.entries()) {
-    if (typeof content !== "string" || !["system", "user", "assistant"].includes(role)) {
-      throw new OctavoError(
-        "OCTAVO_BAD_ARGUMENT",
-        `message ${index}: role ${JSON.stringify(role)} with ${typeof content} content; roles are system, user and assistant, contents are strings`,
-      );
-    }
+  const refuse = (text: string): never => {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  };
+  checkMessageList(messages);
+  if (messages.length === 0) refuse("a chat without messages; give at least one");
+  for (const [index, message] of messages.entries()) {
+    const { role, content, ...others } = message as unknown as Record<string, unknown>;
+    if (!ROLES.includes(role))
+      refuse(`message ${index} has the role ${show(role)}; roles are system, user and assistant`);
+    if (typeof content !== "string") refuse(`message ${index} has the content ${show(content)}; it takes a text`);
+    const [other] = Object.keys(others);
+    if (other !== undefined) refuse(`message ${index} has ${show(other)}; it takes role and content`);
   }
 }
 

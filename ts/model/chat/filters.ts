@@ -1,10 +1,10 @@
 /** What follows `|`. Jinja's filters, with transformers' `tojson`; others are refused. */
 import { bind, dictArgument, type Keywords, optionalText, wholeArgument } from "./arguments.ts";
 import type { Budget } from "./budget.ts";
-import { items, joinAll, replaced, subscript } from "./methods.ts";
+import { items, joinAll, subscript } from "./methods.ts";
 import { length } from "./operators.ts";
 import { toJson, toText } from "./print.ts";
-import { capitalize, splitLines, strip } from "./python-text.ts";
+import { capitalize, replace, splitLines, strip } from "./python-text.ts";
 import { test } from "./tests.ts";
 import {
   compare,
@@ -130,7 +130,8 @@ function indented(
   budget: Budget,
 ): string {
   const amount = typeof width === "string" ? width.length : wholeArgument("indent", width, 4);
-  const lines = splitLines(`${plainText(input, budget)}\n`);
+  if (typeof input !== "string") throw new Error(`${typeName(input)}|indent`);
+  const lines = splitLines(`${input}\n`, budget);
   budget.text(lines.reduce((sum, line) => sum + line.length + amount + 1, 0));
   const by = typeof width === "string" ? width : " ".repeat(Math.max(0, amount));
   const body = lines.map((line, index) => (index > 0 && (truthy(blank) || line !== "") ? by : "") + line).join("\n");
@@ -178,12 +179,12 @@ const FILTERS: Readonly<Record<string, Filter>> = {
   indent: { parameters: ["width?", "first?", "blank?"], run: indented },
   replace: {
     parameters: ["old", "new", "count?"],
-    run: (input, [old, by, count], budget) =>
-      replaced(
+    run: (input, [old, by, most], budget) =>
+      replace(
         plainText(input, budget),
         plainText(old ?? null, budget),
         plainText(by ?? null, budget),
-        wholeArgument("replace", count ?? undefined, -1),
+        wholeArgument("replace", most ?? undefined, -1),
         budget,
       ),
   },
@@ -295,6 +296,7 @@ const SELECTIONS: Readonly<Record<string, FilterFunction>> = {
 
 export function filter(name: string, input: Value, args: readonly Value[], keywords: Keywords, budget: Budget): Value {
   budget.step();
+  if (typeof input === "string") budget.text(0, input.length);
   const list = Object.hasOwn(SELECTIONS, name) ? SELECTIONS[name] : undefined;
   if (list !== undefined) return list(input, args, keywords, budget);
   const found = Object.hasOwn(FILTERS, name) ? FILTERS[name] : undefined;

@@ -1,7 +1,7 @@
 /** The functions that a chat template finds, as transformers gives them. */
 import { bind, type Keywords, textArgument, wholeArgument } from "./arguments.ts";
 import type { Budget } from "./budget.ts";
-import { Callable, type Dict, isDict, key, typeName, type Value } from "./values.ts";
+import { Callable, type Dict, isDict, key, Range, typeName, type Value } from "./values.ts";
 
 /** As many as Jinja's sandbox allows. */
 const RANGE_LIMIT = 100_000;
@@ -28,14 +28,14 @@ export function chatFunctions(budget: Budget): [string, Callable][] {
   return named.map(([name, call]) => [name, new Callable(name, call)]);
 }
 
-function range([a, b, c]: readonly (Value | undefined)[], budget: Budget): number[] {
+function range([a, b, c]: readonly (Value | undefined)[], budget: Budget): Range {
   const first = wholeArgument("range", a, 0);
   const [start, stop] = b === undefined ? [0, first] : [first, wholeArgument("range", b, 0)];
   const step = wholeArgument("range", c, 1);
   const length = Math.max(0, Math.ceil((stop - start) / step));
   if (!(length <= RANGE_LIMIT)) throw new Error(`range() of ${length} numbers; at most ${RANGE_LIMIT}`);
   budget.step(length);
-  return Array.from({ length }, (_, i) => start + i * step);
+  return new Range(Array.from({ length }, (_, i) => start + i * step));
 }
 
 function dict(items: Value | undefined, keywords: Keywords): Dict {

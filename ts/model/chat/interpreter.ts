@@ -148,32 +148,17 @@ class Interpreter {
         return truthy(this.#value(iterable.test, inner));
       });
     }
+    let completed = false;
     for (const [index, item] of items.entries()) {
       const inner = new Scope(scope);
-      inner.set("loop", this.#loop(items, index));
+      inner.set("loop", new Loop(items, index));
       this.#assign(node.loopvar, item, inner);
-      if (this.#block(node.body, inner, output) === "break") break;
+      const flow = this.#block(node.body, inner, output);
+      if (flow === "break") break;
+      if (flow === "through") completed = true;
     }
-    return items.length === 0 ? this.#block(node.defaultBlock, new Scope(scope), output) : "through";
-  }
-
-  #loop(items: readonly Value[], index: number): Loop {
-    const { length } = items;
-    const outside = (place: string) => new Undefined(`there is no ${place} item`);
-    return new Loop(
-      new Map<string, Value>([
-        ["index", index + 1],
-        ["index0", index],
-        ["revindex", length - index],
-        ["revindex0", length - index - 1],
-        ["first", index === 0],
-        ["last", index === length - 1],
-        ["length", length],
-        ["previtem", index === 0 ? outside("previous") : (items[index - 1] ?? null)],
-        ["nextitem", index === length - 1 ? outside("next") : (items[index + 1] ?? null)],
-        ["cycle", new Callable("loop.cycle", (args) => args[index % args.length] ?? null)],
-      ]),
-    );
+    // As in Jinja, where an iteration counts when it has come to its end.
+    return !completed ? this.#block(node.defaultBlock, new Scope(scope), output) : "through";
   }
 
   #set(node: SetNode, scope: Scope): void {

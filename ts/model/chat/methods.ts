@@ -3,7 +3,18 @@ import { bind, type Keywords, optionalText, textArgument, wholeArgument } from "
 import type { Budget } from "./budget.ts";
 import { at } from "./operators.ts";
 import { toText } from "./print.ts";
-import { capitalize, characters, replace, rsplit, type Side, split, splitLines, strip, title } from "./python-text.ts";
+import {
+  capitalize,
+  characters,
+  count,
+  replace,
+  rsplit,
+  type Side,
+  split,
+  splitLines,
+  strip,
+  title,
+} from "./python-text.ts";
 import {
   Callable,
   equal,
@@ -62,38 +73,38 @@ const TEXT_METHODS: Readonly<Record<string, Method<string>>> = {
   split: {
     parameters: ["sep?", "maxsplit?"],
     run: (self, [sep, limit], budget) =>
-      counted(split(self, optionalText("split", sep), wholeArgument("split", limit, -1)), budget),
+      split(self, optionalText("split", sep), wholeArgument("split", limit, -1), budget),
   },
   rsplit: {
     parameters: ["sep", "maxsplit?"],
     run: (self, [sep, limit], budget) =>
-      counted(rsplit(self, textArgument("rsplit", sep), wholeArgument("rsplit", limit, -1)), budget),
+      rsplit(self, textArgument("rsplit", sep), wholeArgument("rsplit", limit, -1), budget),
   },
-  splitlines: { parameters: [], run: (self, _, budget) => counted(splitLines(self), budget) },
+  splitlines: { parameters: [], run: (self, _, budget) => splitLines(self, budget) },
   partition: {
     parameters: ["sep"],
-    run: (self, [sep]) => {
+    run: (self, [sep], budget) => {
       const text = textArgument("partition", sep);
-      const [head = "", ...tail] = split(self, text, 1);
+      const [head = "", ...tail] = split(self, text, 1, budget);
       return new Tuple(tail.length === 0 ? [head, "", ""] : [head, text, tail[0] ?? ""]);
     },
   },
   rpartition: {
     parameters: ["sep"],
-    run: (self, [sep]) => {
+    run: (self, [sep], budget) => {
       const text = textArgument("rpartition", sep);
-      const [head = "", ...tail] = rsplit(self, text, 1);
+      const [head = "", ...tail] = rsplit(self, text, 1, budget);
       return new Tuple(tail.length === 0 ? ["", "", head] : [head, text, tail[0] ?? ""]);
     },
   },
   replace: {
     parameters: ["old", "new", "count?"],
-    run: (self, [old, by, count], budget) =>
-      replaced(
+    run: (self, [old, by, most], budget) =>
+      replace(
         self,
         textArgument("replace", old),
         textArgument("replace", by),
-        wholeArgument("replace", count, -1),
+        wholeArgument("replace", most, -1),
         budget,
       ),
   },
@@ -121,10 +132,7 @@ const TEXT_METHODS: Readonly<Record<string, Method<string>>> = {
   },
   count: {
     parameters: ["sub"],
-    run: (self, [sub]) => {
-      const text = textArgument("count", sub);
-      return text === "" ? characters(self).length + 1 : self.split(text).length - 1;
-    },
+    run: (self, [sub], budget) => count(self, textArgument("count", sub), budget),
   },
   join: {
     parameters: ["items"],
@@ -152,11 +160,6 @@ function format(template: string, args: readonly Value[], keywords: Keywords, bu
   return joinAll("", parts, budget);
 }
 
-function counted(parts: readonly string[], budget: Budget): readonly string[] {
-  budget.step(parts.length);
-  return parts;
-}
-
 function place(text: string, index: number): number {
   return index < 0 ? -1 : characters(text.slice(0, index)).length;
 }
@@ -164,13 +167,6 @@ function place(text: string, index: number): number {
 export function joinAll(separator: string, texts: readonly string[], budget: Budget): string {
   budget.text(texts.reduce((sum, text) => sum + text.length + separator.length, 0));
   return texts.join(separator);
-}
-
-export function replaced(text: string, old: string, by: string, count: number, budget: Budget): string {
-  const found = old === "" ? text.length + 1 : text.split(old).length - 1;
-  const most = count < 0 ? found : Math.min(found, count);
-  budget.text(text.length + most * Math.max(0, by.length - old.length), text.length + most * by.length);
-  return replace(text, old, by, count);
 }
 
 const DICT_METHODS: Readonly<Record<string, Method<ReadonlyMap<Value, Value>>>> = {
@@ -206,7 +202,6 @@ const LIST_METHODS: Readonly<Record<string, Method<readonly Value[]>>> = {
       return index;
     },
   },
-  copy: { parameters: [], run: (self) => self },
 };
 
 /** Python's other attributes, which are refused when they are asked for: an undefined one would be a wrong answer. */
@@ -216,7 +211,7 @@ const OTHERS = {
     "isprintable istitle isupper ljust maketrans rindex rjust swapcase translate zfill",
   // The sandbox lets nothing be changed: these are undefined there, and calling them is an error, as it is here.
   dict: "",
-  list: "",
+  list: "copy",
   number:
     "real imag numerator denominator conjugate bit_length bit_count to_bytes from_bytes as_integer_ratio is_integer hex fromhex",
 };
@@ -224,7 +219,8 @@ const OTHERS = {
 /** `value.name`; undefined where it has none. */
 function attribute(value: Value, name: string, budget: Budget): Value | undefined {
   if (value instanceof Undefined) throw new Error(`${typeName(value)}.${name}`);
-  if (value instanceof Namespace || value instanceof Loop) return value.attributes.get(name);
+  if (value instanceof Namespace) return value.attributes.get(name);
+  if (value instanceof Loop) return value.attribute(name);
   if (value instanceof Markup) throw new Error(`.${name} of text that is marked as safe`);
   const [methods, others, kind]: readonly [Readonly<Record<string, Method<never>>>, string, string] =
     typeof value === "string"
@@ -240,9 +236,10 @@ function attribute(value: Value, name: string, budget: Budget): Value | undefine
   const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
   if (method !== undefined) {
     const self = value instanceof Tuple ? value.items : value;
-    return new Callable(`${kind}.${name}`, (args, keywords) =>
-      method.run(self as never, bind(name, method.parameters, args, keywords), budget),
-    );
+    return new Callable(`${kind}.${name}`, (args, keywords) => {
+      if (typeof self === "string") budget.text(0, self.length);
+      return method.run(self as never, bind(name, method.parameters, args, keywords), budget);
+    });
   }
   if (others.split(" ").includes(name)) throw new Error(`${kind}.${name} is not supported`);
   return undefined;

@@ -13,6 +13,7 @@ import {
   key,
   Markup,
   numeric,
+  Range,
   Tuple,
   typeName,
   Undefined,
@@ -101,6 +102,8 @@ function arithmetic(operator: string, a: Value, b: Value): Value {
     case "%":
       return number(x - y * Math.floor(x / y), float);
     case "**":
+      // A power that is no whole number may differ in its last bit.
+      if (!Number.isSafeInteger(x) || !Number.isSafeInteger(y) || !Number.isSafeInteger(x ** y)) throw new Error("**");
       return number(x ** y, float || y < 0);
     default:
       throw new Error(`the operator ${operator}`);
@@ -133,7 +136,7 @@ export function contains(container: Value, item: Value, budget: Budget): boolean
 
 /** `container[index]`; undefined where there is none, as Jinja has it, and then its attributes count. */
 export function at(container: Value, index: Value): Value | undefined {
-  if (container instanceof Undefined) throw new Error(`${typeName(container)}[...]`);
+  if (container instanceof Undefined || container instanceof Markup) throw new Error(`${typeName(container)}[...]`);
   if (isDict(container)) {
     const known = index === null || typeof index === "string" || typeof index === "number";
     if (!known && (typeof index === "boolean" || index instanceof Float || index instanceof Tuple)) key(index);
@@ -154,7 +157,7 @@ export function sliced(container: Value, bounds: readonly Value[], budget: Budge
     throw new Error(`a slice with ${typeName(bound)}`);
   });
   const items = sequence(container);
-  if (items === undefined) throw new Error(`a slice of ${typeName(container)}`);
+  if (items === undefined || container instanceof Range) throw new Error(`a slice of ${typeName(container)}`);
   if (typeof items === "string" && (step === null || step === 1)) {
     budget.text(items.length, 0);
     const [first, last] = [start ?? 0, stop ?? items.length];
@@ -169,7 +172,7 @@ export function sliced(container: Value, bounds: readonly Value[], budget: Budge
 function sequence(value: Value): readonly Value[] | string | undefined {
   if (typeof value === "string") return characters(value);
   if (isList(value)) return value;
-  return value instanceof Tuple ? value.items : undefined;
+  return value instanceof Tuple || value instanceof Range ? value.items : undefined;
 }
 
 /** Python's `len`. */

@@ -1,4 +1,5 @@
 /** Python's methods of texts, where JavaScript's differ: white space, code points, arguments. */
+import type { Budget } from "./budget.ts";
 
 /** `str.isspace`: without U+FEFF, with U+001C to U+001F and U+0085. */
 const SPACES = new Set("\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000");
@@ -33,7 +34,7 @@ export function strip(text: string, chars: string | null, side: Side): string {
 }
 
 /** `split`; `limit` below zero is none. */
-export function split(text: string, separator: string | null, limit: number): string[] {
+export function split(text: string, separator: string | null, limit: number, budget: Budget): string[] {
   if (separator === "") throw new Error("split() with an empty separator");
   const parts: string[] = [];
   let rest = separator === null ? strip(text, null, "left") : text;
@@ -46,6 +47,7 @@ export function split(text: string, separator: string | null, limit: number): st
   while (limit < 0 || parts.length < limit) {
     const [at, width] = end();
     if (at < 0) break;
+    budget.step();
     parts.push(rest.slice(0, at));
     rest = rest.slice(at + width);
     if (separator !== null) continue;
@@ -56,18 +58,19 @@ export function split(text: string, separator: string | null, limit: number): st
 }
 
 /** `rsplit` with a separator. */
-export function rsplit(text: string, separator: string, limit: number): string[] {
-  const parts = split(text, separator, -1);
+export function rsplit(text: string, separator: string, limit: number, budget: Budget): string[] {
+  const parts = split(text, separator, -1, budget);
   if (limit < 0 || parts.length <= limit + 1) return parts;
   const tail = parts.splice(parts.length - limit);
   return [parts.join(separator), ...tail];
 }
 
-export function splitLines(text: string): string[] {
+export function splitLines(text: string, budget: Budget): string[] {
   const lines: string[] = [];
   let start = 0;
   for (let i = 0; i < text.length; i++) {
     if (!LINE_ENDS.has(text[i] as string)) continue;
+    budget.step();
     lines.push(text.slice(start, i));
     if (text.startsWith("\r\n", i)) i++;
     start = i + 1;
@@ -76,18 +79,26 @@ export function splitLines(text: string): string[] {
   return lines;
 }
 
-/** `str.replace`: places of `old` are found from the left; `count` below zero is all. An empty `old` stands between characters. */
-export function replace(text: string, old: string, replacement: string, count: number): string {
-  if (count === 0) return text;
-  if (old !== "") {
-    const parts = split(text, old, count);
-    return parts.join(replacement);
+/** How often `part` stands in the text, without overlaps; Python finds an empty one around each character. */
+export function count(text: string, part: string, budget: Budget): number {
+  if (part === "") return characters(text).length + 1;
+  let found = 0;
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) {
+    budget.step();
+    found++;
   }
-  const all = [...text];
-  const most = count < 0 ? all.length + 1 : Math.min(count, all.length + 1);
-  let result = "";
-  for (let i = 0; i <= all.length; i++) result += (i < most ? replacement : "") + (all[i] ?? "");
-  return result;
+  return found;
+}
+
+/** `str.replace`: from the left, at most `most` times where that is not negative. An empty `old` stands around each character. */
+export function replace(text: string, old: string, by: string, most: number, budget: Budget): string {
+  const found = count(text, old, budget);
+  const times = most < 0 ? found : Math.min(most, found);
+  budget.text(text.length + times * (by.length - old.length), text.length + times * by.length);
+  if (old !== "" && times === found) return text.replaceAll(old, () => by);
+  if (old !== "") return split(text, old, times, budget).join(by);
+  budget.step(found);
+  return [...text, ""].map((character, index) => (index < times ? by : "") + character).join("");
 }
 
 /** `str.title` and `str.capitalize` of ASCII texts; Python's titlecase of other letters is not JavaScript's upper case. */

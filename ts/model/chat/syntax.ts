@@ -118,3 +118,16 @@ function refuseChains(tokens: readonly Operator[]): void {
     }
   }
 }
+
+/** The nodes right below one. */
+export function children(node: Node): Node[] {
+  const found: Node[] = [];
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) value.forEach(visit);
+    else if (value instanceof Map) for (const pair of value) pair.forEach(visit);
+    else if (typeof value === "object" && value !== null && "type" in value) found.push(value as Node);
+  };
+  // An operator is a token, not a node.
+  for (const [name, value] of Object.entries(node)) if (name !== "operator") visit(value);
+  return found;
+}

@@ -11,6 +11,7 @@ import {
   isList,
   Markup,
   numeric,
+  Range,
   Tuple,
   Undefined,
   type Value,
@@ -20,7 +21,12 @@ type Test = (value: Value, args: readonly Value[], budget: Budget) => boolean;
 
 const isText = (value: Value) => typeof value === "string" || value instanceof Markup;
 const isSequence = (value: Value) =>
-  isText(value) || isList(value) || value instanceof Tuple || isDict(value) || value instanceof Undefined;
+  isText(value) ||
+  isList(value) ||
+  value instanceof Tuple ||
+  value instanceof Range ||
+  isDict(value) ||
+  value instanceof Undefined;
 
 const none = (test: (value: Value) => boolean): Test => {
   return (value, args) => {
@@ -63,7 +69,7 @@ const TESTS: Readonly<Record<string, Test>> = {
   mapping: none((value) => isDict(value)),
   sequence: none(isSequence),
   iterable: none((value) => isSequence(value) || value instanceof Iterable),
-  callable: none((value) => value instanceof Callable),
+  callable: none((value) => value instanceof Callable || value instanceof Undefined),
   odd: none((value) => odd(value) === 1),
   even: none((value) => odd(value) === 0),
   in: one((value, container, budget) => contains(container, value, budget)),

@@ -24,6 +24,14 @@ export class Tuple {
   }
 }
 
+/** `range()`: like a list but for its text, which is refused. */
+export class Range {
+  readonly items: readonly number[];
+  constructor(items: readonly number[]) {
+    this.items = items;
+  }
+}
+
 /** A view of a dict (`view`), which has a length, or a generator, which has none, is true, and can be read once. */
 export class Iterable {
   readonly items: readonly Value[];
@@ -50,9 +58,44 @@ export class Namespace {
 
 /** `loop` in a for loop. */
 export class Loop {
-  readonly attributes: ReadonlyMap<string, Value>;
-  constructor(attributes: ReadonlyMap<string, Value>) {
-    this.attributes = attributes;
+  readonly #items: readonly Value[];
+  readonly #index: number;
+
+  constructor(items: readonly Value[], index: number) {
+    this.#items = items;
+    this.#index = index;
+  }
+
+  attribute(name: string): Value | undefined {
+    const [items, index, { length }] = [this.#items, this.#index, this.#items];
+    switch (name) {
+      case "index":
+        return index + 1;
+      case "index0":
+        return index;
+      case "revindex":
+        return length - index;
+      case "revindex0":
+        return length - index - 1;
+      case "first":
+        return index === 0;
+      case "last":
+        return index === length - 1;
+      case "length":
+        return length;
+      case "previtem":
+        return index === 0 ? new Undefined("there is no previous item") : items[index - 1];
+      case "nextitem":
+        return index === length - 1 ? new Undefined("there is no next item") : items[index + 1];
+      case "cycle":
+        return new Callable("loop.cycle", (args) => args[index % args.length] ?? null);
+      case "changed":
+      case "depth":
+      case "depth0":
+        throw new Error(`loop.${name} is not supported`);
+      default:
+        return undefined;
+    }
   }
 }
 
@@ -76,6 +119,7 @@ export type Value =
   | Float
   | readonly Value[]
   | Tuple
+  | Range
   | Dict
   | Iterable
   | Markup
@@ -108,7 +152,7 @@ export function truthy(value: Value): boolean {
   if (value === null || value instanceof Undefined) return false;
   if (value instanceof Float) return value.value !== 0;
   if (isList(value)) return value.length > 0;
-  if (value instanceof Tuple) return value.items.length > 0;
+  if (value instanceof Tuple || value instanceof Range) return value.items.length > 0;
   if (isDict(value)) return value.size > 0;
   if (value instanceof Iterable) return !value.view || value.items.length > 0;
   if (value instanceof Markup) return value.text !== "";
@@ -132,7 +176,7 @@ export function iterate(value: Value, budget: Budget): readonly Value[] {
 function itemsOf(value: Value): readonly Value[] {
   if (value instanceof Undefined) return [];
   if (isList(value)) return value;
-  if (value instanceof Tuple) return value.items;
+  if (value instanceof Tuple || value instanceof Range) return value.items;
   if (isDict(value)) return [...value.keys()];
   if (typeof value === "string") return [...value];
   if (value instanceof Iterable) {
@@ -151,11 +195,14 @@ export function equal(a: Value, b: Value, budget: Budget): boolean {
   if (a instanceof Undefined) return b instanceof Undefined;
   if (isList(a)) return isList(b) && allEqual(a, b, budget);
   if (a instanceof Tuple) return b instanceof Tuple && allEqual(a.items, b.items, budget);
+  if (a instanceof Range) return b instanceof Range && allEqual(a.items, b.items, budget);
   if (isDict(a)) {
     if (!isDict(b) || a.size !== b.size) return false;
     return [...a].every(([key, value]) => b.has(key) && equal(value, b.get(key) as Value, budget));
   }
-  if (a instanceof Markup || b instanceof Markup) throw new Error("comparing text that is marked as safe");
+  for (const value of [a, b]) {
+    if (value instanceof Markup || value instanceof Iterable) throw new Error(`${typeName(value)} is compared`);
+  }
   return a === b;
 }
 
