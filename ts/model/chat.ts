@@ -1,6 +1,7 @@
 /** Messages -> the text that a model was trained to see. */
 import { createContext, Script } from "node:vm";
-import { OctavoError } from "../errors.ts";
+import { messageOf, OctavoError } from "../errors.ts";
+import { cut, quoted } from "../quoted.ts";
 import { Budget } from "./chat/budget.ts";
 import { chatFunctions, TemplateRefusal } from "./chat/globals.ts";
 import { interpret } from "./chat/interpreter.ts";
@@ -60,7 +61,7 @@ function checkMessages(messages: readonly ChatMessage[]): void {
     if (typeof content !== "string" || !["system", "user", "assistant"].includes(role)) {
       throw new OctavoError(
         "OCTAVO_BAD_ARGUMENT",
-        `message ${index}: role ${JSON.stringify(role)} with ${typeof content} content; roles are system, user and assistant, contents are strings`,
+        `message ${index}: role ${quoted(role)} with ${typeof content} content; roles are system, user and assistant, contents are strings`,
       );
     }
   }
@@ -104,12 +105,6 @@ function limited<T>(task: () => T): T {
 }
 
 function unusable(cause: unknown): OctavoError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new OctavoError(
-    "OCTAVO_UNSUPPORTED_MODEL",
-    `the model's chat template does not run: ${reason.slice(0, 300)}`,
-    {
-      cause,
-    },
-  );
+  const text = `the model's chat template does not run: ${cut(messageOf(cause), 300)}`;
+  return new OctavoError("OCTAVO_UNSUPPORTED_MODEL", text, { cause });
 }

@@ -2,6 +2,7 @@
  * The BPE model of a tokenizer.json, by ids. `@huggingface/tokenizers` 0.2.0 works with strings, so that a damaged file makes ids
  * of what is no id, does not fuse unknown characters, and cannot stop within a long word.
  */
+import { quoted } from "../quoted.ts";
 import { MergeTable, Merging } from "./tokenizer-merging.ts";
 import { type SymbolOptions, Symbols } from "./tokenizer-symbols.ts";
 
@@ -45,7 +46,7 @@ export class Bpe {
       const [l, r, joined] = [vocabulary.get(left), vocabulary.get(right), vocabulary.get(left + right)];
       if (l === undefined || r === undefined || joined === undefined) {
         const missing = l === undefined ? left : r === undefined ? right : left + right;
-        throw new RangeError(`merges[${rank}] needs ${JSON.stringify(missing.slice(0, 80))}, which is no token`);
+        throw new RangeError(`merges[${rank}] needs ${quoted(missing)}, which is no token`);
       }
       this.#table.set(l, r, rank, joined);
     }

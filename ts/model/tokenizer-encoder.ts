@@ -1,5 +1,6 @@
 /** Text -> ids, with pauses in which the caller may do something else. */
 import { OctavoError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { type AddedToken, AddedTokenSplitter } from "./tokenizer-added-tokens.ts";
 import { LengthBound } from "./tokenizer-bound.ts";
 import { type Cuts, cutsOf } from "./tokenizer-cuts.ts";
@@ -84,7 +85,7 @@ export class Encoder {
 
   #add({ id, content }: AddedToken, out: number[]): void {
     if (id >= this.#limit) {
-      const text = `the text has ${JSON.stringify(content)}, token ${id}; the model has ${this.#limit} tokens`;
+      const text = `the text has ${quoted(content)}, token ${id}; the model has ${this.#limit} tokens`;
       throw new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", text);
     }
     out.push(id);

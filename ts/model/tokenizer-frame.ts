@@ -1,6 +1,7 @@
 /** The `post_processor` of a tokenizer.json: which special tokens stand around a text. */
 import { z } from "zod";
-import { invalidTokenizer, quote, unsupported } from "./tokenizer-refusals.ts";
+import { quoted } from "../quoted.ts";
+import { invalidTokenizer, unsupported } from "./tokenizer-refusals.ts";
 
 export interface Frame {
   readonly before: readonly number[];
@@ -65,7 +66,7 @@ function around(processor: Processor, check: Check): Frame {
       const name = piece.SpecialToken.id;
       const found = Object.hasOwn(special_tokens, name) ? special_tokens[name] : undefined;
       if (found === undefined)
-        throw invalidTokenizer(`post_processor.single has ${quote(name)}, which is not in special_tokens`);
+        throw invalidTokenizer(`post_processor.single has ${quoted(name)}, which is not in special_tokens`);
       return check(found.tokens, found.ids);
     });
   const at = texts[0] as number;
@@ -80,6 +81,6 @@ function checked(
   if (tokens.length === ids.length && tokens.every((token, index) => idOf(token) === ids[index])) return ids;
   const known = tokens.map(idOf);
   throw invalidTokenizer(
-    `post_processor has ${quote(tokens)} with the ids ${quote(ids)}; the vocabulary has ${quote(known)} for them`,
+    `post_processor has ${quoted(tokens)} with the ids ${quoted(ids)}; the vocabulary has ${quoted(known)} for them`,
   );
 }

@@ -1,7 +1,9 @@
 /** `model` and `added_tokens` of a tokenizer.json, checked once: what they hold are whole ids, each of one token. */
+
+import { quoted } from "../quoted.ts";
 import type { AddedToken } from "./tokenizer-added-tokens.ts";
 import { Bpe } from "./tokenizer-bpe.ts";
-import { invalidTokenizer, quote, unsupported } from "./tokenizer-refusals.ts";
+import { invalidTokenizer, unsupported } from "./tokenizer-refusals.ts";
 
 export interface Vocabulary {
   /** Id -> token; ids that only pad have none. */
@@ -26,7 +28,7 @@ export function readVocabulary(json: Fields, limit: number | undefined): Vocabul
   const tokens: (string | undefined)[] = [];
   for (const [token, id] of vocabulary) {
     if (tokens[id] !== undefined)
-      throw invalidTokenizer(`model.vocab has ${quote(tokens[id])} and ${quote(token)} with the id ${id}`);
+      throw invalidTokenizer(`model.vocab has ${quoted(tokens[id])} and ${quoted(token)} with the id ${id}`);
     tokens[id] = token;
   }
   // No holes in the array itself: it would be slow to read.
@@ -36,8 +38,8 @@ export function readVocabulary(json: Fields, limit: number | undefined): Vocabul
   for (const { id, content } of added) {
     const before = ids.get(content);
     if ((before !== undefined && before !== id) || (tokens[id] !== undefined && tokens[id] !== content)) {
-      const known = before === undefined ? `the id is ${quote(tokens[id])}` : `the token has the id ${before}`;
-      throw invalidTokenizer(`added_tokens has ${quote(content)} with the id ${id}, elsewhere ${known}`);
+      const known = before === undefined ? `the id is ${quoted(tokens[id])}` : `the token has the id ${before}`;
+      throw invalidTokenizer(`added_tokens has ${quoted(content)} with the id ${id}, elsewhere ${known}`);
     }
     while (tokens.length < id) tokens.push(undefined);
     tokens[id] = content;
@@ -51,7 +53,7 @@ function readIds(vocab: Fields, limit: number): Map<string, number> {
   for (const token in vocab) {
     const id = vocab[token];
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= limit)
-      throw invalidTokenizer(`model.vocab has ${quote(token)} with ${quote(id)}; ids go from 0 to ${limit - 1}`);
+      throw invalidTokenizer(`model.vocab has ${quoted(token)} with ${quoted(id)}; ids go from 0 to ${limit - 1}`);
     ids.set(token, id);
   }
   return ids;
@@ -70,7 +72,7 @@ function readModel(
     throw unsupported("model.dropout", model.dropout, "none: it makes ids depend on chance");
   const unknown = model.unk_token ?? undefined;
   if (unknown !== undefined && (typeof unknown !== "string" || !ids.has(unknown)))
-    throw invalidTokenizer(`model.unk_token is ${quote(unknown)}, which is no token`);
+    throw invalidTokenizer(`model.unk_token is ${quoted(unknown)}, which is no token`);
   try {
     return new Bpe({
       tokens,
@@ -88,26 +90,26 @@ function readModel(
 }
 
 function readMerges(merges: unknown): (readonly [string, string])[] {
-  if (!Array.isArray(merges)) throw invalidTokenizer(`model.merges is ${quote(merges)}, not a list`);
+  if (!Array.isArray(merges)) throw invalidTokenizer(`model.merges is ${quoted(merges)}, not a list`);
   return merges.map((merge: unknown, rank) => {
     const parts: unknown = typeof merge === "string" ? merge.split(" ") : merge;
     if (Array.isArray(parts) && parts.length === 2 && parts.every((part) => typeof part === "string"))
       return parts as unknown as readonly [string, string];
-    throw invalidTokenizer(`model.merges[${rank}] is ${quote(merge)}, not two tokens`);
+    throw invalidTokenizer(`model.merges[${rank}] is ${quoted(merge)}, not two tokens`);
   });
 }
 
 function readAdded(entries: unknown): AddedToken[] {
   if (entries === undefined || entries === null) return [];
-  if (!Array.isArray(entries)) throw invalidTokenizer(`added_tokens is ${quote(entries)}, not a list`);
+  if (!Array.isArray(entries)) throw invalidTokenizer(`added_tokens is ${quoted(entries)}, not a list`);
   return entries.map((entry: unknown, index) => {
     const name = `added_tokens[${index}]`;
     const token = fields(name, entry);
     const { id, content } = token;
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= MAX_TOKENS)
-      throw invalidTokenizer(`${name}.id is ${quote(id)}; it takes a whole number from 0 on`);
+      throw invalidTokenizer(`${name}.id is ${quoted(id)}; it takes a whole number from 0 on`);
     if (typeof content !== "string" || content === "")
-      throw invalidTokenizer(`${name}.content is ${quote(content)}; it takes a text that is not empty`);
+      throw invalidTokenizer(`${name}.content is ${quoted(content)}; it takes a text that is not empty`);
     const special = flag(name, token, "special");
     return {
       id,
@@ -123,11 +125,11 @@ function readAdded(entries: unknown): AddedToken[] {
 
 function fields(key: string, value: unknown): Fields {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
-  throw invalidTokenizer(`${key} is ${quote(value)}, not an object`);
+  throw invalidTokenizer(`${key} is ${quoted(value)}, not an object`);
 }
 
 function flag(name: string, entry: Fields, key: string): boolean {
   const value = entry[key] ?? false;
   if (typeof value === "boolean") return value;
-  throw invalidTokenizer(`${name}.${key} is ${quote(value)}; it takes true or false`);
+  throw invalidTokenizer(`${name}.${key} is ${quoted(value)}; it takes true or false`);
 }

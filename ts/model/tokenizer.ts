@@ -1,12 +1,13 @@
 /** Text <-> token ids of one model. */
 import { setImmediate } from "node:timers/promises";
 import { OctavoError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { StreamDecoder } from "./stream-decoder.ts";
 import { type ByteDecoder, byteDecoder } from "./token-bytes.ts";
 import { Encoder } from "./tokenizer-encoder.ts";
 import { type Frame, frameOf } from "./tokenizer-frame.ts";
-import { invalidTokenizer, located, quote } from "./tokenizer-refusals.ts";
+import { invalidTokenizer, located } from "./tokenizer-refusals.ts";
 import { readVocabulary, type Vocabulary } from "./tokenizer-vocabulary.ts";
 
 export interface EncodeOptions {
@@ -133,8 +134,8 @@ export class Tokenizer {
     if (fence === undefined) return;
     const inside = this.addedTokens.find((token) => token.content.includes(fence));
     if (fence.length === 1 && inside === undefined) return;
-    const why = inside === undefined ? "it takes one character" : `the added token ${quote(inside.content)} has it`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `fence is ${quote(fence)}; ${why}`);
+    const why = inside === undefined ? "it takes one character" : `the added token ${quoted(inside.content)} has it`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `fence is ${quoted(fence)}; ${why}`);
   }
 
   /**
