@@ -81,6 +81,8 @@ export type SourceType = (typeof SOURCE_TYPES)[number];
 
 export const sourcePart = z.strictObject({
   file: z.string().max(4096),
+  /** Of the tensor, for errors. */
+  name: z.string().max(1024).optional(),
   offset: count,
   bytes: count,
   type: z.enum(SOURCE_TYPES),

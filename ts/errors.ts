@@ -31,7 +31,8 @@ export const ERRORS = {
   },
   OCTAVO_MODEL_FILE_INVALID: {
     retryable: false,
-    summary: "A safetensors, GGUF or JSON file is truncated or contradicts itself.",
+    summary:
+      "A safetensors, GGUF or JSON file is truncated, contradicts itself, or holds a number that cannot be kept.",
   },
   OCTAVO_MODEL_INCOMPLETE: { retryable: false, summary: "A shard or a tensor that the model needs is missing." },
   OCTAVO_UNKNOWN_ARCHITECTURE: {

@@ -12,12 +12,17 @@ export function quoted(value: unknown, limit = 80): string {
     const rest = value.length - limit;
     return rest <= 0 ? JSON.stringify(value) : `${JSON.stringify(value.slice(0, limit))}... (${rest} more characters)`;
   }
-  return cut(json(value) ?? String(value), limit);
+  return cut(json(value, limit) ?? String(value), limit);
 }
 
-function json(value: unknown): string | undefined {
+/** What is long is not written out in full only to be cut. */
+function json(value: unknown, limit: number): string | undefined {
+  const shorten = (_key: string, inner: unknown) => {
+    if (typeof inner === "string" && inner.length > limit) return inner.slice(0, limit);
+    return Array.isArray(inner) && inner.length > limit ? inner.slice(0, limit) : inner;
+  };
   try {
-    return JSON.stringify(value);
+    return JSON.stringify(value, shorten);
   } catch {
     return undefined; // A bigint, or a circle.
   }

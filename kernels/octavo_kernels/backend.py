@@ -25,6 +25,8 @@ class SourcePart:
     type: str
     rows: int
     columns: int
+    #: The tensor's, for errors.
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class Backend(Protocol):
 
         form "int8": quantise rows (`quantize_weight`) into packed codes and float32 `scale` [rows];
         "float": convert to `target`'s dtype and layout. A vector is one column per row, or one row.
+        Numbers that `target` cannot hold (NaN, infinity, what its dtype rounds to infinity) are refused.
         Raises KernelError OCTAVO_FILE_NOT_READABLE, OCTAVO_MODEL_FILE_INVALID, OCTAVO_SHAPE_MISMATCH.
         """
         ...

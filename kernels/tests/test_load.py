@@ -20,7 +20,7 @@ def written(folder: Path, x: np.ndarray, name: str = "weights") -> SourcePart:
     """A file of float32 rows."""
     path = folder / name
     path.write_bytes(np.ascontiguousarray(x, np.float32).tobytes())
-    return SourcePart(str(path), 0, x.size * 4, "F32", *x.shape)
+    return SourcePart(str(path), 0, x.size * 4, "F32", *x.shape, name=name)
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -57,8 +57,9 @@ def test_codes_and_scales_are_the_reference_s(rows, columns, layout, cpu: Backen
 @pytest.mark.parametrize("layout", ["plain", "packed"])
 @pytest.mark.parametrize("rows,columns", [(1, 1), (16, 8), (33, 65)])
 def test_floats_are_the_reference_s(dtype, layout, rows, columns, cpu: Backend, reference: Backend, tmp_path: Path):
-    x = normal(rows, columns) * np.float32(10.0) ** np.linspace(-9, 6, columns, dtype=np.float32)
-    x[0, 0] = np.inf  # float weights may hold what they want
+    x = normal(rows, columns) * np.float32(10.0) ** np.linspace(-9, 4, columns, dtype=np.float32)
+    x[0, 0] = 65519  # the largest numbers of float16 and what still rounds to them
+    x[-1, -1] = -65504
     part = written(tmp_path, x)
     found, expected = (floats(backend, [part], dtype, layout, x.shape) for backend in (cpu, reference))
     assert np.array_equal(found, expected)
@@ -155,12 +156,53 @@ def test_a_byte_count_that_does_not_fit_the_type_is_refused(wrong: int, backend:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_weight_that_is_no_number_is_refused(value: float, backend: Backend, tmp_path: Path):
-    x = normal(35, 70)
+def test_a_weight_that_is_no_number_is_refused_with_its_name(value: float, backend: Backend, tmp_path: Path):
+    first, x = normal(20, 70), normal(35, 70)
     x[33, 69] = value
-    codes, scale = backend.allocate("int8", "packed", x.shape), backend.allocate("float32", "plain", (35,))
-    error = _refusal(backend, "int8", [written(tmp_path, x)], codes, scale)
-    assert error.code == "OCTAVO_MODEL_FILE_INVALID" and "row 33" in error.message
+    parts = [written(tmp_path, first, "q.weight"), written(tmp_path, x, "k.weight")]
+    for dtype, layout in [
+        ("int8", "packed"),
+        *((dtype, layout) for dtype in _DTYPES for layout in ("plain", "packed")),
+    ]:
+        target = backend.allocate(dtype, layout, (55, 70))
+        scale = backend.allocate("float32", "plain", (55,)) if dtype == "int8" else None
+        error = _refusal(backend, "float" if scale is None else "int8", parts, target, scale)
+        assert error.code == "OCTAVO_MODEL_FILE_INVALID"
+        assert "tensor k.weight holds" in error.message and "at [33, 69]" in error.message
+
+
+@pytest.mark.parametrize("columns", [1, 64])
+def test_a_vector_that_holds_no_number_is_refused(columns: int, backend: Backend, tmp_path: Path):
+    x = normal(1, 5120)
+    x[0, 5000] = np.nan
+    part = replace(written(tmp_path, x, "norm.weight"), rows=5120 // columns, columns=columns)
+    error = _refusal(backend, "float", [part], backend.allocate("float32", "plain", (5120,)), None)
+    assert error.code == "OCTAVO_MODEL_FILE_INVALID" and "norm.weight holds NaN" in error.message
+
+
+@pytest.mark.parametrize(
+    "dtype,kept,lost",
+    [("float16", 65519.996, 65520.0), ("bfloat16", 3.3961773e38, 3.3961775e38), ("float32", 3.4028235e38, np.inf)],
+)
+def test_a_number_that_its_type_cannot_hold_is_refused(
+    dtype: str, kept: float, lost: float, backend: Backend, tmp_path: Path
+):
+    x = normal(3, 5)
+    target = backend.allocate(dtype, "plain", x.shape)
+    for sign in (1, -1):
+        x[2, 4] = sign * kept
+        backend.load("float", [written(tmp_path, x)], target, None)
+        x[2, 4] = sign * lost
+        error = _refusal(backend, "float", [written(tmp_path, x)], target, None)
+        assert error.code == "OCTAVO_MODEL_FILE_INVALID" and f"which {dtype} cannot hold, at [2, 4]" in error.message
+
+
+def test_a_float64_beyond_float32_is_refused(backend: Backend, tmp_path: Path):
+    x = np.array([[1.0, 1e39]])
+    (tmp_path / "weights").write_bytes(x.tobytes())
+    part = SourcePart(str(tmp_path / "weights"), 0, 16, "F64", 1, 2, "norm.weight")
+    error = _refusal(backend, "float", [part], backend.allocate("float32", "plain", (2,)), None)
+    assert error.code == "OCTAVO_MODEL_FILE_INVALID" and "norm.weight holds inf" in error.message
 
 
 def test_a_request_that_contradicts_itself_is_refused(backend: Backend, tmp_path: Path):

@@ -1,6 +1,7 @@
 /** What a user sees of an error, and the exit status that scripts see. */
 import { CommanderError } from "commander";
-import { OctavoError } from "../errors.ts";
+import { messageOf, OctavoError } from "../errors.ts";
+import { cut } from "../quoted.ts";
 import { Interrupted } from "./interrupt.ts";
 
 /** Codes that say that the command was used wrongly. */
@@ -33,7 +34,7 @@ function document(error: unknown): { code: string | null; message: string; retry
     return { code: "OCTAVO_BAD_ARGUMENT", message, retryable: false };
   }
   if (OctavoError.isInstance(error)) return { code: error.code, message: error.message, retryable: error.retryable };
-  return { code: null, message: error instanceof Error ? error.message : String(error), retryable: false };
+  return { code: null, message: messageOf(error), retryable: false };
 }
 
 /** In place of Node's own words for warnings, which name the process and tell where to find a trace. */
@@ -45,11 +46,13 @@ export function reportWarning(warning: Error): void {
 
 /** `error CODE: message`, with what caused it. The stack only for errors that are bugs, or with OCTAVO_DEBUG. */
 export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return `error: ${String(error)}`;
+  if (typeof error !== "object" || error === null) return `error: ${String(error)}`;
   const known = OctavoError.isInstance(error);
-  const line = known ? `error ${error.code}: ${error.message}` : `error: ${error.message}`;
-  const cause = error.cause instanceof Error && !error.message.includes(error.cause.message) ? error.cause.message : "";
-  const detail = cause === "" ? "" : `\n  cause: ${cause}`;
-  const stack = (known && !process.env.OCTAVO_DEBUG) || !error.stack ? "" : `\n${error.stack}`;
+  const message = messageOf(error);
+  const line = known ? `error ${error.code}: ${message}` : `error: ${message}`;
+  const { cause, stack: trace } = error as Partial<Error>;
+  const reason = cause === undefined ? "" : messageOf(cause);
+  const detail = reason === "" || message.includes(reason) ? "" : `\n  cause: ${cut(reason, 2000)}`;
+  const stack = (known && !process.env.OCTAVO_DEBUG) || !trace ? "" : `\n${trace}`;
   return line + detail + stack;
 }

@@ -134,7 +134,7 @@ export class ResidentModel {
   #part(name: string): LoadItem["parts"][number] {
     const { file, offset, bytes, type, shape } = this.#manifest.tensors.get(name)!; // The family has looked for it.
     const [rows, columns] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!];
-    return { file, offset, bytes, type, rows, columns };
+    return { file, name, offset, bytes, type, rows, columns };
   }
 }
 

@@ -1,7 +1,8 @@
 /** Messages -> the text that a model was trained to see. */
 import { createContext, Script } from "node:vm";
 import { checkMessageList, show } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { messageOf, OctavoError } from "../errors.ts";
+import { cut } from "../quoted.ts";
 import { Budget } from "./chat/budget.ts";
 import { escaped, fenceMessages } from "./chat/fenced-messages.ts";
 import { chatFunctions, TemplateRefusal } from "./chat/globals.ts";
@@ -148,12 +149,6 @@ function limited<T>(task: () => T): T {
 }
 
 function unusable(cause: unknown): OctavoError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new OctavoError(
-    "OCTAVO_UNSUPPORTED_MODEL",
-    `the model's chat template does not run: ${reason.slice(0, 300)}`,
-    {
-      cause,
-    },
-  );
+  const text = `the model's chat template does not run: ${cut(messageOf(cause), 300)}`;
+  return new OctavoError("OCTAVO_UNSUPPORTED_MODEL", text, { cause });
 }

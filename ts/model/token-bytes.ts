@@ -1,5 +1,6 @@
 /** The bytes that a token stands for. Text is cut into tokens between bytes, not between characters. */
 import { OctavoError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 
 /** Bytes of one token of the vocabulary. */
 export type TokenBytes = (token: string) => Uint8Array;
@@ -28,7 +29,7 @@ export function byteDecoder(decoder: unknown): ByteDecoder {
   }
   throw new OctavoError(
     "OCTAVO_UNSUPPORTED_MODEL",
-    `a tokenizer whose decoder is ${JSON.stringify(decoder)?.slice(0, 200)}; implemented are byte-level and SentencePiece ones`,
+    `a tokenizer whose decoder is ${quoted(decoder, 200)}; implemented are byte-level and SentencePiece ones`,
   );
 }
 

@@ -1,5 +1,5 @@
-/** What is said of a tokenizer.json that cannot be used. */
-import { OctavoError } from "../errors.ts";
+/** What is said of a tokenizer.json that cannot be used; what it quotes of the file is cut. */
+import { messageOf, OctavoError } from "../errors.ts";
 import { cut, quoted } from "../quoted.ts";
 
 export function unsupported(key: string, value: unknown, implemented: string): OctavoError {
@@ -15,7 +15,7 @@ export function invalidTokenizer(message: string, options?: ErrorOptions): Octav
 
 /** The error with the path of the model before it. */
 export function located(path: string, cause: unknown): OctavoError {
-  if (cause instanceof OctavoError) return new OctavoError(cause.code, `${path}: ${cause.message}`, { cause });
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path}: tokenizer.json: ${cut(reason)}`, { cause });
+  if (OctavoError.isInstance(cause)) return new OctavoError(cause.code, `${path}: ${cause.message}`, { cause });
+  const text = `${path}: tokenizer.json: ${cut(messageOf(cause))}`;
+  return new OctavoError("OCTAVO_MODEL_FILE_INVALID", text, { cause });
 }

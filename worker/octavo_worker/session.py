@@ -153,7 +153,7 @@ class Session:
         jobs = []
         for item in request.items:
             scale = None if item.scale is wire.UNSET else self._handles.tensor(item.scale)
-            parts = [SourcePart(p.file, p.offset, p.bytes, p.type, p.rows, p.columns) for p in item.parts]
+            parts = [_source_part(part) for part in item.parts]
             jobs.append((item.form, parts, self._handles.tensor(item.handle), scale))
         self._reserve(
             self._backend.threads * max(_at_once(parts, target) for _, parts, target, _ in jobs) * _LOAD_BYTES
@@ -296,6 +296,11 @@ class Session:
     def _bye(self, request: wire.Bye, payloads: Sequence[bytes], send: Send):
         self.ended = True
         return self._ok(request)
+
+
+def _source_part(part: wire.SourcePart) -> SourcePart:
+    name = "" if part.name is wire.UNSET else part.name
+    return SourcePart(part.file, part.offset, part.bytes, part.type, part.rows, part.columns, name)
 
 
 def _one(payloads: Sequence[bytes]) -> bytes:

@@ -34,6 +34,7 @@ class _Part(Structure):
 
     _fields_ = [
         ("file", c_char_p),
+        ("name", c_char_p),
         ("offset", c_int64),
         ("bytes", c_int64),
         ("rows", c_int64),
@@ -68,7 +69,15 @@ def load(
     columns = target.shape[1] if len(target.shape) == 2 else max(1, math.gcd(*counts))
     array = (_Part * len(parts))(
         *(
-            _Part(os.fsencode(part.file), part.offset, part.bytes, count // columns, columns, _TYPE_CODES[part.type])
+            _Part(
+                os.fsencode(part.file),
+                part.name.encode(),
+                part.offset,
+                part.bytes,
+                count // columns,
+                columns,
+                _TYPE_CODES[part.type],
+            )
             for part, count in zip(parts, counts, strict=True)
         )
     )

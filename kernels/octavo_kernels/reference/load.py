@@ -15,17 +15,16 @@ from .dequantize import dequantize
 from .quantize import quantize_weight
 from .views import tensor_view
 
+#: The least magnitudes that round to infinity.
+_LIMITS = {"float16": np.float32(65520), "bfloat16": np.float32(1.99609375 * 2.0**127)}
+
 
 def load(form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
     """See backend.Backend.load."""
     check_load(form, parts, target, scale)
-    values = torch.from_numpy(np.concatenate([_read(part) for part in parts])).reshape(target.shape)
+    values = torch.from_numpy(np.concatenate([_read(part, target.dtype) for part in parts])).reshape(target.shape)
     if form == "int8":
         assert scale is not None
-        finite = torch.isfinite(values).all(1)
-        if not finite.all():
-            row = int((~finite).nonzero()[0, 0])
-            raise KernelError("OCTAVO_MODEL_FILE_INVALID", f"load: row {row} of the weight holds NaN or infinity")
         quantized = quantize_weight(weight=values)
         tensor_view(target).copy_(quantized["codes"])
         tensor_view(scale).copy_(quantized["scale"])
@@ -33,7 +32,7 @@ def load(form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor |
         tensor_view(target).copy_(values)
 
 
-def _read(part: SourcePart) -> np.ndarray:
+def _read(part: SourcePart, dtype: str) -> np.ndarray:
     try:
         with open(part.file, "rb") as file:
             file.seek(part.offset)
@@ -43,4 +42,22 @@ def _read(part: SourcePart) -> np.ndarray:
     if data.size != part.bytes:
         text = f"{part.file}: bytes {part.offset}..{part.offset + part.bytes} reach beyond its end"
         raise KernelError("OCTAVO_MODEL_FILE_INVALID", text)
-    return dequantize(part.type, data, part.rows * part.columns)
+    values = dequantize(part.type, data, part.rows * part.columns)
+    _check_range(part, values, dtype)
+    return values
+
+
+def _check_range(part: SourcePart, values: np.ndarray, dtype: str) -> None:
+    """Refuse NaN, infinity, and what `dtype` would round to infinity: a step would make them the answer."""
+    outside = ~(np.abs(values) < _LIMITS.get(dtype, np.float32(np.inf)))
+    if not outside.any():
+        return
+    index = int(outside.argmax())
+    value = float(values[index])
+    kept = dtype if dtype in _LIMITS else "float32"
+    what = "NaN" if np.isnan(value) else f"{value:g}, which {kept} cannot hold"
+    advice = "files in bfloat16 would keep it" if dtype == "float16" and value == value else "the file is damaged"
+    text = (
+        f"tensor {part.name} holds {what}, at [{index // part.columns}, {index % part.columns}]; {advice}: {part.file}"
+    )
+    raise KernelError("OCTAVO_MODEL_FILE_INVALID", f"load: {text}")

@@ -115,6 +115,9 @@ describe("a config that contradicts itself is refused", () => {
     ["a model type of another architecture", { model_type: "granite" }, /model_type is "granite".*"llama"/],
     ["a number as a string", { num_hidden_layers: "2" }, /num_hidden_layers/],
     ["a flag as a string", { tie_word_embeddings: "false" }, /tie_word_embeddings/],
+    ["an epsilon that float32 has not", { rms_norm_eps: 1e-60 }, /rms_norm_eps/],
+    ["a base that float32 has not", { rope_theta: 1e-60 }, /rope_theta is 1e-60/],
+    ["a factor that float32 has not", { rope_scaling: { type: "linear", factor: 1e-300 } }, /rope factor is 1e-300/],
     ["two bases", { rope_theta: 10000, rope_parameters: { rope_theta: 500000 } }, /rope_theta.*differ/],
     [
       "two scalings",
@@ -136,6 +139,11 @@ describe("a config that contradicts itself is refused", () => {
       /low_freq_factor 4 is not below/,
     ],
   ])("%s", (_, change, message) => refused(tinyConfig({ config: change }), message, code));
+
+  it("Mistral's window is that of its class where the config leaves it out", () => {
+    const { sliding_window, ...config } = tinyConfig({ family: "mistral" });
+    expect(describeConfig(config).window).toBe(4096);
+  });
 
   it("Mistral with a window and without one", () => {
     refused(tinyConfig({ family: "mistral", config: { use_sliding_window: false } }), /use_sliding_window/, code);

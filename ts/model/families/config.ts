@@ -6,6 +6,10 @@ import { checkConfigKeys } from "./config-keys.ts";
 import type { RopeScaling } from "./rope.ts";
 import { ropeOf } from "./rope-config.ts";
 
+/** What float32 holds: as 0 or infinity it would make NaN of a row. */
+const float32 = z.number().refine((value) => Math.fround(value) > 0 && Number.isFinite(Math.fround(value)), {
+  error: "not a positive number of float32",
+});
 const size = z.int().min(1).max(1e7);
 const flag = z.boolean().nullish();
 const rope = z.record(z.string(), z.unknown()).nullish();
@@ -20,7 +24,7 @@ const schema = z.object({
   head_dim: size.nullish(),
   vocab_size: size,
   max_position_embeddings: size,
-  rms_norm_eps: z.number().positive().default(1e-6),
+  rms_norm_eps: float32.default(1e-6),
   rope_theta: z.number().positive().nullish(),
   rope_scaling: rope,
   rope_parameters: rope,
@@ -126,7 +130,7 @@ export function llamaConfig(architecture: string, config: Readonly<Record<string
     vocabulary: c.vocab_size,
     context: c.max_position_embeddings,
     eps: c.rms_norm_eps,
-    ...ropeOf(c, headDim),
+    ...ropeOf(c),
     pairing: c.octavo_rope_pairing,
     activation,
     tiedEmbeddings: c.tie_word_embeddings ?? false,

@@ -1,7 +1,7 @@
 /** Rotary positions as configs write them: `rope_theta`, `rope_scaling`, and transformers 5's `rope_parameters` for both. */
 import { OctavoError } from "../../errors.ts";
 import { cut, quoted } from "../../quoted.ts";
-import { type RopeScaling, ropeFrequencies } from "./rope.ts";
+import type { RopeScaling } from "./rope.ts";
 
 export interface RopeKeys {
   readonly rope_theta?: number | null | undefined;
@@ -25,14 +25,11 @@ const READ = {
 const COMMON = ["rope_type", "type", "rope_theta", "partial_rotary_factor", "finetuned"];
 
 /** Throws `OCTAVO_MODEL_FILE_INVALID` for a contradiction, `OCTAVO_UNSUPPORTED_MODEL` for what is not implemented. */
-export function ropeOf(keys: RopeKeys, headDim: number): { readonly theta: number; readonly scaling: RopeScaling } {
+export function ropeOf(keys: RopeKeys): { readonly theta: number; readonly scaling: RopeScaling } {
   const parameters = only("rope_scaling and rope_parameters", keys.rope_scaling, keys.rope_parameters) ?? {};
-  const theta = only("rope_theta and its value in rope_parameters", keys.rope_theta, parameters.rope_theta) ?? 10000;
-  if (typeof theta !== "number" || !Number.isFinite(theta) || theta <= 0) throw notPositive("rope_theta", theta);
-  const scaling = scalingOf(parameters, keys);
-  if (!ropeFrequencies(headDim, theta, scaling).every((frequency) => Number.isFinite(frequency) && frequency >= 0))
-    throw invalid(`rope_theta ${theta} and ${quoted(parameters)} give frequencies that are no numbers`);
-  return { theta, scaling };
+  const base = only("rope_theta and its value in rope_parameters", keys.rope_theta, parameters.rope_theta);
+  const theta = number("rope_theta", base ?? 10000);
+  return { theta, scaling: scalingOf(parameters, keys) };
 }
 
 function scalingOf(parameters: Parameters, keys: RopeKeys): RopeScaling {
@@ -87,12 +84,9 @@ function only<T>(what: string, first: T | null | undefined, second: T | null | u
 }
 
 function number(key: string, value: unknown): number {
-  if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
-  throw notPositive(key, value);
-}
-
-function notPositive(key: string, value: unknown): OctavoError {
-  return invalid(`rope ${key} is ${quoted(value)}, not a positive number`);
+  const held = typeof value === "number" ? Math.fround(value) : 0;
+  if (typeof value === "number" && held > 0 && Number.isFinite(held)) return value;
+  throw invalid(`rope ${key} is ${quoted(value)}, not a positive number`);
 }
 
 function invalid(text: string): OctavoError {

@@ -1,7 +1,8 @@
 /** Fetching a model from the Hugging Face hub into the cache. The only place that uses the network, and only when asked. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type ErrorCode, OctavoError } from "../../errors.ts";
+import { codeOf, type ErrorCode, messageOf, OctavoError } from "../../errors.ts";
+import { cut } from "../../quoted.ts";
 import { parseHubId } from "./hub.ts";
 
 export interface DownloadOptions {
@@ -57,7 +58,7 @@ function failure(model: string, cause: unknown): OctavoError {
   const error = (code: ErrorCode, why: string) =>
     new OctavoError(code, `${model} could not be fetched from the hub: ${why}`, { cause });
   const reason = reasonOf(cause);
-  const status = cause instanceof Error && "statusCode" in cause ? Number(cause.statusCode) : undefined;
+  const status = isObject(cause) && "statusCode" in cause ? Number(cause.statusCode) : undefined;
   // The hub says 401 also of what does not exist, to those who do not say who they are.
   if (status === 401 || status === 403) {
     const advice =
@@ -66,26 +67,27 @@ function failure(model: string, cause: unknown): OctavoError {
   }
   if (status === 404) return error("OCTAVO_MODEL_NOT_FOUND", `it has no such model, or revision (${reason})`);
   if (status !== undefined) return error("OCTAVO_HUB_UNAVAILABLE", `it answers ${status} (${reason}); try again later`);
-  if (systemCode(cause) !== undefined && !isNetwork(cause))
+  if (codeOf(cause) !== undefined && !isNetwork(cause))
     return error("OCTAVO_FILE_NOT_READABLE", `the cache cannot be written to: ${reason}`);
   return error("OCTAVO_HUB_UNAVAILABLE", `it cannot be reached (${reason}); check the network, or HF_ENDPOINT`);
 }
 
 /** fetch says "fetch failed", and why in its cause. */
 function reasonOf(cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause).slice(0, 300);
-  const inner = cause.cause instanceof Error ? `: ${cause.cause.message || systemCode(cause.cause)}` : "";
-  return `${cause.message}${inner}`.slice(0, 300);
-}
-
-function systemCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+  const inner = isObject(cause) && "cause" in cause ? cause.cause : undefined;
+  const why = inner === undefined ? "" : `: ${messageOf(inner) || codeOf(inner)}`;
+  return cut(`${messageOf(cause)}${why}`, 300);
 }
 
 /** What Node's files throw names a system call of theirs: `open`, `write`, `mkdir`, `rename`. */
 function isNetwork(error: unknown): boolean {
-  if (!(error instanceof Error) || !("syscall" in error)) return true;
+  if (!isObject(error) || !("syscall" in error)) return true;
   return ["connect", "getaddrinfo", "read"].includes(String(error.syscall));
+}
+
+/** Not `instanceof Error`: see `codeOf`. */
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
 }
 
 /** Of a repository's own files; those in folders are other forms of the same model. */

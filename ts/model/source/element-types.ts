@@ -36,7 +36,6 @@ export const GGML_TYPES: ReadonlyMap<number, SourceType> = new Map([
   [12, "Q4_K"],
   [13, "Q5_K"],
   [14, "Q6_K"],
-  [24, "I8"],
   [28, "F64"],
   [30, "BF16"],
 ]);
@@ -55,6 +54,8 @@ export const OTHER_GGML_TYPES: ReadonlyMap<number, string> = new Map([
   [21, "IQ3_S"],
   [22, "IQ2_S"],
   [23, "IQ4_XS"],
+  // Codes without a scale are no weights.
+  [24, "I8"],
   [25, "I16"],
   [26, "I32"],
   [27, "I64"],

@@ -85,6 +85,28 @@ describe("a model folder", () => {
     await refused(path, "OCTAVO_MODEL_INCOMPLETE", /lm_head\.weight/);
   });
 
+  it("has the tensors that its index forgot, and none of them twice", async () => {
+    const path = sharded();
+    const { header, bytes } = float32Header({ "model.norm.weight": [32], "model.extra.weight": [4] });
+    writeSafetensors(join(path, "b.safetensors"), header, bytes);
+    expect([...(await openModel(path)).tensors.keys()]).toContain("model.extra.weight");
+    const twice = float32Header({ "model.norm.weight": [32], "model.embed_tokens.weight": [15, 32] });
+    writeSafetensors(join(path, "b.safetensors"), twice.header, twice.bytes);
+    await refused(
+      path,
+      "OCTAVO_MODEL_FILE_INVALID",
+      /embed_tokens\.weight is in both a\.safetensors and b\.safetensors/,
+    );
+  });
+
+  it("with an adapter that would not be applied is refused", async () => {
+    await refused(
+      folder({ "adapter_config.json": { peft_type: "LORA" } }),
+      "OCTAVO_UNSUPPORTED_MODEL",
+      /adapter_config/,
+    );
+  });
+
   it("may not reach for files outside of itself", async () => {
     for (const shard of ["../x.safetensors", "/etc/x.safetensors", "..\\x.safetensors", "x.bin"]) {
       await refused(
@@ -159,9 +181,19 @@ describe("a safetensors header", () => {
     );
   });
 
-  it("leaves out buffers that are no weights", async () => {
-    const { tensors } = await openModel(single({ a: { dtype: "I64", shape: [2], data_offsets: [0, 16] } }, 16));
-    expect(tensors.size).toBe(0);
+  it("keeps in mind what is no weight: position ids, or a quantiser's codes", async () => {
+    const header = {
+      a: { dtype: "I64", shape: [2], data_offsets: [0, 16] },
+      b: { dtype: "I8", shape: [4], data_offsets: [16, 20] },
+    };
+    const { tensors, unloadable } = await openModel(single(header, 20));
+    expect([tensors.size, unloadable]).toEqual([
+      0,
+      new Map([
+        ["a", "I64"],
+        ["b", "I8"],
+      ]),
+    ]);
   });
 
   it("truncated or with any byte changed is read within its bounds, or refused with a code", async () => {

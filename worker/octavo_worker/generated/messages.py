@@ -106,6 +106,7 @@ class Allocate(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
 
 class SourcePart(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     file: Annotated[str, Meta(max_length=4096)]
+    name: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
     offset: Count
     bytes: Count
     type: SourceType

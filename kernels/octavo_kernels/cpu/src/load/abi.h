@@ -12,13 +12,14 @@ enum {
   OCTAVO_LOAD_OK = 0,
   OCTAVO_LOAD_BAD_ARGUMENT = 1,   // OCTAVO_BAD_ARGUMENT: the request contradicts itself
   OCTAVO_LOAD_NOT_READABLE = 2,   // OCTAVO_FILE_NOT_READABLE: open or read failed
-  OCTAVO_LOAD_INVALID = 3,        // OCTAVO_MODEL_FILE_INVALID: too short, a wrong byte count, or NaN/Inf in an int8 weight
+  OCTAVO_LOAD_INVALID = 3,        // OCTAVO_MODEL_FILE_INVALID: too short, a wrong byte count, or a number that the target cannot hold
   OCTAVO_LOAD_OUT_OF_MEMORY = 4,  // OCTAVO_OUT_OF_MEMORY: no scratch memory
 };
 
 // `rows` x `columns` elements of `type` (an index into SOURCE_TYPES of protocol/messages.ts) at a byte range of a file.
 typedef struct octavo_source_part {
   const char* file;
+  const char* name;  // of the tensor, for errors
   int64_t offset;
   int64_t bytes;
   int64_t rows;
@@ -27,7 +28,8 @@ typedef struct octavo_source_part {
   int32_t reserved;
 } octavo_source_part;
 
-// The parts, stacked by rows, to `target` [sum of rows, columns].
+// The parts, stacked by rows, to `target` [sum of rows, columns]. NaN, infinity and numbers that `dtype` rounds to infinity are
+// refused: a step would make them the answer.
 typedef struct octavo_load_request {
   const octavo_source_part* parts;
   int64_t part_count;

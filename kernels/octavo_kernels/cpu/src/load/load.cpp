@@ -171,7 +171,10 @@ class Loader {
   void write_rows(int64_t first, int64_t count, const float* values, int8_t* codes, uint16_t* halves) const {
     if (request_.scale) {
       for (int64_t row = 0; row < count; row++) write_codes(first + row, values + row * columns_, codes);
-    } else if (!request_.packed) {
+      return;
+    }
+    check_range(first, values, count, rows_.absmax_bits(values, count * columns_));
+    if (!request_.packed) {
       write_floats(first * columns_, values, count * columns_);
     } else if (dtype() == DType::float32) {
       write_panel(first, count, values, static_cast<float*>(request_.target));
@@ -190,14 +193,43 @@ class Loader {
     }
   }
 
+  // Bits of the least magnitude that the target does not hold.
+  uint32_t limit_bits() const {
+    switch (dtype()) {
+      case DType::float16: return 0x477ff000u;   // 65520 rounds to infinity
+      case DType::bfloat16: return 0x7f7f8000u;  // so does half a step above the largest bfloat16
+      default: return 0x7f800000u;               // infinity itself; codes have a float32 scale
+    }
+  }
+
+  // `largest`: the bits of the largest magnitude of these rows.
+  void check_range(int64_t first, const float* values, int64_t count, uint32_t largest) const {
+    const uint32_t limit = limit_bits();
+    if (largest < limit) return;
+    for (int64_t i = 0; i < count * columns_; i++) {
+      if (rows_.absmax_bits(values + i, 1) >= limit) throw out_of_range(first + i / columns_, i % columns_, values[i]);
+    }
+  }
+
+  Failure out_of_range(int64_t row, int64_t column, float value) const {
+    const Part& part = part_of(row);
+    char what[64];
+    if (value != value) {
+      std::snprintf(what, sizeof what, "NaN");
+    } else {
+      std::snprintf(what, sizeof what, "%g, which %s cannot hold", static_cast<double>(value),
+                    dtype() == DType::float16 ? "float16" : dtype() == DType::bfloat16 ? "bfloat16" : "float32");
+    }
+    return {OCTAVO_LOAD_INVALID,
+            text_of("tensor %s holds %s, at [%lld, %lld]; %s: %s", part.source.name, what,
+                    static_cast<long long>(row - part.first_row), static_cast<long long>(column),
+                    dtype() == DType::float16 && value == value ? "files in bfloat16 would keep it" : "the file is damaged",
+                    part.source.file)};
+  }
+
   void write_codes(int64_t row, const float* x, int8_t* codes) const {
     const uint32_t bits = rows_.absmax_bits(x, columns_);
-    if (bits >= 0x7f800000u) {
-      const octavo_source_part& part = part_of(row);
-      throw Failure{OCTAVO_LOAD_INVALID,
-                    text_of("%s: row %lld of the weight at byte %lld holds NaN or infinity", part.file,
-                            static_cast<long long>(row), static_cast<long long>(part.offset))};
-    }
+    check_range(row, x, 1, bits);
     float absmax;
     std::memcpy(&absmax, &bits, sizeof absmax);
     request_.scale[row] = absmax;
@@ -238,11 +270,11 @@ class Loader {
 
   DType dtype() const { return static_cast<DType>(request_.dtype); }
 
-  const octavo_source_part& part_of(int64_t row) const {
+  const Part& part_of(int64_t row) const {
     for (const Part& part : parts_) {
-      if (row < part.first_row + part.source.rows) return part.source;
+      if (row < part.first_row + part.source.rows) return part;
     }
-    return parts_.back().source;
+    return parts_.back();
   }
 
   const octavo_load_request& request_;
