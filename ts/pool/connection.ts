@@ -98,6 +98,12 @@ export class Connection {
     });
   }
 
+  /** When the worker began with what it is doing, or became idle: a moment of `performance.now()`. */
+  get since(): number {
+    const [oldest] = this.#pending.values();
+    return Math.max(oldest?.sentAt ?? 0, this.#lastReplyAt);
+  }
+
   /** Reject everything, now and from now on. */
   end(error: OctavoError, oldest: OctavoError = error): void {
     if (this.#ended !== undefined) return;

@@ -269,10 +269,7 @@ export class Device {
     if (!(handle instanceof TensorHandle)) {
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${this.name}: a tensor handle is needed, not ${String(handle)}`);
     }
-    if (handle.device !== this) {
-      const text = `${handle.label} cannot be used on ${this.name}; read it and make a tensor there`;
-      throw new OctavoError("OCTAVO_WRONG_DEVICE", text);
-    }
+    if (handle.device !== this) throw this.#foreign(handle);
     if (handle.disposed) throw new OctavoError("OCTAVO_DISPOSED", `${handle.label} was disposed`);
     return handle;
   }
@@ -293,6 +290,20 @@ export class Device {
   /** @internal */
   async readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer> {
     return readBytes(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
+  }
+
+  #foreign({ label, device }: TensorHandle): OctavoError {
+    const samePool = device.#newHandle === this.#newHandle;
+    if (!samePool) {
+      const text = `${label} belongs to another pool than this ${this.name}; read it there and make a tensor here`;
+      return new OctavoError("OCTAVO_WRONG_DEVICE", text);
+    }
+    if (device.name === this.name) {
+      const text = `${label} was lost with an earlier worker of ${this.name}; make it again`;
+      return new OctavoError("OCTAVO_WORKER_LOST", text, { cause: device.lost.reason });
+    }
+    const text = `${label} cannot be used on ${this.name}; read it and make a tensor there`;
+    return new OctavoError("OCTAVO_WRONG_DEVICE", text);
   }
 
   async #settle<T>(ids: readonly number[], answer: Promise<T>): Promise<T> {
