@@ -171,6 +171,6 @@ test("two pools live side by side", async () => {
   const y = await other.devices[0]!.tensor([2], { shape: [1, 1] });
   await one.dispose();
   expect(await y.read()).toEqual(Float32Array.of(2));
-  await expect(y.add(x)).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
+  await expect(y.add(x)).rejects.toMatchObject({ code: "OCTAVO_WRONG_DEVICE" });
   await other.dispose();
 });
