@@ -39,7 +39,8 @@ export function checkObject(value: unknown, what: string): asserts value is Read
 export function kindOf(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return show(value);
-  const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
+  const { constructor } = value as { constructor?: { name?: unknown } | null };
+  const name = constructor?.name;
   return typeof name === "string" && name !== "" ? `a ${cut(name, 40)}` : "an object";
 }
 
@@ -47,12 +48,12 @@ function prefix(where: string | undefined): string {
   return where === undefined ? "" : `${where}: `;
 }
 
-/** The name that a misspelt one probably stands for: at most a third of its letters away. */
+/** The name that a misspelt one probably stands for: at most a third of its letters away, rounded up. */
 function nearest(name: string, known: readonly string[]): string | undefined {
   if (name.length > 80) return undefined;
   const distances = known.map((word) => ({ word, away: distance(name.toLowerCase(), word.toLowerCase()) }));
   const best = distances.sort((a, b) => a.away - b.away)[0];
-  return best !== undefined && best.away <= Math.max(1, name.length / 3) ? best.word : undefined;
+  return best !== undefined && best.away <= Math.ceil(name.length / 3) ? best.word : undefined;
 }
 
 /** Letters to add, remove or replace (Levenshtein). */
@@ -104,6 +105,7 @@ export function show(value: unknown): string {
   } catch {
     text = undefined;
   }
-  const shown = text ?? String(value);
+  // An object that is no JSON (a circle, a bigint in it) may be no string either.
+  const shown = text ?? (typeof value === "object" ? kindOf(value) : String(value));
   return shown.length > 80 ? `${shown.slice(0, 77)}...` : shown;
 }

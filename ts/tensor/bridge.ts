@@ -50,7 +50,7 @@ export async function runOp<N extends OpName>(
   attributes: AttributesOf<N>,
   results: Readonly<Record<string, ResultOptions>> = {},
 ): Promise<ResultHandles<N>> {
-  if (!Object.hasOwn(OPS, op)) {
+  if (typeof op !== "string" || !Object.hasOwn(OPS, op)) {
     throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${show(op)}; there are ${Object.keys(OPS).join(", ")}`);
   }
   checkObject(operands, `${op}: operands`);
