@@ -39,8 +39,8 @@ export function checkObject(value: unknown, what: string): asserts value is Read
 export function kindOf(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return show(value);
-  const { constructor } = value as { constructor?: { name?: unknown } | null };
-  const name = constructor?.name;
+  const { constructor: maker } = value as { constructor?: { name?: unknown } | null };
+  const name = maker?.name;
   return typeof name === "string" && name !== "" ? `a ${cut(name, 40)}` : "an object";
 }
 
