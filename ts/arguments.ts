@@ -1,23 +1,72 @@
 /** Options as callers write them, checked by schemas; what is wrong is said with the value and what is accepted. */
 import type { z } from "zod";
 import { OctavoError } from "./errors.ts";
+import { cut } from "./quoted.ts";
 
 /** Of each option: its schema, and the words for what it takes. */
 export type Rules<T> = { readonly [K in keyof T]-?: readonly [schema: z.ZodType, takes: string] };
 
 /** Throws `OCTAVO_BAD_ARGUMENT` for an option that has no rule or breaks it. `undefined` is an option not given. */
-export function checkOptions<T extends object>(options: T, rules: Rules<T>): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `options are ${show(options)}; they take an object`);
+export function checkOptions<T extends object>(options: T, rules: Rules<T>, where?: string): void {
+  checkKeys(options, Object.keys(rules), where);
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(rules, name)) {
-      const known = Object.keys(rules).join(", ");
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `there is no option ${name}; there are ${known}`);
-    }
     const [schema, takes] = rules[name as keyof T];
     if (value !== undefined && !schema.safeParse(value).success)
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${name} is ${show(value)}; it takes ${takes}`);
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}${name} is ${show(value)}; it takes ${takes}`);
   }
+}
+
+/** Throws `OCTAVO_BAD_ARGUMENT` unless `options` are an object with no other keys than these; `where` names the call. */
+export function checkKeys(options: unknown, known: readonly string[], where?: string): asserts options is object {
+  if (typeof options !== "object" || options === null || Array.isArray(options) || ArrayBuffer.isView(options))
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}options are ${show(options)}; they take an object`);
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    const near = nearest(name, known);
+    const meant = near === undefined ? "" : `; did you mean ${near}?`;
+    const text = `there is no option ${cut(name, 80)}; there are ${known.join(", ") || "none"}${meant}`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}${text}`);
+  }
+}
+
+/** Throws `OCTAVO_BAD_ARGUMENT` unless `value` is an object whose keys mean something; `what` names it. */
+export function checkObject(value: unknown, what: string): asserts value is Readonly<Record<string, unknown>> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) return;
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${what} are ${kindOf(value)}; they take an object`);
+}
+
+/** What a value is, without its content when that may be large. */
+export function kindOf(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return show(value);
+  const { constructor: maker } = value as { constructor?: { name?: unknown } | null };
+  const name = maker?.name;
+  return typeof name === "string" && name !== "" ? `a ${cut(name, 40)}` : "an object";
+}
+
+function prefix(where: string | undefined): string {
+  return where === undefined ? "" : `${where}: `;
+}
+
+/** The name that a misspelt one probably stands for: at most a third of its letters away, rounded up. */
+function nearest(name: string, known: readonly string[]): string | undefined {
+  if (name.length > 80) return undefined;
+  const distances = known.map((word) => ({ word, away: distance(name.toLowerCase(), word.toLowerCase()) }));
+  const best = distances.sort((a, b) => a.away - b.away)[0];
+  return best !== undefined && best.away <= Math.ceil(name.length / 3) ? best.word : undefined;
+}
+
+/** Letters to add, remove or replace (Levenshtein). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
 }
 
 /** Throws `OCTAVO_BAD_ARGUMENT` for what cannot name a model; `form` is a call as it should be. */
@@ -56,6 +105,7 @@ export function show(value: unknown): string {
   } catch {
     text = undefined;
   }
-  const shown = text ?? String(value);
+  // An object that is no JSON (a circle, a bigint in it) may be no string either.
+  const shown = text ?? (typeof value === "object" ? kindOf(value) : String(value));
   return shown.length > 80 ? `${shown.slice(0, 77)}...` : shown;
 }

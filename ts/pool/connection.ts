@@ -66,6 +66,7 @@ export class Connection {
   readonly #waiting = new Queue<Pending>();
   #lastId = 0;
   #inFlight = 0;
+  #since = 0;
   /** Of the oldest pending request, or of the silence when there is none. */
   readonly #watch = new Watch(() => this.#late());
   #ended: OctavoError | undefined;
@@ -98,6 +99,11 @@ export class Connection {
     });
   }
 
+  /** When the worker began with what it is doing, or became idle: a moment of `performance.now()`. */
+  get since(): number {
+    return this.#since;
+  }
+
   /** Reject everything, now and from now on. */
   end(error: OctavoError, oldest: OctavoError = error): void {
     if (this.#ended !== undefined) return;
@@ -121,6 +127,7 @@ export class Connection {
     this.#inFlight += pending.bytes;
     this.#pending.set(pending.id, pending);
     if (this.#pending.size === 1) {
+      this.#since = performance.now();
       this.#events.onBusy(true);
       this.#watch.restart(pending.deadlineMs);
     }
@@ -143,6 +150,7 @@ export class Connection {
       pending.onProgress?.(reply.done, reply.total);
       return;
     }
+    this.#since = performance.now();
     this.#pending.delete(reply.id);
     this.#inFlight -= pending.bytes;
     for (

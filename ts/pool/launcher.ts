@@ -32,8 +32,8 @@ export interface LaunchedProcess {
   readonly pid: number | undefined;
   /** Resolves when the process has ended; never rejects. */
   readonly exited: Promise<Exit>;
-  /** The last lines it wrote. */
-  log(): string;
+  /** The last lines it wrote, of those that came after this moment (of `performance.now()`). */
+  log(since?: number): string;
   kill(signal: "SIGTERM" | "SIGKILL"): void;
 }
 
@@ -74,12 +74,12 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
     },
   );
   child.stdin.on("error", () => {}); // EPIPE when the worker died first
-  const lines: string[] = [];
+  const lines: { readonly at: number; readonly text: string }[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on("line", (line) => {
       const compiling = COMPILING.exec(line);
       if (compiling !== null) return options.onCompile?.(Number(compiling[1]), Number(compiling[2]));
-      lines.push(line.slice(0, 2000));
+      lines.push({ at: performance.now(), text: line.slice(0, 2000) });
       if (lines.length > KEPT_LINES) lines.shift();
       options.onLog?.(device, line);
     });
@@ -102,7 +102,12 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
     );
   });
   const exited = Promise.race([ended, exit]);
-  return { python, pid: child.pid, exited, log: () => lines.join("\n"), kill: (signal) => void child.kill(signal) };
+  const log = (since = 0) =>
+    lines
+      .filter(({ at }) => at >= since)
+      .map(({ text }) => text)
+      .join("\n");
+  return { python, pid: child.pid, exited, log, kill: (signal) => void child.kill(signal) };
 }
 
 /** Why a worker ended before it said hello, and what to do. */

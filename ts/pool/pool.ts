@@ -1,4 +1,5 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
+import { show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { type DeviceName, parseDeviceNames } from "../memory/devices.ts";
 import { autoDevices } from "../memory/gpus.ts";
@@ -6,6 +7,7 @@ import { Device } from "../tensor/device.ts";
 import { emitWarning, type Warn } from "../warnings.ts";
 import { Channel } from "./channel.ts";
 import { shareCores, usableCores } from "./cores.ts";
+import { checkPoolOptions } from "./pool-options.ts";
 import { SharedMemory } from "./shared-memory.ts";
 import { Worker } from "./worker.ts";
 
@@ -90,6 +92,7 @@ export class Pool {
    * signal's reason.
    */
   static async start(options: PoolOptions = {}): Promise<Pool> {
+    checkPoolOptions(options);
     const { devices = "auto" } = options;
     const [first, ...others] = autoDevices();
     const threads = threadsOf(options);
@@ -104,7 +107,6 @@ export class Pool {
 
   static async #start(names: readonly DeviceName[], allThreads: number, options: PoolOptions): Promise<Pool> {
     const threads = shareCores(allThreads, names.length);
-    for (const name of options.ops ?? []) checkFunction(name);
     options.signal?.throwIfAborted();
     const setup: Setup = { channel: new Channel(), shared: SharedMemory.open(), names, threads, options };
     const failed = new AbortController(); // One failure ends the others' start.
@@ -141,7 +143,7 @@ export class Pool {
     const index = this.#devices.indexOf(lost);
     if (this.#disposed !== undefined) throw new OctavoError("OCTAVO_DISPOSED", "the pool is disposed");
     if (index < 0 || !lost.lost.aborted) {
-      const text = `restart: ${lost.name} is not a lost device of this pool; only those can be started anew`;
+      const text = `restart: ${lost instanceof Device ? lost.name : show(lost)} is not a lost device of this pool; only those can be started anew`;
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
     this.#lastEpoch += 1;
@@ -163,7 +165,7 @@ export class Pool {
     const device = this.devices.find((candidate) => candidate.name === name);
     if (device !== undefined) return device;
     const names = this.devices.map((candidate) => candidate.name).join(", ");
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `no device ${name} in this pool; there are ${names}`);
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `no device ${show(name)} in this pool; there are ${names}`);
   }
 
   /** Lets workers finish what they have been asked, then ends them. Every handle of the pool is gone afterwards. */
@@ -219,15 +221,6 @@ function isUnusable(error: unknown): error is OctavoError {
 function threadsOf({ threads: given, onWarning = emitWarning }: PoolOptions): number {
   const usable = usableCores();
   if (given === undefined) return usable;
-  if (Number.isSafeInteger(given) && given >= 1 && given <= 1024) {
-    if (given > usable) onWarning(`threads is ${given}; this process may use ${usable} CPUs, so ${usable} threads run`);
-    return Math.min(given, usable);
-  }
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `threads is ${given}; it takes a whole number from 1 to 1024`);
-}
-
-function checkFunction(name: string): void {
-  if (/^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?$/.test(name) && name.length <= 256) return;
-  const text = `"${name}" in ops is not a Python module or function; write "my_ops" or "my_ops:rotate"`;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  if (given > usable) onWarning(`threads is ${given}; this process may use ${usable} CPUs, so ${usable} threads run`);
+  return Math.min(given, usable);
 }

@@ -145,7 +145,8 @@ export class Worker {
       return;
     }
     const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}`;
-    const log = this.#process.log();
+    // What it wrote during earlier requests has nothing to do with its end.
+    const log = this.#process.log(this.#connection.since);
     const text = `${this.name}: the worker process ended with ${how}; its tensors are gone.${log && `\n${log}`}`;
     this.#lose(new OctavoError("OCTAVO_WORKER_LOST", text));
   }

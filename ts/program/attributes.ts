@@ -1,6 +1,8 @@
 /** Attributes of an op call: checked against the op table, with defaults filled in, in the table's order. */
 import { type Attribute, OPS, type OpName } from "../../protocol/ops.ts";
+import { checkObject, show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
+import { cut } from "../quoted.ts";
 import type { AttributeValue } from "./program.ts";
 
 type OpTable = typeof OPS;
@@ -30,20 +32,21 @@ export function checkAttributes(
   where: string,
   given: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, AttributeValue>> {
+  checkObject(given, `${where}: attributes`);
   const table: Readonly<Record<string, Attribute>> = OPS[op].attributes;
   for (const name of Object.keys(given))
     if (!Object.hasOwn(table, name))
       throw new OctavoError(
         "OCTAVO_BAD_ARGUMENT",
-        `${where}: no attribute ${name}; ${op} has ${Object.keys(table).join(", ") || "none"}`,
+        `${where}: no attribute ${cut(name, 80)}; ${op} has ${Object.keys(table).join(", ") || "none"}`,
       );
   const result: Record<string, AttributeValue> = {};
   for (const [name, attribute] of Object.entries(table)) {
-    const value = given[name] ?? attribute.default;
+    const value = given[name] === undefined ? attribute.default : given[name];
     if (!accepts(attribute, value))
       throw new OctavoError(
         "OCTAVO_BAD_ARGUMENT",
-        `${where}: attribute ${name} is ${value === undefined ? "missing" : JSON.stringify(value)}; it takes ${describe(attribute)}`,
+        `${where}: attribute ${name} is ${value === undefined ? "missing" : show(value)}; it takes ${describe(attribute)}`,
       );
     result[name] = value;
   }

@@ -1,4 +1,5 @@
 /** The dial between no decomposition and 16-bit activations (design 4.4). */
+import { show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { AttributesOf } from "./attributes.ts";
 
@@ -21,13 +22,18 @@ export function thresholdAttributes(threshold: Threshold): ThresholdAttributes {
   if (threshold === 0) return { decompose: "off", absolute: 0, relative: 0 };
   if (typeof threshold === "number" && positive(threshold))
     return { decompose: "threshold", absolute: threshold, relative: 0 };
-  if (typeof threshold === "object" && threshold && positive(threshold.absolute) && positive(threshold.relative))
+  if (typeof threshold === "object" && threshold && hasBoth(threshold))
     return { decompose: "adaptive", absolute: threshold.absolute, relative: threshold.relative };
   throw new OctavoError(
     "OCTAVO_BAD_ARGUMENT",
-    `threshold is ${JSON.stringify(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
+    `threshold is ${show(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
       "or { absolute, relative } with two positive numbers",
   );
+}
+
+/** Two positive numbers and nothing else: another key would be one that is not honoured. */
+function hasBoth(threshold: Readonly<Record<string, unknown>>): boolean {
+  return Object.keys(threshold).length === 2 && positive(threshold.absolute) && positive(threshold.relative);
 }
 
 function positive(value: unknown): boolean {

@@ -4,9 +4,10 @@
  * attributes and the shapes, and is kept.
  */
 import { type DType, type Layout, OPS, type OpName } from "../../protocol/ops.ts";
+import { checkObject, show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { HandleKind } from "../memory/ledger.ts";
-import type { AttributesOf } from "../program/attributes.ts";
+import { type AttributesOf, checkAttributes } from "../program/attributes.ts";
 import { type InputsOf, ProgramBuilder } from "../program/builder.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, Program, ValueId } from "../program/program.ts";
@@ -49,10 +50,13 @@ export async function runOp<N extends OpName>(
   attributes: AttributesOf<N>,
   results: Readonly<Record<string, ResultOptions>> = {},
 ): Promise<ResultHandles<N>> {
-  if (!Object.hasOwn(OPS, op)) {
-    throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${String(op)}; there are ${Object.keys(OPS).join(", ")}`);
+  if (typeof op !== "string" || !Object.hasOwn(OPS, op)) {
+    throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${show(op)}; there are ${Object.keys(OPS).join(", ")}`);
   }
-  const key = `${op} ${JSON.stringify(attributes)}`;
+  checkObject(operands, `${op}: operands`);
+  // Checked before they are a key: what JSON leaves out or makes null must not find the recipe of other attributes.
+  const filled = checkAttributes(op, op, attributes);
+  const key = `${op} ${JSON.stringify(filled)}`;
   const build = (builder: ProgramBuilder, values: Readonly<Record<string, ValueId>>) =>
     builder.call(op, values as unknown as InputsOf<N>, attributes, { label: op });
   return (await evaluate(device, key, operands, build, results)) as ResultHandles<N>;

@@ -1,5 +1,6 @@
 /** `device.call`: a PyTorch function on handles. */
 import type { CallOption } from "../../protocol/messages.ts";
+import { checkObject, kindOf, show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { Device } from "./device.ts";
 import type { TensorHandle } from "./handle.ts";
@@ -17,13 +18,24 @@ export async function callFunction(
   options: CallOptions,
   deadlineMs: number | undefined,
 ): Promise<TensorHandle[]> {
-  if (!/^[\w.]+:\w+$/.test(name)) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${name}" is not a function; write "module:function"`);
+  if (typeof name !== "string" || !/^[\w.]{1,256}:\w{1,256}$/.test(name)) {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${show(name)} is not a function; write "module:function"`);
+  }
+  if (!Array.isArray(handles)) {
+    throw new OctavoError(
+      "OCTAVO_BAD_ARGUMENT",
+      `${name}: handles are ${kindOf(handles)}; they take a list of tensors`,
+    );
+  }
+  checkObject(options, `${name}: options`);
+  if (deadlineMs !== undefined && !(typeof deadlineMs === "number" && deadlineMs > 0)) {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${name}: deadlineMs is ${show(deadlineMs)}; it takes milliseconds`);
   }
   const body = {
     kind: "call",
     function: name,
-    handles: handles.map((handle) => device.own(handle).id),
+    // Spread: \`map\` leaves holes out.
+    handles: [...handles].map((handle) => device.own(handle).id),
     options: Object.entries(options).flatMap(([key, value]) => (value === undefined ? [] : [wireOption(key, value)])),
     results: device.newIds(MAX_RESULTS),
   } as const;
@@ -38,9 +50,9 @@ function wireOption(name: string, value: string | number | boolean | readonly nu
     if (Number.isSafeInteger(value)) return { name, type: "integer", integer: value };
     if (Number.isFinite(value)) return { name, type: "number", number: value };
   }
-  if (Array.isArray(value) && value.every((item) => Number.isFinite(item))) {
+  if (Array.isArray(value) && [...value].every((item) => Number.isFinite(item))) {
     return { name, type: "numbers", numbers: [...value] };
   }
-  const text = `option ${name} is ${String(value)}; it takes a string, a boolean, a finite number or a list of those numbers`;
+  const text = `option ${name} is ${show(value)}; it takes a string, a boolean, a finite number or a list of those numbers`;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
 }

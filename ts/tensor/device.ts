@@ -1,6 +1,7 @@
 /** One device of a pool: memory for tensors, programs over them, and the books about both. */
 import type { Allocation, Ceiling, DeviceDescription, LoadItem, Statistics } from "../../protocol/messages.ts";
 import type { DType, OpName } from "../../protocol/ops.ts";
+import { checkKeys, kindOf } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { contentBytes } from "../memory/bytes.ts";
 import { DeviceLedger, type HandleKind, type LedgerEntry, type LedgerReport } from "../memory/ledger.ts";
@@ -11,7 +12,8 @@ import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
-import { checkShape, convert, dtypeOf, type HostData } from "./data.ts";
+import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./checks.ts";
+import { checkDtype, checkShape, convert, dtypeOf, type HostData } from "./data.ts";
 import { TensorHandle, type TensorSpec } from "./handle.ts";
 import { ProgramHandle } from "./program-handle.ts";
 import { type QuantizedWeight, quantizeWeight } from "./quantized.ts";
@@ -75,6 +77,7 @@ export class Device {
 
   /** Zeroed memory for all of `specs`, in one message: all or nothing. Throws `OCTAVO_OUT_OF_MEMORY`. */
   async allocate<D extends DType>(specs: readonly TensorSpec<D>[]): Promise<TensorHandle<D>[]> {
+    checkSpecs(specs);
     if (specs.length === 0) return [];
     const handles = specs.map((spec) => this.newHandle(spec));
     await this.obtain(handles);
@@ -112,6 +115,7 @@ export class Device {
   /** `data` into a plain handle from byte `byteOffset` on. Await it before the handle is used; until then keep `data` as it is. */
   async write(handle: TensorHandle, data: ArrayBufferView, byteOffset = 0): Promise<void> {
     this.own(handle);
+    checkContent(handle, data);
     const size = contentBytes(handle.dtype, handle.shape);
     if (handle.layout !== "plain") {
       const text = `${handle.label} is packed; only load and quantize write packed weights`;
@@ -150,6 +154,7 @@ export class Device {
    * Throws `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_OUT_OF_MEMORY`.
    */
   async tensor<D extends DType = DType>(data: HostData, options: TensorOptions<D>): Promise<TensorHandle<D>> {
+    checkTensorOptions(options, "tensor", "device.tensor([1, 2], { shape: [2] })");
     const { shape } = options;
     const dtype = options.dtype ?? (dtypeOf(data) as D);
     const content = convert(data, dtype, shape);
@@ -165,18 +170,28 @@ export class Device {
 
   /** A tensor of zeros. */
   async zeros<D extends DType = "float32">(options: TensorOptions<D>): Promise<TensorHandle<D>> {
+    checkTensorOptions(options, "zeros", "device.zeros({ shape: [2] })");
     const { shape, dtype = "float32" as D } = options;
     const [handle] = await this.allocate([{ dtype, layout: "plain", shape, kind: "user", owner: "user" }]);
     return handle!;
   }
 
-  /** Rows [N, K] to int8 codes and one absmax scale per row, for `linear`. Data is float32; a handle keeps its values. */
+  /**
+   * Rows [N, K] to int8 codes and one absmax scale per row, for `linear`. Data is float32 and comes with its shape; a handle
+   * has one. Throws `OCTAVO_BAD_ARGUMENT`, also for NaN and infinity.
+   */
   async quantize(
     weight: HostData | TensorHandle,
     options?: { readonly shape: readonly number[] },
   ): Promise<QuantizedWeight> {
-    if (weight instanceof TensorHandle) return quantizeWeight(this, weight);
-    await using plain = await this.tensor(weight, { shape: options?.shape ?? [weight.length], dtype: "float32" });
+    if (weight instanceof TensorHandle) {
+      if (options !== undefined) throw badArgument("quantize: a tensor has its shape; leave the options out");
+      return quantizeWeight(this, weight);
+    }
+    checkKeys(options ?? {}, ["shape"], "quantize");
+    if (options?.shape === undefined)
+      throw badArgument("quantize: a shape is needed: device.quantize(w, { shape: [N, K] })");
+    await using plain = await this.tensor(weight, { shape: options.shape, dtype: "float32" });
     return await quantizeWeight(this, plain);
   }
 
@@ -186,7 +201,7 @@ export class Device {
    * `OCTAVO_WRONG_DEVICE`, `OCTAVO_DISPOSED`, before any effect.
    */
   run<N extends OpName>(op: N, operands: OperandHandles<N>, attributes?: AttributesOf<N>): Promise<ResultHandles<N>> {
-    return runOp(this, op, operands, attributes ?? ({} as AttributesOf<N>));
+    return runOp(this, op, operands, attributes === undefined ? ({} as AttributesOf<N>) : attributes);
   }
 
   /**
@@ -202,6 +217,7 @@ export class Device {
     options: CallOptions = {},
     limits: { readonly deadlineMs?: number } = {},
   ): Promise<TensorHandle[]> {
+    checkKeys(limits, ["deadlineMs"], "call");
     return callFunction(this, name, handles, options, limits.deadlineMs);
   }
 
@@ -239,6 +255,7 @@ export class Device {
   /** @internal A handle that the worker does not know yet. */
   newHandle<D extends DType>(spec: TensorSpec<D>): TensorHandle<D> {
     checkShape(spec.shape);
+    checkDtype(spec.dtype);
     return new TensorHandle(this, this.#newHandle(), spec);
   }
 
@@ -267,12 +284,9 @@ export class Device {
   /** @internal The handle, if it is one of this device and alive; else `OCTAVO_WRONG_DEVICE` or `OCTAVO_DISPOSED`. */
   own<D extends DType>(handle: TensorHandle<D>): TensorHandle<D> {
     if (!(handle instanceof TensorHandle)) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${this.name}: a tensor handle is needed, not ${String(handle)}`);
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${this.name}: a tensor handle is needed, not ${kindOf(handle)}`);
     }
-    if (handle.device !== this) {
-      const text = `${handle.label} cannot be used on ${this.name}; read it and make a tensor there`;
-      throw new OctavoError("OCTAVO_WRONG_DEVICE", text);
-    }
+    if (handle.device !== this) throw this.#foreign(handle);
     if (handle.disposed) throw new OctavoError("OCTAVO_DISPOSED", `${handle.label} was disposed`);
     return handle;
   }
@@ -293,6 +307,20 @@ export class Device {
   /** @internal */
   async readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer> {
     return readBytes(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
+  }
+
+  #foreign({ label, device }: TensorHandle): OctavoError {
+    const samePool = device.#newHandle === this.#newHandle;
+    if (!samePool) {
+      const text = `${label} belongs to another pool than this ${this.name}; read it there and make a tensor here`;
+      return new OctavoError("OCTAVO_WRONG_DEVICE", text);
+    }
+    if (device.name === this.name) {
+      const text = `${label} was lost with an earlier worker of ${this.name}; make it again`;
+      return new OctavoError("OCTAVO_WORKER_LOST", text, { cause: device.lost.reason });
+    }
+    const text = `${label} cannot be used on ${this.name}; read it and make a tensor there`;
+    return new OctavoError("OCTAVO_WRONG_DEVICE", text);
   }
 
   async #settle<T>(ids: readonly number[], answer: Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 /** A tensor that lives on a device: an id, what is known about it, and the ops that take it first. */
 import type { DType, Layout, OPS, OpName } from "../../protocol/ops.ts";
+import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { allocatedBytes, contentBytes } from "../memory/bytes.ts";
 import type { HandleKind } from "../memory/ledger.ts";
@@ -97,7 +98,7 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   }
 
   /** Digits, carries and step of float32 rows [T, K], as `linear_int8` takes them. */
-  quantize(threshold: Threshold = DEFAULT_THRESHOLD): Promise<ResultHandles<"quantize">> {
+  async quantize(threshold: Threshold = DEFAULT_THRESHOLD): Promise<ResultHandles<"quantize">> {
     return runOp(this.device, "quantize", { x: this }, thresholdAttributes(threshold));
   }
 
@@ -108,22 +109,24 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   }
 
   /** Of a table [V, K]: the rows of int32 ids [T], as float32. A negative id -1-j is `sampled[j]`. */
-  embed(tokens: TensorHandle, options: AttributesOf<"embed"> & { sampled?: TensorHandle } = {}): Result {
+  async embed(tokens: TensorHandle, options: AttributesOf<"embed"> & { sampled?: TensorHandle } = {}): Result {
+    checkObject(options, "embed: options");
     const { sampled, ...attributes } = options;
     return this.#only("embed", { tokens, table: this, sampled }, attributes);
   }
 
   /** float32 rows [T, K], weight [K]. */
-  norm(weight: TensorHandle, options: AttributesOf<"norm"> & { bias?: TensorHandle } = {}): Result {
+  async norm(weight: TensorHandle, options: AttributesOf<"norm"> & { bias?: TensorHandle } = {}): Result {
+    checkObject(options, "norm: options");
     const { bias, ...attributes } = options;
     return this.#only("norm", { x: this, weight, bias }, attributes);
   }
 
-  rope(
+  async rope(
     tables: { positions: TensorHandle; cos: TensorHandle; sin: TensorHandle },
     options: AttributesOf<"rope">,
   ): Result {
-    return this.#only("rope", { x: this, ...tables }, options);
+    return this.#only("rope", besides("rope", "x", this, tables), options);
   }
 
   /** Of k: writes k and v into their slots of `keys` and `values`. */
@@ -131,12 +134,12 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     rest: { v: TensorHandle; slots: TensorHandle; keys: TensorHandle; values: TensorHandle },
     options: AttributesOf<"append">,
   ): Promise<void> {
-    await runOp(this.device, "append", { k: this, ...rest }, options);
+    await runOp(this.device, "append", besides("append", "k", this, rest), options);
   }
 
   /** Of q: causal attention over KV pages. */
-  attention(rest: Omit<OperandHandles<"attention">, "q">, options: AttributesOf<"attention">): Result {
-    return this.#only("attention", { q: this, ...rest }, options);
+  async attention(rest: Omit<OperandHandles<"attention">, "q">, options: AttributesOf<"attention">): Result {
+    return this.#only("attention", besides("attention", "q", this, rest), options);
   }
 
   /** activation(this) * up */
@@ -163,11 +166,11 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   }
 
   /** Of logits [S, V]: one id per row. */
-  sample(
+  async sample(
     rest: Omit<OperandHandles<"sample">, "logits">,
     options: AttributesOf<"sample">,
   ): Promise<ResultHandles<"sample">> {
-    return runOp(this.device, "sample", { logits: this, ...rest }, options);
+    return runOp(this.device, "sample", besides("sample", "logits", this, rest), options);
   }
 
   /** Of logits [S, V]: surprise of the targets, divergence from reference logits. */
@@ -204,4 +207,11 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     const { y } = (await runOp(this.device, op, operands, attributes)) as { y: TensorHandle<"float32"> };
     return y;
   }
+}
+
+/** The operands of an op whose first is this tensor: the others come as an object, and cannot stand for it. */
+function besides(op: OpName, name: string, first: TensorHandle, rest: Operands): Operands {
+  checkObject(rest, `${op}: operands`);
+  if (!Object.hasOwn(rest, name)) return { [name]: first, ...rest };
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${op}: ${name} is the tensor itself and cannot be given again`);
 }

@@ -1,4 +1,5 @@
 /** `x.linear(w)`: which ops a weight and the options ask for. */
+import { checkKeys, show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { checkProduct } from "../program/constraints.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "../program/threshold.ts";
@@ -23,7 +24,14 @@ export async function linear(
   weight: TensorHandle | QuantizedWeight,
   options: LinearOptions,
 ): Promise<TensorHandle<"float32">> {
+  checkKeys(options, ["bias", "threshold", "mode"], "linear");
   const { bias, mode = "exact" } = options;
+  if (mode !== "exact" && mode !== "published") {
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `linear: mode is ${show(mode)}; it takes "exact" or "published"`);
+  }
+  x.device.own(x);
+  if (weight instanceof QuantizedWeight) x.device.own(weight.codes);
+  else x.device.own(weight);
   checkProduct("linear", x.shape, weight.shape);
   if (!(weight instanceof QuantizedWeight)) {
     if (options.threshold !== undefined || mode !== "exact") {
@@ -35,7 +43,7 @@ export async function linear(
   if (mode === "published") {
     const threshold = options.threshold ?? 6;
     if (typeof threshold !== "number") {
-      const text = `linear: mode "published" takes a number as threshold, not ${JSON.stringify(threshold)}`;
+      const text = `linear: mode "published" takes a number as threshold, not ${show(threshold)}`;
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
     return (await runOp(x.device, "linear_published", { x, weight: codes, scale, bias }, { threshold })).y;

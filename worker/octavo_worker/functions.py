@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from octavo_kernels import Backend, KernelError, Tensor
 
 from .generated.messages import BooleanCallOption, CallOption, IntegerCallOption, NumberCallOption, StringCallOption
+from .results import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -23,20 +25,34 @@ class Functions:
         self._backend = backend
         self._allowed: frozenset[str] = frozenset()
         self._resolved: dict[str, Callable[..., Any]] = {}
+        self._torch: Any = None
 
     def allow(self, names: Sequence[str]) -> None:
+        """Once, before the first call. Imports the modules: what is missing is an error now, not at the first call.
+
+        Raises KernelError OCTAVO_BAD_ARGUMENT, or OCTAVO_MISSING_DEPENDENCY for a module that misses another.
+        """
         self._allowed = frozenset(names)
+        for name in names:
+            if ":" in name:
+                self._resolve(name)
+            else:
+                _import(name)
 
     def call(self, name: str, tensors: Sequence[Tensor], options: Sequence[CallOption]) -> list[torch.Tensor]:
         """The function's results as contiguous tensors. The arguments share memory with `tensors`: writing to one
         in place changes the handle."""
         function = self._resolve(name)
-        torch = _torch(self._backend.threads)
+        torch = self._torch = self._torch or _torch(self._backend.threads)
         arguments = [as_torch(self._backend, tensor, torch) for tensor in tensors]
         keywords = {option.name: _option(option) for option in options}
-        with torch.inference_mode():
-            result = function(*arguments, **keywords)
-        return [_checked(name, item, torch) for item in _listed(result)]
+        try:
+            with torch.inference_mode():
+                return tensors_of(name, function(*arguments, **keywords), torch)
+        except (KernelError, MemoryError):
+            raise
+        except BaseException as error:  # Also sys.exit: what a function does must not end the worker.
+            raise _failed(name, error) from error
 
     def _resolve(self, name: str) -> Callable[..., Any]:
         if name in self._resolved:
@@ -65,19 +81,39 @@ def _import(name: str) -> Any:
     except ImportError as error:
         missing = error.name not in (None, name, name.partition(".")[0])
         code = "OCTAVO_MISSING_DEPENDENCY" if missing else "OCTAVO_BAD_ARGUMENT"
-        text = f"{name} cannot be imported ({error}); it is looked for in PYTHONPATH and in {os.getcwd()}"
+        text = f"the module {name} cannot be imported ({error}); it is looked for in PYTHONPATH and in {os.getcwd()}"
         raise KernelError(code, text) from error
+    except BaseException as error:  # It runs code of the user, down to sys.exit.
+        text = f"the module {name} cannot be imported: {_described(error)}"
+        raise KernelError("OCTAVO_BAD_ARGUMENT", text) from error
+
+
+def _failed(name: str, error: BaseException) -> KernelError:
+    hint = "" if isinstance(error, Exception) else " (a function ends by returning; the worker goes on)"
+    return KernelError("OCTAVO_WORKER_FAILED", f"{name} raised {_described(error)}{hint}\n{_where(error)}")
+
+
+def _described(error: BaseException) -> str:
+    """The error's name and text; a text that cannot be had is left out."""
+    try:
+        text = str(error)
+    except BaseException:  # A user's class.
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _where(error: BaseException) -> str:
+    """The last places of the error, innermost last, without what came before it in `except` blocks of ours."""
+    return "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)[-4:])).rstrip()
 
 
 def _torch(threads: int) -> Any:
-    first = "torch" not in sys.modules
     try:
         import torch
     except ImportError as error:
         text = f"device.call needs torch ({error}); run: {sys.executable} -m pip install torch"
         raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
-    if first:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     return torch
 
 
@@ -104,15 +140,3 @@ def _option(option: CallOption) -> object:
     if isinstance(option, BooleanCallOption):
         return option.boolean
     return list(option.numbers)
-
-
-def _listed(result: object) -> list[object]:
-    if result is None:
-        return []
-    return list(result) if isinstance(result, (tuple, list)) else [result]
-
-
-def _checked(name: str, item: Any, torch: Any) -> torch.Tensor:
-    if not isinstance(item, torch.Tensor):
-        raise KernelError("OCTAVO_WORKER_FAILED", f"{name} returned a {type(item).__name__}; it must return tensors")
-    return item.detach().contiguous()

@@ -261,8 +261,6 @@ class Session:
         import torch
 
         dtype = str(result.dtype).removeprefix("torch.")
-        if dtype not in ("float32", "float16", "bfloat16", "int8", "int32", "int64"):
-            raise KernelError("OCTAVO_DTYPE_MISMATCH", f"the function returned {dtype}, which handles cannot hold")
         tensor = self._backend.allocate(dtype, "plain", tuple(result.shape))
         content = result.reshape(-1).view(torch.uint8)
         as_torch(self._backend, tensor, torch).reshape(-1).view(torch.uint8).copy_(content)
