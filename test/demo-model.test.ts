@@ -87,4 +87,13 @@ describe.runIf(here)("the demo model", () => {
     expect(finishReason).toBe("stop");
     expect(engine.model.eosTokenIds).toContain(ids.at(-1));
   });
+
+  it("answers the question of `make demo` with the right reason, to the end of a sentence", async () => {
+    const makefile = readFileSync(new URL("../Makefile", import.meta.url), "utf8");
+    const [, content] = /octavo run -m smollm2 "([^"]+)"$/m.exec(makefile)!; // No options: what anybody gets.
+    engine = await Engine.load("smollm2", { devices: "cpu:0" });
+    const { text, finishReason } = await engine.chat([{ role: "user", content: content! }]).complete();
+    expect(finishReason).toBe("stop");
+    expect(text).toMatch(/scatter.*\.$/s);
+  });
 });

@@ -132,7 +132,10 @@ describe("a GPU that is not there", () => {
     const auto = vi.spyOn(gpus, "autoDevices").mockReturnValue(["cuda:0", "cpu:0"]);
     await using pool = await start({ devices: "auto" });
     expect(pool.devices.map(({ name }) => name)).toEqual(["cpu:0"]);
-    expect(warn).toHaveBeenCalledWith(expect.stringMatching(/^cuda:0: .*cpu:0/), { code: "OCTAVO_NO_DEVICE" });
+    expect(warn).toHaveBeenCalledWith(expect.stringMatching(/^cuda:0: .*cpu:0/), {
+      type: "OctavoWarning",
+      code: "OCTAVO_NO_DEVICE",
+    });
     auto.mockReturnValue(["cuda:0"]); // By OCTAVO_DEVICE.
     await expect(start({ devices: "auto" })).rejects.toMatchObject({ code: "OCTAVO_NO_DEVICE" });
   });

@@ -1,6 +1,9 @@
 /** What a caller should know although nothing fails. */
+import type { ErrorCode } from "./errors.ts";
 
-export type Warn = (message: string) => void;
+/** `code`: of the error that was got around, if there was one. */
+export type Warn = (message: string, code?: ErrorCode) => void;
 
 /** Where warnings go when nobody has asked for them: Node's own (`process.on("warning")`, else stderr). */
-export const emitWarning: Warn = (message) => process.emitWarning(message, { type: "OctavoWarning" });
+export const emitWarning: Warn = (message, code) =>
+  process.emitWarning(message, { type: "OctavoWarning", ...(code === undefined ? {} : { code }) });

@@ -67,7 +67,8 @@ export async function measureSpeed(
   return { prefill, decode };
 }
 
-const GREEDY = { temperature: 0, ignoreEos: true } as const;
+/** Whatever a model's generation_config.json says: models and peers do the same work. */
+const GREEDY = { temperature: 0, repetitionPenalty: 1, stop: [], ignoreEos: true } as const;
 
 async function measurePrefill(engine: Engine, prompt: readonly number[], signal?: AbortSignal): Promise<number> {
   const start = performance.now();

@@ -39,6 +39,7 @@ export class MessageReader {
     });
     const marks = screen !== undefined && process.env.TERM !== "dumb";
     if (marks) screen.write(PASTE_MARKS_ON);
+    if (marks) this.#lines.on("SIGCONT", () => screen.write(PASTE_MARKS_ON)); // After Ctrl-Z, a shell's own.
     // Also when the process exits in the middle: the shell after us may not know the marks.
     this.#unmark = () => marks && screen.write(PASTE_MARKS_OFF);
     process.once("exit", this.#unmark);

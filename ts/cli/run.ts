@@ -6,6 +6,7 @@ import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat.ts";
+import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import { interruptible } from "./interrupt.ts";
 import {
   addLoadOptions,
@@ -78,7 +79,7 @@ async function run(argument: string | undefined, flags: RunFlags, signal: AbortS
     const completion = await generation.complete();
     const memory = await engine.memory();
     if (flags.json) process.stdout.write(`${JSON.stringify(document(flags.model, completion, loadMs, memory))}\n`);
-    else if (!flags.quiet) await printSummary(completion, memory, loadMs, firstTokenAt);
+    else if (!flags.quiet) await printSummary(completion, memory, engine.defaults, { loadMs, firstTokenAt });
   } finally {
     await engine.dispose();
   }
@@ -126,14 +127,15 @@ function document(model: string, completion: Completion, loadMs: number, memory:
 async function printSummary(
   completion: Completion,
   memory: readonly LedgerReport[],
-  loadMs: number,
-  firstTokenAt: number,
+  defaults: SamplingDefaults,
+  { loadMs, firstTokenAt }: { readonly loadMs: number; readonly firstTokenAt: number },
 ): Promise<void> {
-  const { memoryLines, seconds, speedLine } = await import("./summary.ts");
+  const { defaultsLine, memoryLines, seconds, speedLine } = await import("./summary.ts");
   const lines = [
     "",
     speedLine(completion),
     `loaded in ${seconds(loadMs)}; from the start of the process to the first token ${seconds(firstTokenAt)}`,
+    ...[defaultsLine(defaults)].filter((line) => line !== undefined),
     ...memory.flatMap(memoryLines),
   ];
   process.stderr.write(`${lines.join("\n")}\n`);

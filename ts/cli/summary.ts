@@ -2,6 +2,7 @@
 import type { Completion } from "../engine/generation.ts";
 import { formatBytes } from "../memory/bytes.ts";
 import { HANDLE_KINDS, type LedgerReport } from "../memory/ledger.ts";
+import type { SamplingDefaults } from "../model/source/generation-config.ts";
 
 export function speedLine({ usage, timings }: Pick<Completion, "usage" | "timings">): string {
   const { promptTokens, completionTokens } = usage;
@@ -10,6 +11,12 @@ export function speedLine({ usage, timings }: Pick<Completion, "usage" | "timing
     `prompt ${promptTokens} tokens at ${rate(timings.prefillTokensPerSecond)}, first token after ` +
     `${seconds(timings.firstTokenMs)}, ${completionTokens} tokens in ${seconds(timings.totalMs)}${decode}`
   );
+}
+
+/** With what an answer was drawn that the user did not ask for; undefined where the model's files say nothing. */
+export function defaultsLine(defaults: SamplingDefaults): string | undefined {
+  const given = Object.entries(defaults).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+  return given.length === 0 ? undefined : `the model's own settings, where none were given: ${given.join(", ")}`;
 }
 
 /** One device: what was planned, what the worker measures, and where it is. */

@@ -100,7 +100,7 @@ export class Pool {
       return await Pool.#start(parseDeviceNames(devices, first), threads, options);
     } catch (error) {
       if (others[0] === undefined || String(devices) !== "auto" || !isUnusable(error)) throw error;
-      (options.onWarning ?? emitWarning)(`${error.message}. Running on ${others[0]}`);
+      (options.onWarning ?? emitWarning)(`${error.message}. Running on ${others[0]}`, error.code);
       return await Pool.#start(parseDeviceNames(others[0]), threads, options);
     }
   }

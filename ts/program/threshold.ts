@@ -42,6 +42,8 @@ function positive(value: unknown): boolean {
 
 /** From a command line: `0`, `6`, `adaptive`, `all`, or `ABSOLUTE:RELATIVE` such as `6:4`. */
 export function parseThreshold(text: string): Threshold {
+  if (typeof text !== "string")
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `parseThreshold takes a text such as "6:4", not ${typeof text}`);
   const trimmed = text.trim();
   if (trimmed === "adaptive" || trimmed === "all") return trimmed;
   const pair = trimmed.split(":");

@@ -51,9 +51,10 @@ export async function findModel(model: string, options: OpenOptions = {}): Promi
   const id = parseHubId(model);
   const cached = id && (await findInCache(id));
   if (cached) return findInFolder(cached);
-  const hint = id
-    ? `and the hub's cache has no ${id.name} (${id.revision}); fetch it with: npx octavo pull ${model}`
-    : "and it is no hub id (org/name)";
+  const hint =
+    id && !model.endsWith(".gguf")
+      ? `and the hub's cache has no ${id.name} (${id.revision}); fetch it with: npx octavo pull ${model}`
+      : "and it is no hub id (org/name)";
   throw new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${model}: there is no ${path}, ${hint}`);
 }
 
