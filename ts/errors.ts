@@ -40,7 +40,8 @@ export const ERRORS = {
   OCTAVO_TOKEN_OUT_OF_RANGE: { retryable: false, summary: "A token id outside the vocabulary." },
   OCTAVO_NONFINITE: {
     retryable: false,
-    summary: "The model's numbers for this request became NaN or infinite; the message names the first op that made them so.",
+    summary:
+      "The model's numbers for this request became NaN or infinite; the message names the first op that made them so.",
   },
   // Memory
   OCTAVO_PLAN_DOES_NOT_FIT: {

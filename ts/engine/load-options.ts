@@ -21,6 +21,11 @@ export interface LoadOptions {
   readonly weights?: "int8" | "16bit" | undefined;
   /** The output layer. Default "16bit", as in the paper. */
   readonly head?: "16bit" | "int8" | undefined;
+  /**
+   * Type of K and V in memory. Default "float16", which is more exact; "bfloat16" for a model whose keys or values leave
+   * float16's range (65,504), which ends a request with `OCTAVO_NONFINITE`.
+   */
+  readonly kv?: "float16" | "bfloat16" | undefined;
   /** Which activations are outliers. Default "adaptive". */
   readonly threshold?: Threshold | undefined;
   /** Tokens that prompt and answer of one request may have together. By default the model's, at most 4,096. */
@@ -47,6 +52,7 @@ const RULES: Rules<LoadOptions> = {
   threads: [count(1024), "a whole number from 1 to 1024"],
   weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
   head: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
+  kv: [z.enum(["float16", "bfloat16"]), '"float16" or "bfloat16"'],
   threshold: [z.unknown(), ""], // Has its own check.
   context: [count(2 ** 24), "a whole number from 1 on"],
   sequences: [count(4096), "a whole number from 1 to 4096"],
