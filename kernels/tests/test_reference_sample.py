@@ -125,9 +125,17 @@ def test_ids_come_as_often_as_they_are_likely():
     assert ((counts - expected) ** 2 / expected).sum() < 18.5  # chi-squared, 4 degrees of freedom, one in a thousand
 
 
-def test_temperature_zero_takes_the_lowest_of_the_best_and_never_nan():
-    logits = np.array([[1, 3, 3, 2], [np.nan, 1, np.nan, 2], [-np.inf, -5, -np.inf, -5]], np.float32)
-    assert _sample(logits, temperature=0.0)["ids"].tolist() == [1, 3, 1]
+def test_temperature_zero_takes_the_lowest_of_the_best():
+    logits = np.array([[1, 3, 3, 2], [-9, -5, -9, -5]], np.float32)
+    assert _sample(logits, temperature=0.0)["ids"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_nothing_is_drawn_from_numbers_that_are_none(temperature: float):
+    logits = np.array(
+        [[np.nan, 1, np.nan, 2], [1, 2, np.inf, 3], [-np.inf, -5, -5, -5], [9, -90, -90, -90]], np.float32
+    )
+    assert _sample(logits, temperature=temperature)["ids"].tolist() == [-1, -1, -1, 0]
 
 
 def test_penalties_count_each_id_of_the_history():

@@ -23,6 +23,8 @@ export interface TinyOptions {
    * after it so much smaller. With a power of two no bit of the 16-bit model changes.
    */
   readonly planted?: { readonly gain: number; readonly channels: readonly number[] };
+  /** Changes the elements of tensors, by their names. */
+  readonly change?: (name: string, data: Float32Array) => void;
   /** More keys of config.json, or others; undefined leaves one out. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** Keys that config.json says and the tensors do not follow. */
@@ -73,8 +75,11 @@ export async function writeTinyModel(options: TinyOptions = {}): Promise<TinyMod
   const path = await mkdtemp(join(tmpdir(), "octavo-tiny-"));
   const draw = normal(options.seed ?? 1);
   const tensors: FloatTensor[] = [];
-  for (const { name, shape } of modelOfConfig(path, config).tensors.values())
-    tensors.push({ name, shape, data: plant(name, shape, values(name, shape, draw), options) });
+  for (const { name, shape } of modelOfConfig(path, config).tensors.values()) {
+    const data = plant(name, shape, values(name, shape, draw), options);
+    options.change?.(name, data);
+    tensors.push({ name, shape, data });
+  }
   const json = (name: string, value: unknown) => writeFile(join(path, name), JSON.stringify(value));
   await Promise.all([
     writeSafetensors(join(path, "model.safetensors"), options.type ?? "F16", tensors),

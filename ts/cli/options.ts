@@ -15,6 +15,7 @@ export interface LoadFlags extends ModelFlags {
   readonly threads?: number;
   readonly weights?: "int8" | "16bit";
   readonly head?: "int8" | "16bit";
+  readonly kv?: "float16" | "bfloat16";
   readonly threshold?: Threshold;
   readonly context?: number;
   readonly memoryLimit?: number;
@@ -47,6 +48,12 @@ export function addLoadOptions(command: Command): Command {
     .option("--threads <n>", "threads of the worker (default and most: the CPUs it may use)", wholeNumber(1))
     .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
     .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
+    .addOption(
+      new Option(
+        "--kv <type>",
+        "K and V in memory: float16 (default), or bfloat16 if a model leaves its range",
+      ).choices(["float16", "bfloat16"]),
+    )
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
     .option("--context <n>", "tokens of prompt and answer together", wholeNumber(1))
     .option("--memory-limit <bytes>", "what the worker may use, such as 2GiB", parseBytes)
@@ -61,8 +68,8 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
       `--tp ${flags.tp}: this version runs a model on one device; leave --tp out`,
     );
   }
-  const { devices, threads, weights, head, threshold, context, memoryLimit, python } = flags;
-  return { devices, threads, weights, head, threshold, context, memoryLimit, python };
+  const { devices, threads, weights, head, kv, threshold, context, memoryLimit, python } = flags;
+  return { devices, threads, weights, head, kv, threshold, context, memoryLimit, python };
 }
 
 /** What `engine.generate` takes. */

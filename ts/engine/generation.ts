@@ -52,7 +52,9 @@ export interface Completion {
 /**
  * Runs from the moment it is made, whether or not anybody looks. Iterate over it once, or call `complete`, or both.
  * Leaving the loop early ends the generation. Both reject with the signal's reason after an abort, with what a long text is
- * refused for once it is tokens (`OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`), and with `OCTAVO_WORKER_LOST`, `OCTAVO_STEP_TIMEOUT` or `OCTAVO_DISPOSED` when what runs it is gone.
+ * refused for once it is tokens (`OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`), with `OCTAVO_WORKER_LOST`,
+ * `OCTAVO_STEP_TIMEOUT` or `OCTAVO_DISPOSED` when what runs it is gone, and with `OCTAVO_NONFINITE` when the model's numbers
+ * for it became NaN or infinite.
  */
 export class Generation implements AsyncIterable<Piece> {
   #promptTokens: number | undefined;

@@ -26,6 +26,11 @@ export interface LoadOptions {
   readonly weights?: "int8" | "16bit" | undefined;
   /** The output layer. Default "16bit", as in the paper. */
   readonly head?: "16bit" | "int8" | undefined;
+  /**
+   * Type of K and V in memory. Default "float16", which is more exact; "bfloat16" for a model whose keys or values leave
+   * float16's range (65,504), which ends a request with `OCTAVO_NONFINITE`.
+   */
+  readonly kv?: "float16" | "bfloat16" | undefined;
   /** Which activations are outliers. Default "adaptive". */
   readonly threshold?: Threshold | undefined;
   /** Tokens that prompt and answer of one request may have together. By default the model's, at most 4,096. */
@@ -54,6 +59,7 @@ const RULES: Rules<LoadOptions> = {
   ...PLAN_RULES,
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
+  kv: [z.enum(["float16", "bfloat16"]), '"float16" or "bfloat16"'],
   python: [z.string().min(1), "the path of a Python interpreter"],
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
   onProgress: [z.function(), "a function"],

@@ -168,7 +168,7 @@ export function modelOptions(options: LoadOptions, { details }: Plan): ModelOpti
     context: details.context,
     pages: details.pages,
     rows: details.limits.S,
-    kv: "float16",
+    kv: options.kv ?? "float16",
     output: { type: "sample" },
   };
 }

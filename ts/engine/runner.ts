@@ -4,8 +4,9 @@
  */
 import type { Counters } from "../../protocol/messages.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
-import type { Sequence, Step } from "../schedule/sequence.ts";
+import type { Sequence, Step, StepRow } from "../schedule/sequence.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { explain, type Failing } from "./diagnosis.ts";
 import { onAbort } from "./on-abort.ts";
 import type { Request } from "./request.ts";
 import { type RequestRow, stepInputs } from "./step-inputs.ts";
@@ -17,7 +18,10 @@ export interface RunnerStatistics {
   /** Tokens that went through the model, and rows that drew one. */
   tokens: number;
   drawn: number;
-  /** Elements quantised, those of them with a carry (design 4.1), and rows with NaN or infinities. */
+  /**
+   * Elements quantised, those of them with a carry (design 4.1), and rows with NaN or infinity that were quantised or drawn
+   * from: whatever op makes one, its row comes to one of these.
+   */
   quantized: number;
   carries: number;
   nonfinite: number;
@@ -32,6 +36,8 @@ export class Runner {
   /** Requests that run or wait, both ways. */
   readonly #requests = new Map<Sequence, Request>();
   readonly #entries = new Map<Request, { readonly sequence: Sequence; readonly forget: (() => void) | undefined }>();
+  /** Requests whose logits are not finite; they end when no step is under way. */
+  #failing: Failing[] = [];
   readonly #statistics = { steps: 0, tokens: 0, drawn: 0, quantized: 0, carries: 0, nonfinite: 0, computeMs: 0 };
   #waking = false;
   /** Settles when all steps sent so far have been handed out. */
@@ -99,7 +105,23 @@ export class Runner {
     forget?.();
   }
 
+  /** Planning waits for the steps under way: what `explain` sends may not come between two that belong together. */
+  #explainAll(): void {
+    for (const failing of this.#failing) {
+      const { request } = failing;
+      if (!this.#entries.has(request)) continue; // Cancelled meanwhile.
+      const explained = explain(this.#program, failing, this.#scheduler.limits.tokenBudget);
+      this.#scheduler.end(failing.sequence); // Its pages are free: later steps run after these.
+      void explained.then((error) => this.cancel(request, error));
+    }
+    this.#failing = [];
+  }
+
   #pump(): void {
+    if (this.#failing.length > 0) {
+      if (this.#scheduler.inFlight > 0) return;
+      this.#explainAll();
+    }
     for (let step = this.#scheduler.plan(); step !== undefined; step = this.#scheduler.plan()) {
       const rows = step.rows.map((row): RequestRow => ({ row, request: this.#requests.get(row.sequence)! }));
       const planned = step;
@@ -130,17 +152,23 @@ export class Runner {
   #receive(step: Step, rows: readonly RequestRow[], outcome: Outcome): void {
     this.#scheduler.returned(step);
     for (const { row, request } of rows) {
-      // Over since the step was planned: whatever it drew is dropped.
-      if (request.over) continue;
+      // Over since the step was planned, or about to be: whatever it drew is dropped.
+      if (request.over || this.#failing.some((failing) => failing.request === request)) continue;
       if ("error" in outcome) {
         this.#remove(request);
         request.fail(outcome.error);
-      } else if (row.sample >= 0 && request.accept(outcome.outputs.drawn(row.sample, request))) {
-        this.#remove(request);
-      }
+      } else if (row.sample >= 0) this.#accept(row, request, outcome.outputs);
     }
     if (!("error" in outcome)) this.#count(step, outcome.counters);
     this.#pump();
+  }
+
+  #accept(row: StepRow, request: Request, outputs: StepOutputs): void {
+    const drawn = outputs.drawn(row.sample, request);
+    if (drawn === undefined) {
+      const { sequence, start, count } = row;
+      this.#failing.push({ request, sequence, tokens: start + count });
+    } else if (request.accept(drawn)) this.#remove(request);
   }
 
   #count(step: Step, { quantized, carries, nonfinite, nanoseconds }: Counters): void {

@@ -25,9 +25,13 @@ export class StepOutputs {
     this.#rows = sizes.S;
   }
 
-  /** The token of row `sample`, with what its request asked for. Copies: the payload can go. */
-  drawn(sample: number, { spec }: Request): Drawn {
+  /**
+   * The token of row `sample`, with what its request asked for; undefined when its logits are not finite. Copies: the payload
+   * can go.
+   */
+  drawn(sample: number, { spec }: Request): Drawn | undefined {
     const { ids, logits } = this.#outputs;
+    if (ids[sample]! < 0) return undefined;
     const wanted = spec.sampling.logprobs;
     const width = (logits?.length ?? 0) / this.#rows;
     return {

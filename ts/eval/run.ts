@@ -1,6 +1,7 @@
 /** The programs of an evaluation: the 16-bit one, which leaves its logits on the device, and the judged ones, which read them. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { blame, nonfinite } from "../engine/diagnosis.ts";
 import type { DefineOptions } from "../engine/resident.ts";
 import { type ResidentModel, residentBytes } from "../engine/resident.ts";
 import { OctavoError } from "../errors.ts";
@@ -9,8 +10,8 @@ import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs, unpackOutputs } from "../program/payload.ts";
-import type { Scheme } from "../program/scheme.ts";
-import type { Threshold } from "../program/threshold.ts";
+import { formatScheme, type Scheme } from "../program/scheme.ts";
+import { formatThreshold, type Threshold } from "../program/threshold.ts";
 import type { Device } from "../tensor/device.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { Tally } from "./tally.ts";
@@ -27,6 +28,12 @@ export interface Run {
   /** Its own KV pages begin here. */
   readonly firstPage: number;
   readonly tally: Tally;
+}
+
+/** For messages. */
+function nameOf({ threshold, scheme }: Run): string {
+  if (scheme !== undefined) return `the run by ${formatScheme(scheme)}`;
+  return threshold === null ? "the 16-bit run" : `the int8 run with the threshold ${formatThreshold(threshold)}`;
 }
 
 export interface RunOptions extends DefineOptions {
@@ -90,12 +97,9 @@ function assertRoom({ name, description }: Device, bytes: number): void {
   );
 }
 
-/** One step. The KV pages of the run hold the chunks before it. */
-export async function runChunk(
-  { program, firstPage, tally }: Run,
-  chunk: Chunk,
-  tokens: readonly number[],
-): Promise<void> {
+/** One step. The KV pages of the run hold the chunks before it. Throws `OCTAVO_NONFINITE` if it cannot be scored. */
+export async function runChunk(run: Run, chunk: Chunk, tokens: readonly number[]): Promise<void> {
+  const { program, firstPage, tally } = run;
   const { from, to, start, scored } = chunk;
   const T = to - from;
   const length = to - start;
@@ -114,5 +118,13 @@ export async function runChunk(
     targets: each(rows, (i) => (i < scored ? tokens[from + i + 1]! : 0)),
   });
   const result = await program.step(sizes, payload);
-  tally.add(unpackOutputs(program, sizes, result.payload), scored, result.counters);
+  const outputs = unpackOutputs(program, sizes, result.payload);
+  const lost = (outputs.top1 as Int32Array).subarray(0, scored).indexOf(-1);
+  if (lost >= 0) {
+    // The same step once more: it writes what it has written before.
+    const { nonfinite: op } = await program.step(sizes, payload, { check: true });
+    const where = `${nameOf(run)}: the logits after token ${from + lost} of the text, or the 16-bit run's, are not finite`;
+    throw nonfinite(op === undefined ? where : `${where}; ${blame(op)}`);
+  }
+  tally.add(outputs, scored, result.counters);
 }

@@ -1,6 +1,7 @@
 /** Runs a text through a model with 16-bit weights and counts the outliers among the inputs of its linears. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { blame, nonfinite } from "../engine/diagnosis.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
 import { ResidentModel, residentBytes } from "../engine/resident.ts";
 import { OctavoError } from "../errors.ts";
@@ -111,7 +112,9 @@ async function runChunk(program: ProgramHandle, { from, to, start }: Chunk, toke
     starts: Int32Array.of(0, T),
     rows: Int32Array.of(T - 1), // The output layer is nobody's concern here: one row of it.
   });
-  await program.step(sizes, payload);
+  // What is NaN is counted nowhere.
+  const { nonfinite: op } = await program.step(sizes, payload, { check: true });
+  if (op !== undefined) throw nonfinite(`tokens ${from} to ${to - 1} of the text: ${blame(op)}`);
 }
 
 /** What the program's `observe_outliers` have counted. Their states are named by layer and projection. */

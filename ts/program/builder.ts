@@ -209,7 +209,7 @@ export class ProgramBuilder {
       scope.check(name, operand.shape, this.#values[target]!.shape);
       outputs[name] = target;
     }
-    this.#ops.push({ op, inputs: Object.fromEntries(given), outputs, attributes: filled });
+    this.#ops.push({ op, inputs: Object.fromEntries(given), outputs, attributes: filled, label });
     return outputs as OutputsOf<N>;
   }
 

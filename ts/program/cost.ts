@@ -30,9 +30,9 @@ export function costOf({ values, ops }: Pick<LoweredProgram["message"], "values"
       const [rows, ...others] = values[output.value]!.shape;
       add(rows, ELEMENT * elements(others));
     }
-    const result = values[outputs[0]!.value]!.shape;
     const weight = inputs.find(({ name }) => name === "weight");
-    if (op.startsWith("linear") && weight !== undefined) add(result[0], elements(values[weight.value]!.shape));
+    if (op.startsWith("linear") && weight !== undefined)
+      add(values[outputs[0]!.value]!.shape[0], elements(values[weight.value]!.shape));
     if (op === "attention") {
       const [heads, size] = ["heads", "headDim"].map((wanted) => {
         const found = attributes.find(({ name }) => name === wanted);

@@ -49,7 +49,9 @@ function fuseQuantize(program: Program): Program {
     outputs: Operation["outputs"],
   ): Operation {
     const attributes = Object.assign({}, ...parts.map((part) => part.attributes)) as Operation["attributes"];
-    return { op, inputs: ordered(op, inputs), outputs: { ...outputs, ...parts.at(-1)!.outputs }, attributes };
+    // What is before `quantize` names it: the norm, or the gate.
+    const { label } = parts.at(-2)!;
+    return { op, inputs: ordered(op, inputs), outputs: { ...outputs, ...parts.at(-1)!.outputs }, attributes, label };
   }
 }
 
@@ -81,6 +83,7 @@ function fuseRope(program: Program): Program {
       inputs: ordered("rope_append", { ...append.inputs, ...k.inputs, q: q.inputs.x!, k: k.inputs.x! }),
       outputs: { y: q.outputs.y! },
       attributes: { ...k.attributes, kvHeads: append.attributes.kvHeads! },
+      label: append.label,
     });
   }
   return replace(program, result);

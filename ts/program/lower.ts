@@ -30,6 +30,8 @@ export interface LoweredProgram {
   readonly arenaBytes: number;
   readonly inputs: readonly PayloadArray[];
   readonly outputs: readonly PayloadArray[];
+  /** What each op is called in messages: "rope_append (model.layers.3.self_attn.append)". */
+  readonly operations: readonly string[];
 }
 
 /** Places intermediates for steps up to `limits` and binds every parameter to a handle id. */
@@ -70,6 +72,7 @@ export function lower(program: Program, bind: (parameter: string) => number, lim
     arenaBytes: bytes,
     inputs: placed.inputs.map((id) => array(placed.values[id]!.label, id)),
     outputs: placed.outputs.map(({ name, value }) => array(name, value)),
+    operations: placed.ops.map(({ op, label }) => `${op} (${label})`),
   };
 }
 

@@ -112,5 +112,5 @@ function stack(group: readonly Operation[], values: Value[], parameters: Map<str
     values[id] = { ...values[id]!, place: { type: "columns", of: y, column } };
     column += values[id]!.shape[1] as number;
   }
-  return { ...first, inputs, outputs: { y } };
+  return { ...first, inputs, outputs: { y }, label };
 }

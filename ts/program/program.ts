@@ -38,6 +38,8 @@ export interface Operation {
   readonly inputs: Readonly<Record<string, ValueId>>;
   readonly outputs: Readonly<Record<string, ValueId>>;
   readonly attributes: Readonly<Record<string, AttributeValue>>;
+  /** For messages: "model.layers.3.self_attn.append". */
+  readonly label: string;
 }
 
 /** How a parameter comes to be: loaded from files, or written by the orchestrator. */

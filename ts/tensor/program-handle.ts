@@ -12,6 +12,8 @@ export interface StepResult {
   readonly counters: Counters;
   /** With `StepOptions.profile`: nanoseconds of each op of the program, in order. */
   readonly profile?: readonly number[];
+  /** With `StepOptions.check`: the first op whose results hold NaN or infinity, by name; absent when all are finite. */
+  readonly nonfinite?: string;
 }
 
 export interface StepOptions {
@@ -22,6 +24,8 @@ export interface StepOptions {
   readonly deadlineMs?: number | undefined;
   /** Time each op too; the step becomes a little slower. */
   readonly profile?: boolean | undefined;
+  /** Look for NaN and infinity in what each op writes; the step becomes several times slower. */
+  readonly check?: boolean | undefined;
 }
 
 const NO_SIZES: Sizes = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
@@ -33,6 +37,7 @@ export class ProgramHandle {
   readonly device: Device;
   readonly inputs: LoweredProgram["inputs"];
   readonly outputs: LoweredProgram["outputs"];
+  readonly #operations: LoweredProgram["operations"];
   readonly #deadlines: StepDeadlines;
   #disposed: Promise<void> | undefined;
 
@@ -42,6 +47,7 @@ export class ProgramHandle {
     this.id = id;
     this.inputs = lowered.inputs;
     this.outputs = lowered.outputs;
+    this.#operations = lowered.operations;
     this.#deadlines = new StepDeadlines(costOf(lowered.message), device.description);
   }
 
@@ -59,7 +65,10 @@ export class ProgramHandle {
     if (this.#disposed !== undefined) {
       throw new OctavoError("OCTAVO_DISPOSED", `program ${this.id} of ${this.device.name} was disposed`);
     }
-    const wanted = options.profile === true ? { profile: true } : {};
+    const wanted = {
+      ...(options.profile === true ? { profile: true } : {}),
+      ...(options.check === true ? { check: true } : {}),
+    };
     const all = { ...NO_SIZES, ...sizes };
     const body = { kind: "step", program: this.id, sizes: all, ...wanted } as const;
     const deadlineMs = options.deadlineMs ?? this.device.stepDeadlineMs ?? this.#deadlines.of(all);
@@ -67,9 +76,14 @@ export class ProgramHandle {
     if (answer.reply.counters === undefined) {
       throw new OctavoError("OCTAVO_PROTOCOL", `${this.device.name}: a step was answered without counters`);
     }
-    const { counters, profile } = answer.reply;
+    const { counters, profile, nonfinite } = answer.reply;
     this.#deadlines.took(all, counters.nanoseconds / 1e6);
-    return { payload: answer.payload ?? NOTHING, counters, ...(profile === undefined ? {} : { profile }) };
+    return {
+      payload: answer.payload ?? NOTHING,
+      counters,
+      ...(profile === undefined ? {} : { profile }),
+      ...(nonfinite === undefined ? {} : { nonfinite: this.#operations[nonfinite] ?? `op ${nonfinite}` }),
+    };
   }
 
   /** Steps that were asked for before still run. The tensors it worked on can be disposed afterwards. */

@@ -96,6 +96,14 @@ def test_a_step_answers_its_outputs_and_counters(orchestrator: Orchestrator) -> 
     assert orchestrator.ask("stats").statistics.steps == 1
 
 
+def test_a_step_that_is_asked_names_the_first_op_that_made_nan(orchestrator: Orchestrator) -> None:
+    orchestrator.define(1)
+    assert orchestrator.ask("step", program=1, sizes=SIZES).nonfinite is wire.UNSET
+    assert orchestrator.ask("step", program=1, sizes=SIZES, check=True).nonfinite == 0
+    assert orchestrator.ask("step", program=1, sizes={**SIZES, "T": 2}, check=True).nonfinite == 2
+    assert orchestrator.ask("step", program=1, sizes={**SIZES, "T": 3}, check=True).nonfinite is wire.UNSET
+
+
 def test_a_bug_in_a_step_is_an_answer_and_the_worker_lives_on(orchestrator: Orchestrator) -> None:
     orchestrator.define(1)
     reply = orchestrator.ask("step", program=1, sizes={**SIZES, "T": 13})

@@ -113,14 +113,17 @@ export function buildLlama(architecture: string, manifest: Manifest, options: Mo
       attention,
     );
     observe(mixed, `${attention}.o_proj`, heads * headDim);
-    x = b.add(x, linear(mixed, `${attention}.o_proj`, hidden, heads * headDim, config.outputBias));
-    const m = b.norm(x, vector(`${layer}.post_attention_layernorm.weight`, hidden), { eps });
+    const attended = linear(mixed, `${attention}.o_proj`, hidden, heads * headDim, config.outputBias);
+    x = b.add(x, attended, `${attention}.residual`);
+    const postNorm = `${layer}.post_attention_layernorm`;
+    const m = b.norm(x, vector(`${postNorm}.weight`, hidden), { eps, label: postNorm });
     observe(m, `${layer}.mlp.gate_up_proj`, hidden);
     const gate = linear(m, `${layer}.mlp.gate_proj`, intermediate, hidden, config.mlpBias);
     const up = linear(m, `${layer}.mlp.up_proj`, intermediate, hidden, config.mlpBias);
     const gated = b.glu(gate, up, { activation: config.activation }, `${layer}.mlp.glu`);
     observe(gated, `${layer}.mlp.down_proj`, intermediate);
-    x = b.add(x, linear(gated, `${layer}.mlp.down_proj`, hidden, intermediate, config.mlpBias));
+    const mapped = linear(gated, `${layer}.mlp.down_proj`, hidden, intermediate, config.mlpBias);
+    x = b.add(x, mapped, `${layer}.mlp.residual`);
   }
   const last = b.norm(b.rows(x, rows), vector("model.norm.weight", hidden), { eps, label: "norm" });
 
