@@ -1,5 +1,5 @@
-"""Whatever comes, a worker answers it, lives, stays within its memory, and instruction sets agree: a wrong program would
-else end every request of an engine, or read another's memory. `fuzz/run.py` has more; tools/sanitize.sh looks closer."""
+"""Whatever comes, a worker answers it, lives, stays within its memory, and instruction sets agree: else a wrong program
+would end every request of an engine, or read another's memory. tools/sanitize.sh has more and looks closer."""
 
 from __future__ import annotations
 
