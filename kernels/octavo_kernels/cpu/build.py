@@ -48,13 +48,10 @@ _FLAGS = [
     "-Wno-maybe-uninitialized",
 ]
 # For tools/sanitize.sh: the first finds reads and writes outside memory and undefined behaviour, the second data races.
-# Not signed-integer-overflow: with it GCC 12 compiles float_tile (kernels/linear_float.h) to reads past the
-# end, which address alone, thread, and operands that end at an unmapped page (test_guarded_memory.py) do not see.
 _SANITIZERS = {
     "": [],
     "address": [
         "-fsanitize=address,undefined",
-        "-fno-sanitize=signed-integer-overflow",
         "-fno-sanitize-recover=undefined",
         "-fno-omit-frame-pointer",
         "-g1",
