@@ -172,7 +172,7 @@ class Writer:
             carries[:, 1] = self.low.sum(axis=1, dtype=np.int32)
             return carries
         if name == "counters":
-            row = [self.rng.choice((0, 3)), 1, 2, 3, self.rng.choice((-1, 0, 5)), self.rng.choice((-1, 0))]
+            row = [self.rng.choice((0, 3)), 1, 2, 3, self.rng.choice((-1, 0, 5)), self.rng.choice((-1, 0)), 0]
             return np.tile(np.array(row, np.int32), (full[0], 1))
         high = size["G"] * 16 if name == "slots" else size.get(most.get(name, ""), 1)
         return self.numpy.integers(0, max(1, high), full, dtype=np.int32)
