@@ -98,7 +98,8 @@ class Writer:
             dtype = attributes.get("dtype") or self.rng.choice(operand.dtypes)
             outputs[name] = self._result(str(dtype), shape)
         if "carries" in outputs:
-            self.digits.append((outputs, {name: symbols[name] for name in "TK"}))
+            digits = {name: outputs[name] for name in ("low", "high", "carries", "step")}
+            self.digits.append((digits, {name: symbols[name] for name in "TK"}))
         listed = [{"name": name, **_attribute(table.attributes[name], value)} for name, value in attributes.items()]
         operands = [[{"name": name, "value": value} for name, value in given.items()] for given in (inputs, outputs)]
         self.ops.append({"op": op, "inputs": operands[0], "outputs": operands[1], "attributes": listed})
