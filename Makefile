@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need; both are quick when repeated.
-.PHONY: help demo test setup lint bench soak gpu-check kernels-report generate requirements clean
+.PHONY: help demo test setup lint sanitize bench soak gpu-check kernels-report generate requirements clean
 .DEFAULT_GOAL := help
 
 help: ## What there is
@@ -18,6 +18,10 @@ setup: ## Set up; TORCH=1 adds torch
 lint: ## Checks without tests
 	@tools/setup.sh torch test
 	@tools/check.sh lint
+
+sanitize: ## The CPU library under ASan, UBSan and TSan, with a fuzz of worker processes
+	@tools/setup.sh test
+	@tools/sanitize.sh
 
 bench: setup ## Speed against peers
 	npx tsx bench/run.ts

@@ -168,6 +168,21 @@ WRONG = {
     "a negative limit": (lambda p: replace(p, limits={**LIMITS, "T": -1}), BAD),
     "a limit that is a fraction": (lambda p: replace(p, limits={**LIMITS, "T": 1.5}), BAD),
     "a limit that is a boolean": (lambda p: replace(p, limits={**LIMITS, "T": True}), BAD),
+    "a limit beyond int32": (lambda p: replace(p, limits={**LIMITS, "Q": 2**53}), BAD),
+    "a value beyond all memory": (lambda p: _with_value(p, 15, shape=("S", 1 << 46)), "OCTAVO_OUT_OF_MEMORY"),
+    "a value beyond all memory but for a size of none": (
+        lambda p: _with_value(replace(p, limits={**LIMITS, "S": 0}), 16, shape=("S", 1 << 46)),
+        "OCTAVO_OUT_OF_MEMORY",
+    ),
+    "a value of five dimensions": (lambda p: _with_value(p, 2, shape=("T", 40, 1, 1, 1)), SHAPE),
+    "rows without columns": (lambda p: _with_value(p, 16, shape=("S", 0)), SHAPE),
+    "rows of a width that a step brings": (lambda p: _with_value(p, 16, shape=("S", "T")), SHAPE),
+    "columns of columns of columns without end": (
+        lambda p: replace(
+            p, values=(*p.values, *(_value("float32", "T", 24, place=Columns(of, 0)) for of in (12, *range(17, 26))))
+        ),
+        BAD,
+    ),
     "a limit beyond the arena": (lambda p: replace(p, limits={**LIMITS, "T": 1 << 40}), BAD),
 }
 
@@ -206,6 +221,62 @@ def test_an_index_that_the_step_computes_is_refused():
     validate(program, _tensors(), ARENA)
     with pytest.raises(KernelError, match=r"index .* cannot be computed by the step, as top1"):
         validate(replace(program, ops=(*program.ops, pick)), _tensors(), ARENA)
+
+
+def test_an_index_that_the_step_computes_into_a_tensor_is_refused():
+    """It was looked at before the step, which then writes something else there."""
+    tensors = {**_tensors(), 200: allocate("int32", "plain", (4,))}
+    program = _program()
+    made = (
+        _value("float32", "S", place=Arena(11264)),
+        _value("float32", "S", place=Arena(11328)),
+        _value("int32", "S", place=Handle(200)),
+        _value("float32", "S", 12, place=Arena(11456)),
+    )
+    score = Operation("score", {"logits": 16, "targets": 15}, {"nll": 17, "kl": 18, "top1": 19})
+    pick = Operation("rows", {"x": 14, "index": 19}, {"y": 20})
+    program = replace(program, values=(*program.values, *made))
+    validate(
+        replace(program, ops=(*program.ops, pick, score)), tensors, ARENA
+    )  # what the step before left is looked at
+    with pytest.raises(KernelError, match=r"index .* cannot be computed by the step, as top1"):
+        validate(replace(program, ops=(*program.ops, score, pick)), tensors, ARENA)
+
+
+def test_columns_that_no_op_wrote_are_refused():
+    """They may hold anything: of integers, groups of carries that do not exist."""
+    values = (
+        _value("float32", "T", 8, place=Input()),
+        _value("float32", "T", 16, place=Arena(0)),
+        _value("float32", "T", 8, place=Columns(1, 0)),
+        _value("float32", "T", 8, place=Columns(1, 8)),
+        _value("float32", "T", 16, place=Arena(1024)),
+    )
+    left, right = (Operation("activate", {"x": 0}, {"y": half}) for half in (2, 3))
+    whole = Operation("activate", {"x": 1}, {"y": 4})
+    validate(ProgramSpec(values, (left, right, whole), (0,), (4,), LIMITS), {}, ARENA)
+    with pytest.raises(KernelError, match=r"columns 0..16 of value 1, of which ops wrote only 0..8"):
+        validate(ProgramSpec(values, (left, whole), (0,), (4,), LIMITS), {}, ARENA)
+
+
+@pytest.mark.parametrize("meets", [0, 1, 250, 498])
+def test_a_result_that_meets_one_of_many_intermediates_is_refused(meets: int):
+    """Each is compared with its neighbours in the arena alone: all with all would take hours for a large message."""
+    count = 500
+    places = [64 * (i * 7 % count) for i in range(count)]
+    values = (_value("float32", 1, 1, place=Input()), *(_value("float32", 1, 1, place=Arena(at)) for at in places))
+    last = _value("float32", 1, 17, place=Arena(places[meets] if meets else 64 * count))
+    wide = _value("float32", 1, 17, place=Input())
+    ops = [Operation("activate", {"x": 0}, {"y": i + 1}) for i in range(count)]
+    ops.append(Operation("activate", {"x": count + 2}, {"y": count + 1}))
+    ops += [Operation("add", {"a": i + 1, "b": i + 1}, {"y": count + 3}) for i in range(count)]
+    values = (*values, last, wide, _value("float32", 1, 1, place=Arena(64 * (count + 2))))
+    spec = ProgramSpec(values, tuple(ops), (0, count + 2), (), LIMITS)
+    if not meets:
+        validate(spec, {}, ARENA)
+        return
+    with pytest.raises(KernelError, match=f"value {count + 1} .* overlaps value"):
+        validate(spec, {}, ARENA)
 
 
 @pytest.mark.parametrize("name", ["an op that is none", "an output that no op writes", "a handle of another shape"])

@@ -24,9 +24,8 @@ EPOCH = 3
 class Echo:
     """A program that returns its payload."""
 
-    bytes = 0
-
-    def __init__(self) -> None:
+    def __init__(self, scratch: int) -> None:
+        self.bytes = scratch
         self.closed = False
 
     def step(
@@ -61,6 +60,8 @@ class PlainBackend(HostMemory):
 
     def __init__(self) -> None:
         self.programs: list[Echo] = []
+        #: Bytes that each program takes.
+        self.scratch = 0
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         if parts[0].file == "missing":
@@ -71,7 +72,8 @@ class PlainBackend(HostMemory):
         return tensor.memory.copy()
 
     def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve) -> Echo:
-        self.programs.append(Echo())
+        reserve(self.scratch)
+        self.programs.append(Echo(self.scratch))
         return self.programs[-1]
 
 

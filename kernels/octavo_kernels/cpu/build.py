@@ -47,6 +47,20 @@ _FLAGS = [
     "-Wno-uninitialized",
     "-Wno-maybe-uninitialized",
 ]
+# For tools/sanitize.sh: the first finds reads and writes outside memory and undefined behaviour, the second data races.
+_SANITIZERS = {
+    "": [],
+    "address": [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+        "-g1",
+        "-O1",
+    ],
+    "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g1", "-O1"],
+}
+_SANITIZE = _SANITIZERS[os.environ.get("OCTAVO_CPU_SANITIZE", "")]
+_FLAGS += _SANITIZE
 _X86 = {
     "isa_avx2.cpp": ["-mavx2", "-mfma", "-mf16c"],
     "isa_avx512.cpp": [
@@ -135,7 +149,7 @@ def _build(chosen: list[str], target: Path, machine: str) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         objects = build_objects(chosen, Path(folder), machine, _tell)
         part = Path(folder) / target.name
-        _run([*chosen, "-shared", "-pthread", *map(str, objects), "-o", str(part)])
+        _run([*chosen, *_SANITIZE, "-shared", "-pthread", *map(str, objects), "-o", str(part)])
         os.replace(part, target)
     # Other versions and branches may use this folder too. A process that runs an old one keeps it.
     for old in sorted(FOLDER.glob("liboctavo-*.so"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:

@@ -52,6 +52,16 @@ def test_long_rows_are_quantised_as_defined(columns: int, decompose: str):
     check("quantize", {"x": long_rows(columns)}, {**ADAPTIVE, "decompose": decompose})
 
 
+@pytest.mark.parametrize("drawn", [None, [1, 3, -1, 9]])
+def test_an_id_that_is_no_row_of_the_table_is_embedded_as_nan(drawn: list[int] | None):
+    """Ids that the step itself draws are seen by no check; -1 is what a row without finite logits draws."""
+    tokens = torch.tensor([0, 2, 3, 2**31 - 1, -1, -2, -3, -4, -5, -(2**31)], dtype=torch.int32)
+    inputs = {"tokens": tokens, "table": torch.arange(12.0).reshape(3, 4) + 1}
+    if drawn is not None:
+        inputs["sampled"] = torch.tensor(drawn, dtype=torch.int32)
+    check("embed", inputs, {"scale": 2.0})
+
+
 @pytest.mark.parametrize("columns", [4096, 57344])
 def test_every_group_may_have_a_carry(columns: int):
     x = torch.full((1, columns), 3.0) + torch.arange(columns) % 5

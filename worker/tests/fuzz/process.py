@@ -46,16 +46,16 @@ class WorkerProcess:
     def ask(self, message: dict[str, Any], *payloads: bytes) -> tuple[dict[str, Any], bytes]:
         """The answer and its payload. Raises WorkerEnded."""
         self._last += 1
-        return self.ask_bytes(msgspec.msgpack.encode({**message, "id": self._last, "epoch": EPOCH}), *payloads)
-
-    def ask_bytes(self, header: bytes, *payloads: bytes) -> tuple[dict[str, Any], bytes]:
-        """As `ask`, of a header as it is; one that has no id gets no answer and must not be sent."""
-        self._socket.send_multipart((self._identity, header, *payloads))
+        self.send(msgspec.msgpack.encode({**message, "id": self._last, "epoch": EPOCH}), *payloads)
         while True:
             _, answer, *content = self._receive(self._patience)
             reply = msgspec.msgpack.decode(answer)
-            if reply["kind"] != "progress":
+            if reply["kind"] != "progress" and reply["id"] == self._last:
                 return reply, content[0] if content else b""
+
+    def send(self, header: bytes, *payloads: bytes) -> None:
+        """Bytes as they are. One without an id gets no answer; `ask` passes over what comes before its own."""
+        self._socket.send_multipart((self._identity, header, *payloads))
 
     def close(self) -> str:
         """End the process; what it wrote to stderr."""

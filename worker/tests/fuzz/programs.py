@@ -47,6 +47,9 @@ class Writer:
         self.inputs: dict[int, np.ndarray] = {}
         self.outputs: list[int] = []
         self.arena = 0
+        # Digits that an op makes, with their T and K; low digits that a step brings.
+        self.digits: list[tuple[dict[str, int], dict[str, Dimension]]] = []
+        self.low = np.zeros((0, 0), np.int8)
         self.program = RandomProgram([], {}, self.sizes, b"", {})
 
     def write(self, ops: int) -> RandomProgram:
@@ -75,9 +78,12 @@ class Writer:
         attributes = self._attributes(op)
         symbols = self._symbols(op, attributes)
         inputs, outputs = {}, {}
+        if op == "linear_int8" and self.digits and self.rng.random() < 0.7:
+            inputs, shared = self.rng.choice(self.digits)
+            inputs, symbols = dict(inputs), {**symbols, **shared}
         half = self.rng.choice(("float16", "bfloat16"))
         for name, operand in table.inputs.items():
-            if operand.optional and self.rng.random() < 0.4:
+            if name in inputs or (operand.optional and self.rng.random() < 0.4):
                 continue
             shape = tuple(evaluate(size, symbols, attributes) for size in operand.shape)
             dtype = half if name in ("keys", "values") else self.rng.choice(operand.dtypes)
@@ -91,6 +97,9 @@ class Writer:
             shape = tuple(evaluate(size, symbols, attributes) for size in operand.shape)
             dtype = attributes.get("dtype") or self.rng.choice(operand.dtypes)
             outputs[name] = self._result(str(dtype), shape)
+        if "carries" in outputs:
+            digits = {name: outputs[name] for name in ("low", "high", "carries", "step")}
+            self.digits.append((digits, {name: symbols[name] for name in "TK"}))
         listed = [{"name": name, **_attribute(table.attributes[name], value)} for name, value in attributes.items()]
         operands = [[{"name": name, "value": value} for name, value in given.items()] for given in (inputs, outputs)]
         self.ops.append({"op": op, "inputs": operands[0], "outputs": operands[1], "attributes": listed})
@@ -142,8 +151,12 @@ class Writer:
                 row = [self.rng.choice((0.0, 0.7)), 0.9, 0.1, self.rng.choice((1.0, 1.3)), 0.5, 0.5]
                 return np.tile(np.array(row, np.float32), (full[0], 1))
             floats = self.numpy.standard_normal(full).astype(np.float32)
+            if name == "low":
+                self.low = self.numpy.integers(-127, 128, full, dtype=np.int8)
+                self.low[:, symbols["K"] :] = 0
+                return self.low
             if dtype == "int8":
-                return self.numpy.integers(-127, 128, full, dtype=np.int8)
+                return np.zeros(full, np.int8)  # no carries, and weights that only `load` can give
             return floats if dtype == "float32" else (floats.view(np.uint32) >> 16).astype(np.uint16) & 0xBFFF
         size = {symbol: self._size(value) for symbol, value in symbols.items()}
         most = {"tokens": "V", "history": "V", "biasIds": "V", "sampled": "V", "targets": "V", "positions": "P"}
@@ -155,14 +168,18 @@ class Writer:
         if name == "lengths":
             room = 16 * min(size["J"], size["G"])
             return np.full(full, max(0, min(room, size["T"])), np.int32)
+        if name == "carries":
+            carries = np.zeros(full, np.int32)
+            carries[:, 1] = self.low.sum(axis=1, dtype=np.int32)
+            return carries
         if name == "counters":
-            row = [self.rng.choice((0, 3)), 1, 2, 3, self.rng.choice((-1, 0, 5)), self.rng.choice((-1, 0))]
+            row = [self.rng.choice((0, 3)), 1, 2, 3, self.rng.choice((-1, 0, 5)), self.rng.choice((-1, 0)), 0]
             return np.tile(np.array(row, np.int32), (full[0], 1))
         high = size["G"] * 16 if name == "slots" else size.get(most.get(name, ""), 1)
         return self.numpy.integers(0, max(1, high), full, dtype=np.int32)
 
     def _reusable(self, dtype: str, shape: tuple[Dimension, ...], mutated: bool) -> int | None:
-        if dtype == "int32" or mutated or self.rng.random() < 0.4:
+        if dtype in ("int8", "int32") or mutated or self.rng.random() < 0.4:
             return None
         fit = [i for i, v in enumerate(self.values) if v["dtype"] == dtype and self.shapes[i] == shape]
         fit = [i for i in fit if self.values[i]["layout"] == "plain"]

@@ -54,11 +54,11 @@ def embed_rows(
             meant = (token < 0) & (-1 - token < drawn)
             token = tl.where(meant, tl.load(sampled + place, mask=meant, other=0), token)
         source = tl.maximum(tl.minimum(token, vocabulary - 1), 0).to(tl.int64)
-        scale = tl.where((token >= 0) & (token < vocabulary), scale, float("nan"))
+        factor = tl.where((token >= 0) & (token < vocabulary), scale, float("nan"))
         k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         inside = k < columns
         row = tl.load(table + source * table_stride + k, mask=inside).to(tl.float32)
-        tl.store(y + t * y_stride + k, row * scale, mask=inside)
+        tl.store(y + t * y_stride + k, row * factor, mask=inside)
 
 
 @triton.jit

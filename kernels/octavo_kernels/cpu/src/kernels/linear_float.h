@@ -89,7 +89,10 @@ inline void float_tile(const FloatProduct& product, int64_t row, int64_t first_p
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
-      const F32x16 value = set1((r < 3 ? x0 : r < 6 ? x3 : x6)[r % 3 * stride]);
+      // With a name of its own: GCC 12 makes (a ? p : q)[i] into a ? p[i] : q[i], and under UBSan calculates i in the
+      // first branch only, so that the second reads anywhere.
+      const float* const near = r < 3 ? x0 : r < 6 ? x3 : x6;
+      const F32x16 value = set1(near[r % 3 * stride]);
 #pragma GCC unroll 8
       for (int p = 0; p < panels; p++) sums[r][p] = fma(value, w[p], sums[r][p]);
     }

@@ -1,0 +1,85 @@
+"""`python kernels/tests/guarded.py`: every conformance case with every tensor between pages that are not mapped.
+
+An op that reads or writes beyond an operand ends the process at that instruction, on every instruction set of this
+machine, without a sanitizer's help: it settles whose fault a sanitizer's finding is. Results must be the usual ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import mmap
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from octavo_kernels import Counters, Executable
+from octavo_kernels.conformance import cases, identical, run_case
+from octavo_kernels.cpu.backend import CpuBackend
+from octavo_kernels.cpu.library import available_isas
+from octavo_kernels.generated.ops import OPS
+from octavo_kernels.tensor import ALIGNMENT, Tensor, nbytes, round_up
+
+_PROT_NONE = 0
+_mprotect = ctypes.CDLL(None, use_errno=True).mprotect
+_mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+def guarded_bytes(size: int) -> np.ndarray:
+    """`size` zeroed bytes that end where a page without access begins; another one lies before their first page."""
+    room = round_up(max(size, 1), mmap.PAGESIZE)
+    pages = np.frombuffer(mmap.mmap(-1, room + 2 * mmap.PAGESIZE), np.uint8)
+    for start in (0, room + mmap.PAGESIZE):
+        if _mprotect(pages.ctypes.data + start, mmap.PAGESIZE, _PROT_NONE):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    end = room + mmap.PAGESIZE
+    return pages[end - size : end]
+
+
+class GuardedProgram:
+    """What a step brings lies in guarded bytes; the last of it ends less than 64 bytes before the page."""
+
+    def __init__(self, program: Executable) -> None:
+        self._program, self.bytes, self.close = program, program.bytes, program.close
+
+    def step(
+        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Counters]:
+        block = guarded_bytes(round_up(payload.nbytes, ALIGNMENT))[: payload.nbytes]
+        block[:] = np.frombuffer(payload, np.uint8)
+        return self._program.step(sizes, memoryview(block), profile)
+
+
+class GuardedBackend(CpuBackend):
+    """Tensors, the arena among them, and what steps bring as guarded bytes."""
+
+    def define(self, *arguments: Any) -> Any:
+        return GuardedProgram(super().define(*arguments))
+
+    def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
+        return Tensor(dtype, layout, tuple(shape), guarded_bytes(nbytes(dtype, layout, tuple(shape))))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", type=int, default=1, help="take one case of so many")
+    parser.add_argument("--plain", action="store_true", help="without the pages: for a sanitizer's own guards")
+    options = parser.parse_args()
+    faulthandler.enable()
+    expected = CpuBackend(1, "scalar")
+    for isa in available_isas():
+        backend = CpuBackend(options.threads, isa) if options.plain else GuardedBackend(options.threads, isa)
+        for op in OPS:
+            for case in cases(op)[:: options.every]:
+                print(isa, case.name, file=sys.stderr, flush=True)
+                found = run_case(backend, case)
+                wrong = identical(case, found, run_case(expected, case))
+                assert not wrong, f"{isa}: {case.name}: {wrong}"
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
