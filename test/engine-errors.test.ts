@@ -65,19 +65,6 @@ describe("loading", () => {
 });
 
 describe("a lost worker", () => {
-  it("rejects what runs and waits, and what comes later, while the process lives on", async () => {
-    await using engine = await Engine.load(model.path, { ...base, sequences: 2 });
-    const options = { maxTokens: 120, ignoreEos: true };
-    const generations = Array.from({ length: 6 }, (_, id) => engine.generate([id], options));
-    await generations[0]![Symbol.asyncIterator]().next();
-    process.kill(engine.device.pid, "SIGKILL");
-    for (const generation of generations)
-      await expect(generation.complete()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST", retryable: true });
-    const lost = expect.objectContaining({ code: "OCTAVO_WORKER_LOST" });
-    expect(() => engine.generate([1])).toThrow(lost);
-    await expect(engine.memory()).rejects.toEqual(lost);
-  });
-
   it("ends a loop over a generation with the error", async () => {
     await using engine = await Engine.load(model.path, base);
     const loop = async () => {

@@ -52,7 +52,7 @@ test("a killed worker rejects everything pending, loudly; Node and the other dev
   process.kill(dead!.pid, "SIGKILL");
   const settled = await within(LOSS_MS, Promise.allSettled(pending));
   for (const result of settled) {
-    expect(result).toMatchObject({ status: "rejected", reason: { code: "OCTAVO_WORKER_LOST", retryable: true } });
+    expect(result).toMatchObject({ status: "rejected", reason: { code: "OCTAVO_WORKER_LOST", retryable: false } });
   }
   expect(dead!.lost.aborted).toBe(true);
   expect(dead!.lost.reason).toMatchObject({ code: "OCTAVO_WORKER_LOST", message: expect.stringContaining("SIGKILL") });

@@ -64,17 +64,25 @@ export const ERRORS = {
   OCTAVO_OUT_OF_MEMORY: { retryable: true, summary: "A device could not give the memory that was asked for." },
   // Workers
   OCTAVO_WORKER_START_FAILED: {
-    retryable: true,
-    summary: "A worker process did not start; the message has the end of its log.",
+    retryable: false,
+    summary:
+      "A worker process did not start; the message has the end of its log. Retryable when it was too slow or was killed (memory).",
   },
   OCTAVO_NO_DEVICE: {
     retryable: false,
     summary:
       "This machine has no such device, or none that can be used (driver, architecture); the message says what was found.",
   },
-  OCTAVO_WORKER_LOST: { retryable: true, summary: "A worker process died or stopped answering; its handles are gone." },
+  OCTAVO_WORKER_LOST: {
+    retryable: false,
+    summary:
+      "A worker process died or stopped answering. Of a device its handles are gone (`pool.restart` starts an empty one); a request of an engine is retryable: the engine starts another worker and loads the model there.",
+  },
   OCTAVO_WORKER_FAILED: { retryable: false, summary: "A worker hit an error of its own; the message has its text." },
-  OCTAVO_STEP_TIMEOUT: { retryable: true, summary: "A step did not end before its deadline; the worker was stopped." },
+  OCTAVO_STEP_TIMEOUT: {
+    retryable: false,
+    summary: "A step did not end before its deadline; the worker was stopped. Then as OCTAVO_WORKER_LOST.",
+  },
   OCTAVO_PROTOCOL: { retryable: false, summary: "A message broke the protocol; the message says how." },
   OCTAVO_FUNCTION_NOT_ALLOWED: {
     retryable: false,
@@ -100,13 +108,13 @@ const MAX_END = 1024;
 export class OctavoError extends Error {
   override readonly name = "OctavoError";
   readonly code: ErrorCode;
-  /** Whether the same call may succeed later without a change by the caller. */
+  /** Whether the same call may succeed later without a change by the caller. The table has what is usual for the code. */
   readonly retryable: boolean;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions & { readonly retryable?: boolean }) {
     super(bounded(message), options);
     this.code = code;
-    this.retryable = ERRORS[code].retryable;
+    this.retryable = options?.retryable ?? ERRORS[code].retryable;
   }
 
   /** Also true for errors of another copy of this package, or of another realm. */

@@ -62,7 +62,8 @@ export function errorsMarkdown(): string {
 # Errors
 
 Everything that Octavo throws on purpose is an \`OctavoError\` with one of these codes. A code is never renamed and never
-reused. *Retryable* says that the same call may succeed later without a change by the caller.
+reused. \`error.retryable\` says that the same call may succeed later without a change by the caller; the table has what is
+usual for a code, and says where an error may differ.
 
 | code | retryable | meaning |
 |---|---|---|

@@ -1,5 +1,5 @@
 /** Processes as tests see them. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 
 export function isRunning(pid: number): boolean {
@@ -24,4 +24,21 @@ export async function waitForEnd(pids: readonly number[], limitMs: number): Prom
     await setTimeout(20);
   }
   return performance.now() - start;
+}
+
+/** Process ids of the workers that a process has started and that still run. Empty where there is no /proc. */
+export function workersOf(parent: number): number[] {
+  if (process.platform !== "linux") return [];
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && isRunning(pid) && isWorkerOf(pid, parent));
+}
+
+function isWorkerOf(pid: number, parent: number): boolean {
+  try {
+    const child = readFileSync(`/proc/${pid}/status`, "utf8").includes(`\nPPid:\t${parent}\n`);
+    return child && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("octavo_worker");
+  } catch {
+    return false; // It has just ended.
+  }
 }

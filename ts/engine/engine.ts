@@ -9,6 +9,7 @@ import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Device } from "../tensor/device.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
 import {
   type ChatOptions,
   checkChatOptions,
@@ -24,6 +25,7 @@ import {
 import { Generation, type GenerationSink } from "./generation.ts";
 import type { LoadOptions } from "./load-options.ts";
 import { type LoadedModel, type LoadTimings, loadModel } from "./loader.ts";
+import { endedByLoss, Recovery } from "./recovery.ts";
 import { Request } from "./request.ts";
 import { Runner, type RunnerStatistics } from "./runner.ts";
 
@@ -40,11 +42,10 @@ export class Engine {
   readonly #loaded: LoadedModel;
   readonly #runner: Runner;
   readonly #limits: RequestLimits;
+  readonly #recovery: Recovery;
   /** Aborted when no request can go on. */
   readonly #ended = new AbortController();
   #disposed: Promise<void> | undefined;
-  /** The program with logits, once a request has asked for it. */
-  #logits: Promise<void> | undefined;
 
   private constructor(loaded: LoadedModel) {
     const { description, tokenizer, plan, program } = loaded;
@@ -62,7 +63,13 @@ export class Engine {
       eosTokenIds: [...description.eosTokenIds, ...(tokenizer?.eosIds ?? [])],
       defaults: loaded.defaults,
     };
-    this.device.lost.addEventListener("abort", () => this.#end(this.device.lost.reason), { once: true });
+    this.#recovery = new Recovery(loaded, {
+      onLost: (reason) => this.#runner.pause(reason),
+      onBack: ({ program, logits }) => this.#runner.resume(program, logits),
+      onFailed: (reason) => this.#runner.cancelAll(endedByLoss(reason)),
+      isWanted: () => this.#runner.load > 0,
+      served: () => this.#runner.statistics.steps,
+    });
   }
 
   /**
@@ -75,9 +82,9 @@ export class Engine {
     return new Engine(await loadModel(model, options));
   }
 
-  /** Where the model runs. */
+  /** Where the model runs: another one after a worker was lost. */
   get device(): Device {
-    return this.#loaded.resident.device;
+    return this.#recovery.device;
   }
 
   /** Throws `OCTAVO_MODEL_INCOMPLETE` for a model without tokenizer files; such a model takes and gives token ids. */
@@ -97,7 +104,7 @@ export class Engine {
    * Continue a text (which gets the model's special tokens, if it wants any) or token ids (taken as they are).
    * Starts at once; when all rows or pages are taken it waits its turn. Of a text over 16,384 characters the generation, not this
    * call, tells that it has too many tokens, unless its length alone says so. Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
-   * `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`, `OCTAVO_DISPOSED`, `OCTAVO_WORKER_LOST`.
+   * `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`, `OCTAVO_DISPOSED`.
    */
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
     this.#assertAlive();
@@ -122,6 +129,7 @@ export class Engine {
   /** Bytes by purpose against what the worker measures, per device. */
   async memory(): Promise<LedgerReport[]> {
     this.#assertAlive();
+    await this.#recovery.ready();
     return [await this.device.memory()];
   }
 
@@ -136,19 +144,15 @@ export class Engine {
   }
 
   async #dispose(): Promise<void> {
-    this.#end(disposed());
+    this.#ended.abort(disposed());
+    this.#runner.cancelAll(disposed());
+    const ended = this.#recovery.dispose(disposed());
     await this.#loaded.pool.dispose();
-  }
-
-  /** Of all requests, those that are not yet tokens included. */
-  #end(reason: unknown): void {
-    this.#ended.abort(reason);
-    this.#runner.cancelAll(reason);
+    await ended;
   }
 
   #assertAlive(): void {
     if (this.#disposed !== undefined) throw disposed();
-    if (this.device.lost.aborted) throw this.device.lost.reason;
   }
 
   #start(prompt: readonly number[], options: GenerateOptions): Generation {
@@ -184,28 +188,19 @@ export class Engine {
   #submit(spec: RequestSpec, sink: GenerationSink): (reason: unknown) => void {
     sink.tokenized(spec.prompt.length);
     const request = new Request(spec, this.#loaded.tokenizer?.streamDecoder({ continuation: true }), sink);
+    this.#recovery.wake();
     if (request.spec.logits) {
-      const submit = () => {
-        if (!request.over) this.#runner.submit(request);
+      const submit = (program: ProgramHandle) => {
+        if (request.over) return;
+        this.#runner.useForLogits(program);
+        this.#runner.submit(request);
       };
-      this.#defineLogits().then(submit, (error) => request.fail(error));
+      this.#recovery.logits().then(submit, (error) => request.fail(error));
     } else this.#runner.submit(request);
     return (reason) => {
       this.#runner.cancel(request, reason);
       request.fail(reason);
     };
-  }
-
-  #defineLogits(): Promise<void> {
-    const { resident, modelOptions } = this.#loaded;
-    this.#logits ??= resident
-      .define({ ...modelOptions, output: { type: "sample", logits: true } }, this.plan.details.limits)
-      .then(({ program }) => this.#runner.useForLogits(program))
-      .catch((error) => {
-        this.#logits = undefined; // The next request may be luckier, for example with memory.
-        throw error;
-      });
-    return this.#logits;
   }
 }
 

@@ -46,6 +46,10 @@ export interface LoadOptions {
   readonly memoryLimit?: number | undefined;
   /** Python interpreter. By default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
   readonly python?: string | undefined;
+  /** Milliseconds from the start of the worker to its hello. Default 300,000 (the first one may compile). */
+  readonly startDeadlineMs?: number | undefined;
+  /** Milliseconds that a step may take before its worker is stopped. By default from ten seconds on (see `PoolOptions`). */
+  readonly stepDeadlineMs?: number | undefined;
   /** Aborting it ends the load, and leaves no process. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
@@ -55,12 +59,16 @@ export interface LoadOptions {
   readonly onWarning?: Warn | undefined;
 }
 
+const MAX_DEADLINE_MS = 86_400_000;
+
 const RULES: Rules<LoadOptions> = {
   ...PLAN_RULES,
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
   kv: [z.enum(["float16", "bfloat16"]), '"float16" or "bfloat16"'],
   python: [z.string().min(1), "the path of a Python interpreter"],
+  startDeadlineMs: [z.int().min(1).max(MAX_DEADLINE_MS), "milliseconds, a whole number from 1 to 86400000"],
+  stepDeadlineMs: [z.int().min(1).max(MAX_DEADLINE_MS), "milliseconds, a whole number from 1 to 86400000"],
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
   onProgress: [z.function(), "a function"],
   onLog: [z.function(), "a function"],

@@ -16,8 +16,9 @@ import { DEFAULT_THRESHOLD } from "../program/threshold.ts";
 import type { Device } from "../tensor/device.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { emitWarning } from "../warnings.ts";
+import { FileStates } from "./file-states.ts";
 import { checkLoadOptions, type LoadOptions } from "./load-options.ts";
-import { type DefineTimings, ResidentModel } from "./resident.ts";
+import { type DefineOptions, type DefineTimings, ResidentModel } from "./resident.ts";
 
 /** Milliseconds of the parts of a load; the first two run at the same time. */
 export interface LoadTimings extends DefineTimings {
@@ -27,19 +28,28 @@ export interface LoadTimings extends DefineTimings {
   readonly totalMs: number;
 }
 
-export interface LoadedModel {
+/** The model on one worker. */
+export interface Residence {
+  readonly resident: ResidentModel;
+  /** Runs a step and draws tokens. */
+  readonly program: ProgramHandle;
+  /** The same, with logits for their caller. */
+  defineLogits(): Promise<ProgramHandle>;
+}
+
+export interface LoadedModel extends Residence {
   readonly description: ModelDescription;
   readonly defaults: SamplingDefaults;
   /** Undefined for a model without tokenizer files. */
   readonly tokenizer: Tokenizer | undefined;
   readonly plan: Plan;
   readonly pool: Pool;
-  readonly resident: ResidentModel;
-  /** What the program was built with. */
-  readonly modelOptions: ModelOptions;
-  /** Runs a step and draws tokens. */
-  readonly program: ProgramHandle;
   readonly timings: LoadTimings;
+  /**
+   * The model on another worker, as the first time. What the worker has by then is freed.
+   * Throws what `Engine.load` throws, and `OCTAVO_MODEL_FILE_INVALID` when a file has changed since.
+   */
+  reside(device: Device, options: DefineOptions): Promise<Residence>;
 }
 
 /** Throws what `Engine.load` throws. */
@@ -54,11 +64,11 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
     const device = pool.devices[0]!;
     const planning = performance.now();
     const plan = planFor(opened, device, options);
-    device.ledger.plan(model, plannedBytes(plan));
+    const files = new FileStates(manifest);
+    const reside = (on: Device, how: DefineOptions) =>
+      resideOn(on, manifest, model, plan, modelOptions(options, plan), how);
     const planMs = performance.now() - planning;
-    const resident = new ResidentModel(device, manifest, model);
-    const built = modelOptions(options, plan);
-    const { program, timings } = await resident.define(built, plan.details.limits, {
+    const { timings, ...residence } = await reside(device, {
       signal: options.signal,
       onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
     });
@@ -67,11 +77,36 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
     const totalMs = performance.now() - begin;
     const all = { ...timings, openMs: opened.ms, workerMs: worker.ms, planMs, totalMs };
     const defaults = manifest.generation?.defaults ?? {};
-    return { description, defaults, tokenizer, plan, pool, resident, modelOptions: built, program, timings: all };
+    return {
+      ...residence,
+      ...{ description, defaults, tokenizer, plan, pool, timings: all },
+      reside: async (on, how) => {
+        files.check();
+        return await reside(on, how);
+      },
+    };
   } catch (error) {
     await pool.dispose();
     throw error;
   }
+}
+
+async function resideOn(
+  device: Device,
+  manifest: Manifest,
+  model: string,
+  plan: Plan,
+  built: ModelOptions,
+  options: DefineOptions,
+): Promise<Residence & { readonly timings: DefineTimings }> {
+  await device.free(device.ledger.entries().map(({ handle }) => ({ id: handle }))); // Of an attempt that failed.
+  device.ledger.plan(model, plannedBytes(plan));
+  const resident = new ResidentModel(device, manifest, model);
+  const { limits } = plan.details;
+  const { program, timings } = await resident.define(built, limits, options);
+  const defineLogits = async () =>
+    (await resident.define({ ...built, output: { type: "sample", logits: true } }, limits)).program;
+  return { resident, program, timings, defineLogits };
 }
 
 interface Opened {
@@ -124,11 +159,13 @@ async function open(model: string, options: LoadOptions, signal: AbortSignal): P
 
 async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Started> {
   const begin = performance.now();
-  const { threads, python, onLog, onWarning } = options;
+  const { threads, python, onLog, onWarning, startDeadlineMs, stepDeadlineMs } = options;
   const pool = await Pool.start({
     devices: options.devices ?? "auto",
     ...(threads === undefined ? {} : { threads }),
     ...(python === undefined ? {} : { python }),
+    ...(startDeadlineMs === undefined ? {} : { startDeadlineMs }),
+    ...(stepDeadlineMs === undefined ? {} : { stepDeadlineMs }),
     ...(onLog === undefined ? {} : { onLog: (_device, line) => onLog(line) }),
     ...(onWarning === undefined ? {} : { onWarning }),
     signal,

@@ -8,6 +8,7 @@ import type { Sequence, Step, StepRow } from "../schedule/sequence.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { explain, type Failing } from "./diagnosis.ts";
 import { onAbort } from "./on-abort.ts";
+import { endedByLoss } from "./recovery.ts";
 import type { Request } from "./request.ts";
 import { type RequestRow, stepInputs } from "./step-inputs.ts";
 import { StepOutputs } from "./step-outputs.ts";
@@ -31,7 +32,7 @@ export interface RunnerStatistics {
 
 export class Runner {
   readonly #scheduler: Scheduler;
-  readonly #program: ProgramHandle;
+  #program: ProgramHandle;
   #logitsProgram: ProgramHandle | undefined;
   /** Requests that run or wait, both ways. */
   readonly #requests = new Map<Sequence, Request>();
@@ -40,6 +41,8 @@ export class Runner {
   #failing: Failing[] = [];
   readonly #statistics = { steps: 0, tokens: 0, drawn: 0, quantized: 0, carries: 0, nonfinite: 0, computeMs: 0 };
   #waking = false;
+  /** Without a worker; requests wait. */
+  #paused = false;
   /** Settles when all steps sent so far have been handed out. */
   #handled: Promise<void> = Promise.resolve();
 
@@ -60,6 +63,26 @@ export class Runner {
   /** The program of steps in which a request wants logits; it must be there before such a request is submitted. */
   useForLogits(program: ProgramHandle): void {
     this.#logitsProgram = program;
+  }
+
+  /** The programs' worker is gone, and with it the requests that ran: they fail with `reason`. Others wait for `resume`. */
+  async pause(reason: unknown): Promise<void> {
+    this.#paused = true;
+    this.#logitsProgram = undefined;
+    await this.#handled; // What was sent fails by itself, for reasons of its own.
+    for (const [sequence, request] of [...this.#requests]) {
+      if (sequence.state !== "running") continue;
+      this.#remove(request);
+      request.fail(endedByLoss(reason));
+    }
+  }
+
+  /** These programs run what waits and what comes. */
+  resume(program: ProgramHandle, logits: ProgramHandle | undefined): void {
+    this.#program = program;
+    this.#logitsProgram = logits;
+    this.#paused = false;
+    this.#pump();
   }
 
   /** Queues a request. Its step is sent after the current turn of the event loop, so those made together run together. */
@@ -118,6 +141,7 @@ export class Runner {
   }
 
   #pump(): void {
+    if (this.#paused) return;
     if (this.#failing.length > 0) {
       if (this.#scheduler.inFlight > 0) return;
       this.#explainAll();
@@ -127,7 +151,9 @@ export class Runner {
       const planned = step;
       const outcome = this.#send(planned, rows);
       // Steps are handed out in their order, even if one fails before it was sent.
-      this.#handled = this.#handled.then(async () => this.#receive(planned, rows, await outcome));
+      this.#handled = this.#handled
+        .then(async () => this.#receive(planned, rows, await outcome))
+        .catch((error) => this.cancelAll(error)); // A bug; better told to who waits than to nobody.
     }
   }
 
@@ -156,7 +182,7 @@ export class Runner {
       if (request.over || this.#failing.some((failing) => failing.request === request)) continue;
       if ("error" in outcome) {
         this.#remove(request);
-        request.fail(outcome.error);
+        request.fail(endedByLoss(outcome.error));
       } else if (row.sample >= 0) this.#accept(row, request, outcome.outputs);
     }
     if (!("error" in outcome)) this.#count(step, outcome.counters);
@@ -164,11 +190,16 @@ export class Runner {
   }
 
   #accept(row: StepRow, request: Request, outputs: StepOutputs): void {
-    const drawn = outputs.drawn(row.sample, request);
-    if (drawn === undefined) {
-      const { sequence, start, count } = row;
-      this.#failing.push({ request, sequence, tokens: start + count });
-    } else if (request.accept(drawn)) this.#remove(request);
+    try {
+      const drawn = outputs.drawn(row.sample, request);
+      if (drawn === undefined) {
+        const { sequence, start, count } = row;
+        this.#failing.push({ request, sequence, tokens: start + count });
+      } else if (request.accept(drawn)) this.#remove(request);
+    } catch (error) {
+      this.#remove(request); // Its own decoder, for example: the others go on.
+      request.fail(error);
+    }
   }
 
   #count(step: Step, { quantized, carries, nonfinite, nanoseconds }: Counters): void {

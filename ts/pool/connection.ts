@@ -165,7 +165,7 @@ export class Connection {
     this.#watch.restart(oldest?.deadlineMs ?? IDLE_MS);
     if (oldest === undefined) this.#events.onBusy(false);
     if (reply.kind === "ok") pending.resolve({ reply, payload: payloads[0] });
-    else pending.reject(remoteError(this.#device, reply.code, reply.message));
+    else pending.reject(remoteError(this.#device, reply));
   }
 
   #late(): void {
@@ -181,7 +181,7 @@ export class Connection {
   }
 }
 
-function remoteError(device: string, code: string, message: string): OctavoError {
-  const known = code in ERRORS ? (code as ErrorCode) : "OCTAVO_WORKER_FAILED";
-  return new OctavoError(known, `${device}: ${message}`);
+function remoteError(device: string, { code, message, retryable }: Extract<Reply, { kind: "error" }>): OctavoError {
+  const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : "OCTAVO_WORKER_FAILED";
+  return new OctavoError(known, `${device}: ${message}`, { retryable });
 }

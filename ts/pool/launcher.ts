@@ -124,5 +124,6 @@ export function startFailure(device: string, launched: LaunchedProcess, exit: Ex
   }
   const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}`;
   const text = `${device}: the worker (${launched.python}) ended with ${how} before it was ready.${log && `\n${log}`}`;
-  return new OctavoError("OCTAVO_WORKER_START_FAILED", text);
+  // Killed from outside, for example for the memory that others take.
+  return new OctavoError("OCTAVO_WORKER_START_FAILED", text, { retryable: exit.signal === "SIGKILL" });
 }

@@ -187,7 +187,7 @@ async function first<T>(arrived: Promise<T>, process: LaunchedProcess, options: 
     onLate = () => {
       const log = process.log();
       const text = `${device.name}: the worker (${process.python}) did not say hello within ${startDeadlineMs} ms`;
-      reject(new OctavoError("OCTAVO_WORKER_START_FAILED", `${text}.${log && `\n${log}`}`));
+      reject(new OctavoError("OCTAVO_WORKER_START_FAILED", `${text}.${log && `\n${log}`}`, { retryable: true }));
     };
   });
   watch.restart(startDeadlineMs);

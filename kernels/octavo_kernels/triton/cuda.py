@@ -55,7 +55,7 @@ class CudaDevice:
                 yield
             except torch.AcceleratorError as error:
                 text = f"{self.model} failed, and with it all that this worker has there: {str(error).splitlines()[0]}"
-                raise KernelError("OCTAVO_WORKER_LOST", text, retryable=True) from error
+                raise KernelError("OCTAVO_WORKER_LOST", text) from error
 
     def allocate(self, size: int) -> torch.Tensor:
         try:
