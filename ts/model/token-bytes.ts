@@ -1,6 +1,6 @@
 /** The bytes that a token stands for. Text is cut into tokens between bytes, not between characters. */
-import { OctavoError } from "../errors.ts";
-import { quoted } from "../quoted.ts";
+import { z } from "zod";
+import { unsupported } from "./tokenizer-refusals.ts";
 
 /** Bytes of one token of the vocabulary. */
 export type TokenBytes = (token: string) => Uint8Array;
@@ -13,34 +13,52 @@ export interface ByteDecoder {
 
 const utf8 = new TextEncoder();
 
+const flag = z.boolean().nullish();
+const stepSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("ByteLevel") }),
+  z.object({ type: z.literal("ByteFallback") }),
+  z.object({ type: z.literal("Fuse") }),
+  z.object({ type: z.literal("Replace"), pattern: z.object({ String: z.literal("▁") }), content: z.literal(" ") }),
+  z.object({ type: z.literal("Strip"), content: z.literal(" "), start: z.int().min(0).max(1), stop: z.literal(0) }),
+  z.object({
+    type: z.literal("Metaspace"),
+    replacement: z.literal("▁").nullish(),
+    prepend_scheme: z.enum(["always", "first", "never"]).nullish(),
+    add_prefix_space: flag,
+  }),
+]);
+type Step = z.infer<typeof stepSchema>;
+
 /** What the `decoder` of a tokenizer.json does, by bytes. Throws `OCTAVO_UNSUPPORTED_MODEL` for a decoder of another kind. */
 export function byteDecoder(decoder: unknown): ByteDecoder {
-  const steps = flatten(decoder);
-  const types = steps.map((step) => step.type);
-  if (types.includes("ByteLevel")) return { bytesOf: byteLevel, stripsFirstSpace: false };
-  const metaspace = steps.find((step) => step.type === "Metaspace");
-  const strip = steps.find((step) => step.type === "Strip");
-  const replacesSpace = steps.some((step) => step.type === "Replace" && step.content === " ");
-  if (metaspace || replacesSpace) {
-    const stripsFirstSpace = metaspace
-      ? metaspace.prepend_scheme !== "never" && metaspace.add_prefix_space !== false
-      : strip !== undefined && Number(strip.start) > 0;
-    return { bytesOf: types.includes("ByteFallback") ? withByteFallback : spaced, stripsFirstSpace };
-  }
-  throw new OctavoError(
-    "OCTAVO_UNSUPPORTED_MODEL",
-    `a tokenizer whose decoder is ${quoted(decoder, 200)}; implemented are byte-level and SentencePiece ones`,
-  );
+  const refused = () =>
+    unsupported(
+      "decoder",
+      decoder,
+      'ByteLevel, and SentencePiece\'s: Metaspace, or Replace of "▁" by " ", ByteFallback, Strip',
+    );
+  const steps = flatten(decoder).map((entry) => {
+    const step = stepSchema.safeParse(entry);
+    if (step.success) return step.data;
+    throw refused();
+  });
+  const has = (type: Step["type"]) => steps.some((step) => step.type === type);
+  const spaces = has("Metaspace") || has("Replace");
+  // Tokens are written in the alphabet of bytes or with space signs, not in both.
+  const byteLevelOnly = !spaces && !has("ByteFallback") && !has("Strip");
+  if (has("ByteLevel") ? !byteLevelOnly : !spaces) throw refused();
+  if (has("ByteLevel")) return { bytesOf: byteLevel, stripsFirstSpace: false };
+  return { bytesOf: has("ByteFallback") ? withByteFallback : spaced, stripsFirstSpace: steps.some(stripsFirstSpace) };
 }
 
-interface Step {
-  readonly type: unknown;
-  readonly [key: string]: unknown;
+function stripsFirstSpace(step: Step): boolean {
+  if (step.type === "Metaspace") return step.prepend_scheme !== "never" && step.add_prefix_space !== false;
+  return step.type === "Strip" && step.start > 0;
 }
 
-function flatten(decoder: unknown): Step[] {
+function flatten(decoder: unknown): unknown[] {
   if (typeof decoder !== "object" || decoder === null || !("type" in decoder)) return [];
-  if (decoder.type !== "Sequence") return [decoder as Step];
+  if (decoder.type !== "Sequence") return [decoder];
   return "decoders" in decoder && Array.isArray(decoder.decoders) ? decoder.decoders.flatMap(flatten) : [];
 }
 
