@@ -152,6 +152,29 @@ describe.each(DEVICES)("%s", (name) => {
     );
   });
 
+  test("digits of other rows, or of another threshold, are not taken together", async () => {
+    const rows = Float32Array.from({ length: 140 }, (_, i) => ((i * 37) % 11) - 5);
+    await using x = await device.tensor(rows, { shape: [2, 70] });
+    await using other = await device.tensor(rows.toReversed(), { shape: [2, 70] });
+    await using w = await device.quantize(rows, { shape: [2, 70] });
+    const own = await x.quantize("all");
+    const weight = { weight: w.codes, scale: w.scale };
+    for (const from of [await x.quantize(0), await other.quantize("all")]) {
+      for (const mixed of [{ carries: from.carries }, { high: from.high }, { low: from.low }]) {
+        const call = device.run("linear_int8", { ...own, ...mixed, ...weight });
+        await expect(call).rejects.toMatchObject({
+          code: "OCTAVO_BAD_ARGUMENT",
+          message: expect.stringContaining("come from one quantize"),
+        });
+      }
+      await Promise.all(Object.values(from).map((digit) => digit.dispose()));
+    }
+    const { y } = await device.run("linear_int8", { ...own, ...weight });
+    await using linear = await x.linear(w, { threshold: "all" });
+    expect(await y.read()).toEqual(await linear.read());
+    await Promise.all([y, ...Object.values(own)].map((one) => one.dispose()));
+  });
+
   test.each([
     [3, 2],
     [63, 64],

@@ -235,6 +235,25 @@ def _carries(o: _Operands) -> None:
         o.refuse(f"row {bad[0]} of carries lists groups that a row of {groups} does not have")
 
 
+def _digits(o: _Operands) -> None:
+    """Digits that a user brings belong together. Kernels take sums and groups from `carries`; those of other digits, or
+    of another threshold, would give another product on each device."""
+    low, high, carries = o.array("low"), o.array("high"), o.array("carries")
+    columns = o.size("weight", 1)
+    groups = -(-columns // 4)
+    carried = high[:, : 4 * groups].reshape(-1, groups, 4).any(axis=2)
+    listed = np.zeros_like(carried)
+    row, entry = np.nonzero(np.arange(groups) < carries[:, :1])
+    listed[row, carries[row, 4 + entry]] = True
+    # As many as are listed: none twice.
+    fits = (listed == carried).all(axis=1) & (carries[:, 0] == carried.sum(axis=1))
+    for place, digits in ((1, low), (2, high)):
+        fits &= (digits.sum(axis=1, dtype=np.int64) == carries[:, place]) & ~digits[:, columns:].any(axis=1)
+    if not fits.all():
+        bad = int(np.flatnonzero(~fits)[0])
+        o.refuse(f"row {bad} of carries is not of these digits; low, high, carries and step come from one quantize")
+
+
 def _weight(o: _Operands) -> None:
     weight = o.array("weight")
     # bfloat16 comes as its bits.
@@ -251,7 +270,7 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "append": ((_slots, ("slots",)),),
     "rope_append": ((_positions, ("positions",)), (_slots, ("slots",))),
     "attention": ((_attention, ("pages", "lengths", "starts")),),
-    "linear_int8": ((_carries, ("carries",)),),
+    "linear_int8": ((_carries, ("carries",)), (_digits, ("low", "high", "carries"))),
     "quantize_weight": ((_weight, ("weight",)),),
     "rows": ((_rows, ("index",)),),
     "score": ((_targets, ("targets",)),),

@@ -56,6 +56,20 @@ def check_sources(spec: ProgramSpec) -> None:
         written.check(f"program output: value {value}", value)
 
 
+def check_digits(spec: ProgramSpec) -> None:
+    """Raise KernelError where a product takes digits that belong to different rows: each is computed by another op, or
+    some are and some are not. What a user brings is looked at before each step (checks.py)."""
+    makers: dict[Memory, int] = {}
+    for index, operation in enumerate(spec.ops):
+        if operation.op == "linear_int8":
+            parts = ("low", "high", "carries", "step")
+            if len({makers.get(memory_of(spec, operation.inputs[name])) for name in parts}) > 1:
+                text = f"op {index} (linear_int8): {', '.join(parts)} must be the results of one op"
+                raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+        for value in written_by(operation).values():
+            makers[memory_of(spec, value)] = index
+
+
 def written_by(operation: Operation) -> dict[str, int]:
     """What an op writes, by operand: its outputs, and the inputs that it changes."""
     table = OPS[operation.op]

@@ -19,7 +19,7 @@ from .program import (
 )
 from .rules import check_rules
 from .shapes import ShapeError, bind, evaluate
-from .sources import check_sources
+from .sources import check_digits, check_sources
 from .tensor import Tensor
 
 _LARGEST = 3.4028234663852886e38
@@ -42,6 +42,7 @@ def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int)
         check_rules(where, operation, spec.values)
         ops.append(operation)
     check_sources(spec)
+    check_digits(spec)
     check_overlaps(spec)
     return replace(spec, ops=tuple(ops))
 

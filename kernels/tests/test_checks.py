@@ -80,6 +80,11 @@ WRONG = {
     "a negative number of groups": ("linear_int8", {}, _put("carries", -1, 1, 0), BAD),
     "a group beyond the last": ("linear_int8", {}, _put("carries", 17, 2, 4), BAD),
     "a negative group": ("linear_int8", {}, _put("carries", -1, 2, 4), BAD),
+    "a sum of other low digits": ("linear_int8", {}, _put("carries", 12345, 1, 1), BAD),
+    "a sum of other high digits": ("linear_int8", {}, _put("carries", 12345, 0, 2), BAD),
+    "carries that are not listed": ("linear_int8", {}, _put("carries", 0, 2, 0), BAD),
+    "another low digit than was summed": ("linear_int8", {}, _put("low", 101, 1, 3), BAD),
+    "a digit beyond the last column": ("linear_int8", {}, _put("high", 1, 1, -1), BAD),
     "a weight that is no number": ("quantize_weight", {}, _put("weight", np.nan, 3, 2), BAD),
 }
 

@@ -347,3 +347,22 @@ def test_a_defined_program_runs(backend: Backend):
     with pytest.raises(KernelError) as refused:
         program.step({"T": 2, "S": 1}, memoryview(np.zeros(68, np.uint8)))
     assert refused.value.code == "OCTAVO_DISPOSED"
+
+
+@pytest.mark.parametrize("part", ["low", "high", "carries", "step"])
+def test_digits_that_a_step_computes_come_from_one_op(part: str):
+    """Of another threshold they have the same shapes, and give another product."""
+    program = _program()
+    digits = program.ops[2].outputs
+    first = len(program.values)
+    copies = [
+        replace(program.values[value], place=Arena(20480 + 2048 * place)) for place, value in enumerate(digits.values())
+    ]
+    others = {name: first + place for place, name in enumerate(digits)}
+    again = Operation("quantize", {"x": 4}, others, {"decompose": "off"})
+    values, ops = (*program.values, *copies), (*program.ops[:3], again, *program.ops[3:])
+    program = replace(program, values=values, ops=ops)
+    validate(program, _tensors(), ARENA)
+    with pytest.raises(KernelError, match="results of one op") as refused:
+        validate(_inputs(program, 4, **{part: others[part]}), _tensors(), ARENA)
+    assert refused.value.code == BAD

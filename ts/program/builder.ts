@@ -193,6 +193,8 @@ export class ProgramBuilder {
       return id === undefined ? undefined : this.#values[id];
     });
 
+    if (op === "linear_int8") this.#checkDigits(where, given);
+
     const into: Readonly<Record<string, ValueId | undefined>> = options.into ?? {};
     const outputs: Record<string, ValueId> = {};
     for (const [name, operand] of Object.entries(spec.outputs)) {
@@ -351,6 +353,16 @@ export class ProgramBuilder {
       given.set(name, id);
     }
     return given;
+  }
+
+  /** Digits of other rows, or of another threshold, have the same shapes: they must be the results of one op. */
+  #checkDigits(where: string, given: ReadonlyMap<string, ValueId>): void {
+    const parts = ["low", "high", "carries", "step"];
+    const makers = parts.map((name) =>
+      this.#ops.findLast(({ outputs }) => Object.values(outputs).includes(given.get(name)!)),
+    );
+    if (new Set(makers).size === 1) return;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: ${parts.join(", ")} must be the results of one op`);
   }
 
   #checkOperand(where: string, name: string, operand: Operand, id: ValueId): void {

@@ -9,6 +9,9 @@ interface Typed {
   readonly shape: readonly Dimension[];
 }
 
+/** Products of codes are at most 127 * 128 (as in `rules.py`). */
+const MOST_DEPTH = Math.floor((2 ** 31 - 1) / (127 * 128));
+
 type OperandOf = (operand: string) => Typed | undefined;
 
 /** Throws `OCTAVO_SHAPE_MISMATCH` unless rows of `x` [T, K] are as wide as those of `weight` [N, K]: both by their own shapes. */
@@ -43,6 +46,12 @@ export function checkOperation(
       "OCTAVO_DTYPE_MISMATCH",
       `${where}: keys are ${keys?.dtype}, values ${values?.dtype}; they must be alike`,
     );
+  const depth = op === "linear_published" || op === "linear_scheme" ? operandOf("x")?.shape[1] : 0;
+  if (typeof depth === "number" && depth > MOST_DEPTH)
+    throw new OctavoError(
+      "OCTAVO_SHAPE_MISMATCH",
+      `${where}: rows of ${depth}; int32 sums of products of codes hold ${MOST_DEPTH}`,
+    );
   if (op === "sample" || op === "score" || op === "embed") checkVocabulary(op, where, attributes, operandOf);
 }
 
@@ -53,10 +62,10 @@ function checkVocabulary(
   operandOf: OperandOf,
 ): void {
   const vocabulary = op === "embed" ? operandOf("table")?.shape[0] : operandOf("logits")?.shape[1];
-  if (typeof vocabulary !== "number" || vocabulary < 1)
+  if (typeof vocabulary !== "number" || vocabulary < 1 || vocabulary >= 2 ** 31)
     throw new OctavoError(
       "OCTAVO_SHAPE_MISMATCH",
-      `${where}: a vocabulary of ${vocabulary}; it must be fixed and at least 1`,
+      `${where}: a vocabulary of ${vocabulary}; it must be fixed, at least 1 and below 2^31: ids are int32`,
     );
   const words = attributes.maskWords as number;
   if (op === "sample" && words * 32 < vocabulary)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 
+# Characters of a user's error that go into a message.
+_MOST_TEXT = 2000
+
+
 class Functions:
     """The allow-list: "module:function", or "module" for all public functions that the module itself defines."""
 
@@ -99,6 +103,8 @@ def _described(error: BaseException) -> str:
         text = str(error)
     except BaseException:  # A user's class.
         text = ""
+    if len(text) > _MOST_TEXT:
+        text = f"{text[:_MOST_TEXT]}... ({len(text) - _MOST_TEXT} more characters)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
