@@ -13,6 +13,7 @@ import msgspec
 import zmq
 
 EPOCH = 1
+SHARED_BYTES = 1 << 16
 
 
 class WorkerEnded(AssertionError):
@@ -32,13 +33,17 @@ class WorkerProcess:
         self._log = (folder / "log").open("w+")
         command = [sys.executable, "-m", "octavo_worker", "--endpoint", f"ipc://{folder}/socket", "--device", "cpu:0"]
         options = ["--backend", "cpu", "--threads", str(threads), "--epoch", str(EPOCH), "--isa", isa]
+        shared = (folder / "shared").open("w+b")
+        shared.truncate(SHARED_BYTES)
         limit = None if memory is None else lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         self._process = subprocess.Popen(
-            [*command, *options, "--shared-memory", str(folder)],
+            [*command, *options, "--shared-memory", str(shared.fileno())],
+            pass_fds=(shared.fileno(),),
             stdin=subprocess.PIPE,
             stderr=self._log,
             preexec_fn=limit,
         )
+        shared.close()
         self._patience, self._last = patience, 0
         self._identity, self.hello = self._receive(120)[:2]
         self.ask({"kind": "welcome", "protocol": msgspec.msgpack.decode(self.hello)["protocol"], "functions": []})

@@ -129,13 +129,14 @@ def messages(rng: Random, floats: str) -> list[tuple[Message, bytes]]:
     part |= {"type": rng.choice(("F32", "F16", "Q4_0", "Q6_K", "I8")), "rows": number(), "columns": number()}
     item = {"form": rng.choice(("int8", "float")), "handle": rng.choice(handles), "parts": [part]}
     item |= {"scale": rng.choice(handles)} if rng.random() < 0.5 else {}
-    shared = {"path": rng.choice((floats, "/etc/passwd")), "offset": number(), "bytes": number()}
+    shared = {"offset": number(), "bytes": number()}
     found: list[tuple[Message, bytes]] = [
         ({"kind": "allocate", "handles": [allocation]}, b""),
         ({"kind": "write", "handle": rng.choice(handles), "offset": number()}, bytes(rng.choice(NUMBERS[:8]))),
         ({"kind": "write", "handle": rng.choice(handles), "offset": 0, "shared": shared}, b""),
         ({"kind": "read", "handle": rng.choice(handles), "offset": number(), "bytes": number()}, b""),
         ({"kind": "read", "handle": rng.choice(handles)}, b""),
+        ({"kind": "read", "handle": rng.choice(handles), "shared": shared}, b""),
         ({"kind": "load", "items": [item]}, b""),
         ({"kind": "step", "program": rng.choice(handles), "sizes": {name: number() for name in SIZES}}, b"\0" * 64),
         ({"kind": "call", "function": "os:abort", "handles": [], "options": [], "results": [9]}, b""),
