@@ -1,5 +1,6 @@
 /** What the scored tokens of one run add up to. */
 import type { Counters } from "../../protocol/messages.ts";
+import { OctavoError } from "../errors.ts";
 import type { PayloadData } from "../program/payload.ts";
 
 export class Tally {
@@ -22,8 +23,13 @@ export class Tally {
     this.#carries += counters.carries;
   }
 
+  /** Throws `OCTAVO_NONFINITE` where it is beyond float64. */
   get perplexity(): number {
-    return Math.exp(this.#surprise / this.#rows);
+    const surprise = this.#surprise / this.#rows;
+    const perplexity = Math.exp(surprise);
+    if (Number.isFinite(perplexity)) return perplexity;
+    const text = `the text surprises the model by ${surprise} nats per token; its perplexity is beyond float64's range`;
+    throw new OctavoError("OCTAVO_NONFINITE", text);
   }
 
   /** Mean per token, in nats. */
