@@ -1,13 +1,26 @@
 import { defineConfig } from "vitest/config";
 
+const OTHER_REALM = "test/other-realm.test.ts";
+
 export default defineConfig({
   test: {
-    include: ["ts/**/*.test.ts", "protocol/**/*.test.ts", "test/**/*.test.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Files that start workers share two cores with them.
     maxWorkers: 2,
     // "auto" is the CPU also on a machine with a GPU; what runs there is named.
     env: { OCTAVO_DEVICE: "cpu:0" },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "octavo",
+          include: ["ts/**/*.test.ts", "protocol/**/*.test.ts", "test/**/*.test.ts"],
+          exclude: [OTHER_REALM],
+        },
+      },
+      // As Jest runs tests.
+      { extends: true, test: { name: "other realm", include: [OTHER_REALM], pool: "vmForks" } },
+    ],
   },
 });

@@ -1,5 +1,5 @@
 /**
- * `make soak`: an engine under random requests, aborts and killed workers, for minutes or hours.
+ * `make soak`: one engine under random requests, aborts and killed workers, for minutes or hours.
  * Every greedy answer must equal the first one to the same prompt; memory must not grow; no process may be left.
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -60,42 +60,41 @@ async function client(
       count.answered += 1;
     } catch (error) {
       if (stop.signal.aborted) count.aborted += 1;
-      else if (error instanceof OctavoError && error.code === "OCTAVO_WORKER_LOST") {
-        count.lost += 1;
-        return;
-      } else throw error;
+      else if (OctavoError.isInstance(error) && error.code === "OCTAVO_WORKER_LOST" && error.retryable) count.lost += 1;
+      else throw error;
     }
   }
 }
 
 const random = randomNumbers(Number(values.seed));
+const engine = await Engine.load(values.model, { sequences: 8, context: 512 });
+const ids = engine.tokenizer.encode(SAMPLE_TEXT);
+const clients = Array.from({ length: CLIENTS }, () => client(engine, ids, random, () => Date.now() >= end));
+const pids = new Set<number>();
 let ceiling: number | undefined;
+let killAt = Date.now() + Number(values.kill) * 1000;
 while (Date.now() < end) {
-  const engine = await Engine.load(values.model, { sequences: 8, context: 512 });
-  const ids = engine.tokenizer.encode(SAMPLE_TEXT);
-  const { pid } = engine.device;
-  const killAt = Math.min(end, Date.now() + Number(values.kill) * 1000);
-  const over = () => Date.now() >= killAt;
-  const clients = Array.from({ length: CLIENTS }, () => client(engine, ids, random, () => over() && Date.now() >= end));
-  while (!over()) {
-    await sleep(1000);
-    const [report] = await engine.memory();
-    ceiling ??= report!.committed + GROWTH + report!.measured;
-    if (report!.measured > ceiling) throw new Error(`the worker grew to ${report!.measured} bytes`);
-    process.stderr.write(`\r${JSON.stringify(count)} ${Math.max(0, Math.round((end - Date.now()) / 1000))} s left  `);
-  }
-  if (Date.now() < end) {
-    process.kill(pid, "SIGKILL");
-    count.killed += 1;
-  }
-  await Promise.all(clients);
-  await engine.dispose();
-  let alive = true;
+  await sleep(1000);
+  const [report] = await engine.memory();
+  pids.add(engine.device.pid);
+  ceiling ??= report!.committed + GROWTH + report!.measured;
+  if (report!.measured > ceiling) throw new Error(`the worker grew to ${report!.measured} bytes`);
+  process.stderr.write(`\r${JSON.stringify(count)} ${Math.max(0, Math.round((end - Date.now()) / 1000))} s left  `);
+  if (Date.now() < killAt) continue;
+  process.kill(engine.device.pid, "SIGKILL");
+  count.killed += 1;
+  killAt = Date.now() + Number(values.kill) * 1000;
+}
+await Promise.all(clients);
+await engine.dispose();
+for (const pid of pids) if (isAlive(pid)) throw new Error(`worker ${pid} lives on`);
+console.log(`\n${JSON.stringify(count)}`);
+
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
+    return true;
   } catch {
-    alive = false;
+    return false;
   }
-  if (alive) throw new Error(`worker ${pid} lives on`);
 }
-console.log(`\n${JSON.stringify(count)}`);

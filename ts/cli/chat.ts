@@ -141,8 +141,7 @@ class Conversation {
     } catch (error) {
       const stopped = error instanceof Interrupted;
       this.#say(stopped ? "\n(stopped)\n" : "\n");
-      if (!stopped && (!this.#terminal || !OctavoError.isInstance(error) || error.code === "OCTAVO_WORKER_LOST"))
-        throw error;
+      if (!stopped && (!this.#terminal || !OctavoError.isInstance(error))) throw error;
       if (!stopped) this.#say(`${describeError(error)}\n`);
     } finally {
       this.#answer = undefined;

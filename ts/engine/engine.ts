@@ -1,4 +1,7 @@
-/** A loaded model that answers requests. Wires the rooms together: options, tokenizer, scheduler, runner, worker. */
+/**
+ * A loaded model that answers requests, on one worker after the other when workers are lost. Wires the rooms together:
+ * options, tokenizer, scheduler, runner, recovery.
+ */
 import { checkTokenIds } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";

@@ -10,8 +10,8 @@ import { encodeValue } from "./codec.ts";
 let channel: Channel;
 let door: Door;
 let dealer: Dealer;
-beforeEach(() => {
-  channel = new Channel();
+beforeEach(async () => {
+  channel = await Channel.open();
   door = channel.door();
   dealer = new Dealer({ linger: 0 });
   dealer.connect(door.endpoint);

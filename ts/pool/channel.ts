@@ -7,11 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { isMainThread } from "node:worker_threads";
-import { Router } from "zeromq";
+import type { Router } from "zeromq";
 import type { Hello } from "../../protocol/messages.ts";
-import { OctavoError } from "../errors.ts";
+import { messageOf, OctavoError } from "../errors.ts";
 import { decodeHello } from "./codec.ts";
 import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
+import { NOT_BUNDLED } from "./python.ts";
 import { Queue } from "./queue.ts";
 
 /** Largest frame. A larger one costs the sender its connection, so both sides check before they send. */
@@ -55,8 +56,8 @@ export class Channel {
   #trafficAt = 0;
   readonly #reader: Promise<void>;
 
-  constructor() {
-    this.#socket = new Router({
+  private constructor(zeromq: typeof import("zeromq")) {
+    this.#socket = new zeromq.Router({
       mandatory: true, // else messages to an unknown peer vanish
       sendTimeout: 0, // else a send to an unknown peer can hang for ever
       sendHighWaterMark: 0, // what is in flight is bounded by bytes, in connection.ts
@@ -67,6 +68,19 @@ export class Channel {
       // debugger, a frozen container) must not lose its workers.
     });
     this.#reader = isMainThread ? this.#read() : this.#look();
+  }
+
+  /** Throws `OCTAVO_MISSING_DEPENDENCY` when zeromq's native part cannot be loaded. */
+  static async open(): Promise<Channel> {
+    let zeromq: typeof import("zeromq");
+    try {
+      // Not before it is needed: a bundle cannot hold it, and then fails here, with our words.
+      zeromq = await import("zeromq");
+    } catch (cause) {
+      const text = `zeromq cannot be loaded (${messageOf(cause)}); ${NOT_BUNDLED}`;
+      throw new OctavoError("OCTAVO_MISSING_DEPENDENCY", text, { cause });
+    }
+    return new Channel(zeromq);
   }
 
   /** Throws `OCTAVO_WORKER_START_FAILED` when the folder for temporary files cannot be used. */
@@ -94,8 +108,7 @@ export class Channel {
       return door;
     } catch (cause) {
       if (folder !== undefined) removeFolder(folder);
-      const reason = (cause as { readonly message?: string }).message ?? String(cause);
-      const text = `no socket for workers in ${root}: ${reason}; set TMPDIR to a folder that can be written`;
+      const text = `no socket for workers in ${root}: ${messageOf(cause)}; set TMPDIR to a folder that can be written`;
       throw new OctavoError("OCTAVO_WORKER_START_FAILED", text, { cause });
     }
   }

@@ -8,6 +8,7 @@ import { emitWarning, type Warn } from "../warnings.ts";
 import { Channel } from "./channel.ts";
 import { shareCores, usableCores } from "./cores.ts";
 import { checkPoolOptions } from "./pool-options.ts";
+import { checkPackage } from "./python.ts";
 import { SharedMemory } from "./shared-memory.ts";
 import { Worker } from "./worker.ts";
 
@@ -108,7 +109,8 @@ export class Pool {
   static async #start(names: readonly DeviceName[], allThreads: number, options: PoolOptions): Promise<Pool> {
     const threads = shareCores(allThreads, names.length);
     options.signal?.throwIfAborted();
-    const setup: Setup = { channel: new Channel(), shared: SharedMemory.open(), names, threads, options };
+    checkPackage();
+    const setup: Setup = { channel: await Channel.open(), shared: SharedMemory.open(), names, threads, options };
     const failed = new AbortController(); // One failure ends the others' start.
     const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
     let done = 0;

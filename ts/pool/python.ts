@@ -2,15 +2,34 @@
 import { existsSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { OctavoError } from "../errors.ts";
+
+/** What a program that was bundled has to know. The same words in README.md. */
+export const NOT_BUNDLED =
+  'if octavo was bundled, keep it a package of its own in node_modules: esbuild --external:octavo (or --packages=external), Next.js serverExternalPackages: ["octavo"], webpack externals, Vite ssr.external';
+
+/** Throws `OCTAVO_MISSING_DEPENDENCY` when the Python side is not where it is in this package. */
+export function checkPackage(): void {
+  const root = packageRoot();
+  if (existsSync(join(root, "worker", "octavo_worker", "__main__.py"))) return;
+  const text = `octavo's Python side (worker/octavo_worker) is not in ${root}, where its JavaScript runs; ${NOT_BUNDLED}`;
+  throw new OctavoError("OCTAVO_MISSING_DEPENDENCY", text);
+}
 
 /** Folder of this package: where `package.json` says "octavo", from the source tree as well as from `dist`. */
 export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  for (; folder !== dirname(folder); folder = dirname(folder)) {
+  const here = ownFolder();
+  for (let folder = here; folder !== dirname(folder); folder = dirname(folder)) {
     const file = join(folder, "package.json");
     if (existsSync(file) && JSON.parse(readFileSync(file, "utf8")).name === "octavo") return folder;
   }
-  return dirname(fileURLToPath(import.meta.url));
+  return here;
+}
+
+/** Of this module. A bundle in CommonJS has no `import.meta.url`. */
+function ownFolder(): string {
+  const { url } = import.meta as { readonly url?: string };
+  return url === undefined ? dirname(process.argv[1] ?? process.cwd()) : dirname(fileURLToPath(url));
 }
 
 /** The option, then OCTAVO_PYTHON, then the package's own `.venv`, then `python3` of the PATH. */

@@ -191,8 +191,12 @@ export class Device {
     checkKeys(options ?? {}, ["shape"], "quantize");
     if (options?.shape === undefined)
       throw badArgument("quantize: a shape is needed: device.quantize(w, { shape: [N, K] })");
-    await using plain = await this.tensor(weight, { shape: options.shape, dtype: "float32" });
-    return await quantizeWeight(this, plain);
+    const plain = await this.tensor(weight, { shape: options.shape, dtype: "float32" });
+    try {
+      return await quantizeWeight(this, plain);
+    } finally {
+      await plain.dispose(); // Not `await using`: another realm (node:vm) of Node 20 has no `Symbol.asyncDispose`.
+    }
   }
 
   /**
