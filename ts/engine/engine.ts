@@ -176,6 +176,7 @@ export class Engine {
       const signal = AbortSignal.any([left.signal, this.#ended.signal, options.signal ?? left.signal]);
       let end = (reason: unknown) => left.abort(reason);
       const submit = (ids: readonly number[] | undefined) => {
+        signal.throwIfAborted();
         if (ids === undefined) throw tooLong();
         end = this.#submit(withPrompt(options, ids, this.#limits), sink);
       };

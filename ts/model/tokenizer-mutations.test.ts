@@ -98,7 +98,7 @@ describe("a file with anything changed is refused, or gives ids that the model h
           change(tree as unknown as Json, [ways[0]! % 8 ? 0 : 1, ...ways], value);
         expectSound(() => tree);
       }),
-      { numRuns: 800 },
+      { numRuns: 500 },
     );
   });
 

@@ -91,7 +91,8 @@ export class Tokenizer {
   }
 
   /**
-   * Special tokens that are written out in the text become those tokens, unless a fence is in them. Throws `OCTAVO_BAD_ARGUMENT`
+   * In one go, which for a long text stops everything else meanwhile (`encodeInSlices` does not). Special tokens that are written
+   * out in the text become those tokens, unless a fence is in them. Throws `OCTAVO_BAD_ARGUMENT`
    * for a wrong fence, `OCTAVO_TOKEN_OUT_OF_RANGE` for an added token that the model has no row for.
    */
   encode(text: string, { addSpecialTokens = true, fence }: EncodeOptions = {}): number[] {

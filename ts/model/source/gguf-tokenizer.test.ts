@@ -3,6 +3,7 @@ import { TINY_TOKENS, tinyTokenizer } from "../../../test/support/tiny-tokenizer
 import { Tokenizer } from "../tokenizer.ts";
 import type { Metadata, MetadataValue } from "./gguf-header.ts";
 import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { preTokenizer } from "./pre-tokenizers.ts";
 import { mergesFromScores } from "./sentencepiece-merges.ts";
 
 const [UNKNOWN, CONTROL, BYTE, NORMAL] = [2, 3, 6, 1];
@@ -115,16 +116,16 @@ describe("a byte-level vocabulary in a GGUF file", () => {
   const qwen2 = { 151643: "<|endoftext|>", 151644: "<|im_start|>", 151645: "<|im_end|>" };
 
   it("is cut as its model was trained where the vocabulary proves which it is, though the file does not say", () => {
-    for (const pre of [undefined, "default"]) {
-      const made = tokenizer({ ...known(llama3), bos_token_id: 128000, ...(pre && { pre }) });
-      // gpt-2 would cut "'" from the word, keep all digits together, and add no first token.
-      const stated = tokenizer({ ...known(llama3), bos_token_id: 128000, pre: "llama-bpe" });
-      for (const text of ["the 1234567 DON'T\n\n  x", "!the"]) expect(made.encode(text)).toEqual(stated.encode(text));
-      expect(made.encode("a")[0]).toBe(128000);
+    const proven = { "llama-bpe": llama3, qwen2, "gpt-2": { 50255: "Ġgazed", 50256: "<|endoftext|>" } };
+    for (const [name, special] of Object.entries(proven)) {
+      const { tokens } = known(special);
+      const stated = preTokenizer("x", name, tokens);
+      // llama.cpp's "default" is of no model, so a vocabulary that is known says more.
+      for (const pre of [undefined, "", "default"]) expect(preTokenizer("x", pre, tokens)).toBe(stated);
+      expect(preTokenizer("x", "smollm", tokens)).not.toBe(stated);
     }
-    const qwen = tokenizer(known(qwen2));
-    const stated = tokenizer({ ...known(qwen2), pre: "qwen2" });
-    expect(qwen.encode("the 123 !the\n\n x")).toEqual(stated.encode("the 123 !the\n\n x"));
+    const made = tokenizer({ ...known(llama3), bos_token_id: 128000 });
+    expect(made.encode("1")).toEqual([128000, made.idOf("1")]);
   });
 
   it("is refused where nothing says how it is cut, with what to do", () => {
