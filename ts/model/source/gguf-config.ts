@@ -134,7 +134,8 @@ class Keys {
   }
 
   optional(key: string): number | undefined {
-    const value = this.#get(key);
+    const given = this.#get(key);
+    const value = Array.isArray(given) && given.length > 0 && given.every((n) => n === given[0]) ? given[0] : given;
     if (value === undefined || (typeof value === "number" && Number.isFinite(value) && value >= 0)) return value;
     // One number per layer: models whose layers differ.
     if (Array.isArray(value))

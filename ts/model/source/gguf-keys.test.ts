@@ -5,6 +5,8 @@ import { describe, expect, it } from "vitest";
 import { type GgufTensor, type GgufValue, writeGguf } from "../../../test/support/gguf-writer.ts";
 import { scratchFolder } from "../../../test/support/model-files.ts";
 import { buildModel, describeModel, type ModelOptions } from "../families/index.ts";
+import { configFromGguf } from "./gguf-config.ts";
+import type { MetadataValue } from "./gguf-header.ts";
 import { openModel } from "./index.ts";
 import type { Manifest } from "./manifest.ts";
 
@@ -31,6 +33,7 @@ const METADATA: Readonly<Record<string, GgufValue>> = {
   "llama.rope.dimension_count": HEAD,
   "llama.vocab_size": VOCABULARY,
 };
+const KV_HEADS = "llama.attention.head_count_kv";
 const LINEARS: Readonly<Record<string, readonly [number, number]>> = {
   attn_q: [HIDDEN, HIDDEN],
   attn_k: [HEAD, HIDDEN],
@@ -89,6 +92,61 @@ async function refused(change: Change, message: RegExp): Promise<void> {
 }
 
 const bias = (name: string): GgufTensor => ({ name: `blk.0.${name}.bias`, shape: [LINEARS[name]?.[0] ?? 0] });
+
+describe("a file as llama.cpp's converter writes it", () => {
+  it("of Qwen 2.5 is understood: biases on q, k and v, the embedding as head", async () => {
+    const file = join(folder, "qwen2.gguf");
+    const metadata = Object.entries(METADATA)
+      .filter(
+        ([key]) => !/vocab_size|dimension_count|_length$/.test(key) || /(context|embedding|forward)_length$/.test(key),
+      )
+      .map(([key, value]) => [key.replace(/^llama\./, "qwen2."), value === "llama" ? "qwen2" : value]);
+    const biases = ["attn_q", "attn_k", "attn_v"].map(bias);
+    writeGguf(file, Object.fromEntries(metadata), [
+      ...TENSORS.filter(({ name }) => name !== "output.weight"),
+      ...biases,
+    ]);
+    const manifest = await openModel(file);
+    expect(describeModel(manifest)).toMatchObject({
+      qkvBias: true,
+      tiedEmbeddings: true,
+      pairing: "half",
+      headDim: HEAD,
+    });
+    expect(() => buildModel(manifest, OPTIONS)).not.toThrow();
+  });
+
+  it("or saves it, with everything that is not there, is the same model", async () => {
+    const { manifest } = await built({
+      metadata: {
+        "llama.pooling_type": 4294967295,
+        "llama.decoder_start_token_id": 4294967295,
+        "llama.use_parallel_residual": false,
+        "llama.attention.clamp_kqv": 0,
+        "llama.attention.max_alibi_bias": 0,
+        "llama.attention.scale": 0,
+        "llama.rope.scaling.type": "linear",
+        "llama.rope.scaling.factor": 0,
+        "llama.rope.scaling.attn_factor": 1,
+      },
+    });
+    expect(manifest.config).toEqual((await open()).config);
+  });
+});
+
+describe("a number for each layer", () => {
+  const configOf = (heads: readonly number[]) =>
+    configFromGguf("model.gguf", new Map<string, MetadataValue>([...Object.entries(METADATA), [KV_HEADS, heads]]), {
+      names: new Set(),
+      embedding: [VOCABULARY, HIDDEN],
+      ropeScaling: undefined,
+    });
+
+  it("is one number where the layers are alike, and refused where they differ", () => {
+    expect(configOf([1, 1])).toEqual(configOf([1]));
+    expect(() => configOf([1, 2])).toThrow(/head_count_kv differs by layer/);
+  });
+});
 
 describe("the biases of a llama file", () => {
   it("are all used", async () => {

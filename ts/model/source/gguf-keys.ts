@@ -33,8 +33,8 @@ const USED = new Set([
 /** Read for some architectures only. */
 const USED_BY: Readonly<Record<string, ReadonlySet<string>>> = { llama: new Set(["attention.sliding_window"]) };
 
-/** Says where the model comes from. */
-const HARMLESS = new Set(["rope.scaling.finetuned", "tensor_data_layout"]);
+/** Where the model comes from, and what encoders begin with. */
+const HARMLESS = new Set(["rope.scaling.finetuned", "tensor_data_layout", "decoder_start_token_id"]);
 
 /** Features that a value turns off: other values change the computation. */
 const OFF: Readonly<Record<string, readonly MetadataValue[]>> = {
@@ -44,7 +44,8 @@ const OFF: Readonly<Record<string, readonly MetadataValue[]>> = {
   logit_scale: [0, 1],
   residual_scale: [0, 1],
   embedding_scale: [0, 1],
-  pooling_type: [0],
+  // None, and what llama.cpp writes for "unspecified", with a sign and without.
+  pooling_type: [0, -1, 4294967295],
   "rope.scaling.yarn_ext_factor": [1],
   "rope.scaling.yarn_attn_factor": [1],
 };
