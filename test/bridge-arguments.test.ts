@@ -212,6 +212,9 @@ describe("anything at all", () => {
     "device.run of an op": (a, b, c) => (device as Loose).run(a, b, c),
     "device.write": (a, b, c) => (device as Loose).write(a, b, c),
     "device.call": (a, b, c) => (device as Loose).call(a, b, c),
+    "device.load": (a, b) => (device as Loose).load(a, b),
+    "device.load of an item": (a, b, c) =>
+      (device as Loose).load([{ form: "float", target: x, scale: a, parts: b }], c),
     "device.allocate": (a) => (device as Loose).allocate(a),
     "pool.restart": (a) => (pool as Loose).restart(a),
     "Pool.start": (a) => (Pool as Loose).start({ devices: a, ops: a }),

@@ -20,7 +20,10 @@ export interface PoolOptions {
   readonly devices?: string | readonly string[];
   /** Where workers run: processes of this machine. */
   readonly launcher?: "local";
-  /** What `device.call` may run: Python modules ("my_ops": its own public functions) or single functions ("my_ops:rotate"). */
+  /**
+   * What `device.call` may run: Python modules ("my_ops": its own public functions) or single functions ("my_ops:rotate").
+   * Workers import them when they start; one that is missing fails `Pool.start`.
+   */
   readonly ops?: readonly string[];
   /** Threads of all workers together; by default the CPUs that this process may use, and never more (with a warning). */
   readonly threads?: number;

@@ -12,7 +12,7 @@ import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
-import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./checks.ts";
+import { badArgument, checkContent, checkLoad, checkSpecs, checkTensorOptions } from "./checks.ts";
 import { checkDtype, checkShape, convert, dtypeOf, type HostData } from "./data.ts";
 import { TensorHandle, type TensorSpec } from "./handle.ts";
 import { ProgramHandle } from "./program-handle.ts";
@@ -86,6 +86,7 @@ export class Device {
 
   /** Fills handles from files, in order. Throws `OCTAVO_FILE_NOT_READABLE`, `OCTAVO_MODEL_FILE_INVALID`, the signal's reason. */
   async load(items: readonly LoadRequest[], options: LoadOptions = {}): Promise<void> {
+    checkLoad(items, options);
     const total = items.reduce((sum, item) => sum + bytesOf(item), 0);
     let finished = 0;
     let batch: LoadItem[] = [];
@@ -150,8 +151,9 @@ export class Device {
 
   /**
    * A tensor with this content: a typed array of its dtype, or numbers. Float32Array and numbers are rounded to 16-bit
-   * dtypes; a Uint16Array is bits. The dtype follows from the array when it can (numbers: float32).
-   * Throws `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_OUT_OF_MEMORY`.
+   * dtypes; a Uint16Array is bits. The dtype follows from the array when it can (numbers: float32). NaN and infinities stay;
+   * what is no number, or a finite one beyond the dtype, is refused with its place.
+   * Throws `OCTAVO_BAD_ARGUMENT`, `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_OUT_OF_MEMORY`.
    */
   async tensor<D extends DType = DType>(data: HostData, options: TensorOptions<D>): Promise<TensorHandle<D>> {
     checkTensorOptions(options, "tensor", "device.tensor([1, 2], { shape: [2] })");
@@ -211,9 +213,11 @@ export class Device {
   /**
    * Calls a PyTorch function of the pool's allow-list (`PoolOptions.ops`): "module:function". Its positional arguments
    * are torch tensors over the memory of `handles`, so writing to one in place changes the handle; `options` are keyword
-   * arguments. Its results (a tensor, or a list of them, or None) become new handles. `limits.deadlineMs`: how long it may
-   * take (default 120,000) before the worker is stopped.
-   * Throws `OCTAVO_FUNCTION_NOT_ALLOWED`, `OCTAVO_MISSING_DEPENDENCY` (torch), `OCTAVO_WORKER_FAILED` with the Python error.
+   * arguments. Its results (a tensor, or a list of them, or None) become new handles; bool, other integers, float64, numpy
+   * arrays and Python numbers are converted where a handle holds them exactly. `limits.deadlineMs`: how long it may take
+   * (default 120,000) before the worker is stopped.
+   * Throws `OCTAVO_FUNCTION_NOT_ALLOWED`, `OCTAVO_MISSING_DEPENDENCY` (torch), `OCTAVO_WORKER_FAILED` with the Python error
+   * (whatever it raises, `SystemExit` too), `OCTAVO_DTYPE_MISMATCH` for a result that no handle holds.
    */
   async call(
     name: string,
