@@ -136,6 +136,10 @@ def _positions(o: _Operands) -> None:
 
 def _slots(o: _Operands) -> None:
     o.within("slots", 0, o.size("keys", 0) * PAGE_SIZE)
+    slots = o.list("slots")
+    if len(set(slots)) != len(slots):  # which token's K and V were kept would depend on threads
+        twice = next(slot for at, slot in enumerate(slots) if slot in slots[:at])
+        o.refuse(f"slots has {twice} twice; each token has a slot of its own")
 
 
 def _attention(o: _Operands) -> None:

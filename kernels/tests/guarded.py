@@ -44,12 +44,10 @@ class GuardedProgram:
     def __init__(self, program: Executable) -> None:
         self._program, self.bytes, self.close = program, program.bytes, program.close
 
-    def step(
-        self, sizes: Mapping[str, int], payload: memoryview, profile: np.ndarray | None = None
-    ) -> tuple[np.ndarray, Counters]:
+    def step(self, sizes: Mapping[str, int], payload: memoryview, *more: Any) -> tuple[np.ndarray, Counters]:
         block = guarded_bytes(round_up(payload.nbytes, ALIGNMENT))[: payload.nbytes]
         block[:] = np.frombuffer(payload, np.uint8)
-        return self._program.step(sizes, memoryview(block), profile)
+        return self._program.step(sizes, memoryview(block), *more)
 
 
 class GuardedBackend(CpuBackend):

@@ -29,6 +29,10 @@ def _put(operand: str, value: float, *at: int):
     return change
 
 
+def _twice(case: Case) -> Case:
+    return _put("slots", case.inputs["slots"][2], 1)(case)
+
+
 # The ordinary cases: embed V=50, R=4, T=5. rope: 40 positions. append: 9 pages. rows: T=5. sample: S=4, V=50, R=9.
 # attention: sequences (1 of 20), (5 of 5), (1 of 1), (3 of 40) in 9 pages, tables of 4.
 WRONG = {
@@ -36,6 +40,7 @@ WRONG = {
     "a token before the sampled ones": ("embed", {}, _put("tokens", -5), TOKEN),
     "a smallest token": ("embed", {}, _put("tokens", -(2**31)), TOKEN),
     "a sampled token where nothing was sampled": ("embed", {"sampled": False}, _put("tokens", -1), TOKEN),
+    "a slot of two tokens": ("append", {}, _twice, BAD),
     "a position beyond the tables": ("rope", {}, _put("positions", 40), BAD),
     "a negative position": ("rope", {}, _put("positions", -1), BAD),
     "a position of a fused rope": ("rope_append", {}, _put("positions", 40), BAD),

@@ -168,6 +168,9 @@ class Writer:
         if name == "lengths":
             room = 16 * min(size["J"], size["G"])
             return np.full(full, max(0, min(room, size["T"])), np.int32)
+        if name == "slots":
+            slots = self.numpy.permutation(size["G"] * 16).astype(np.int32)
+            return np.resize(slots, full)  # some twice where there are too few
         if name == "carries":
             carries = np.zeros(full, np.int32)
             carries[:, 1] = self.low.sum(axis=1, dtype=np.int32)
@@ -175,7 +178,7 @@ class Writer:
         if name == "counters":
             row = [self.rng.choice((0, 3)), 1, 2, 3, self.rng.choice((-1, 0, 5)), self.rng.choice((-1, 0)), 0]
             return np.tile(np.array(row, np.int32), (full[0], 1))
-        high = size["G"] * 16 if name == "slots" else size.get(most.get(name, ""), 1)
+        high = size.get(most.get(name, ""), 1)
         return self.numpy.integers(0, max(1, high), full, dtype=np.int32)
 
     def _reusable(self, dtype: str, shape: tuple[Dimension, ...], mutated: bool) -> int | None:
