@@ -123,7 +123,7 @@ def test_a_step_leaves_pages_of_rows_that_it_has_not_alone():
     real = {name: x[:1] for name, x in inputs.items() if name not in pages}
     expected("append", {**real, **pages}, attributes)
     run("append", inputs, {}, attributes, {"k": 1, "v": 1, "slots": 1})
-    assert all(torch.equal(inputs[name], page) for name, page in pages.items())
+    assert not differing({name: inputs[name] for name in pages}, pages)
 
 
 def test_ids_out_of_range_read_and_write_nothing_elsewhere():
@@ -133,7 +133,7 @@ def test_ids_out_of_range_read_and_write_nothing_elsewhere():
     y = torch.empty(5, 3)
     tokens = torch.tensor([4, 1 << 30, -3, -(1 << 31), -2], dtype=torch.int32)
     run("embed", {"tokens": tokens, "table": table, "sampled": sampled}, {"y": y}, {"scale": 1.0})
-    assert torch.equal(y, table[[3, 3, 3, 3, 3]])
+    assert y[:4].isnan().all() and torch.equal(y[4], table[3])
     run("rows", {"x": table, "index": torch.tensor([-1, 4, 1, 9, 0], dtype=torch.int32)}, {"y": y}, {})
     assert torch.equal(y, table[[0, 3, 1, 3, 0]])
 
