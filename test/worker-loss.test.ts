@@ -108,6 +108,15 @@ test("a worker that does not answer is stopped at the step's deadline", async ()
   await waitForEnd([device.pid], LOSS_MS);
 });
 
+test("signals that reach the whole process group leave the worker to its orchestrator", async () => {
+  await using pool = await Pool.start({ devices: DEVICE, threads: 1 });
+  const device = pool.devices[0]!;
+  const x = await device.tensor([1], { shape: [1, 1] });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) process.kill(device.pid, signal);
+  expect(await (await x.add(x)).read()).toEqual(Float32Array.of(2));
+  expect(device.lost.aborted).toBe(false);
+});
+
 test("Node that was stopped for longer than a deadline has lost nobody", async () => {
   const [line] = await held(DEVICE);
   const { pids } = JSON.parse(line) as { pids: number[] };
