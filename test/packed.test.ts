@@ -13,6 +13,7 @@ import { findPython } from "../ts/pool/python.ts";
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), "..");
 let folder: string;
+let packed: string[];
 
 /** Compiled anew, so that nothing old is tested; packed by npm; its dependencies are links to those of the repository. */
 beforeAll(() => {
@@ -20,7 +21,8 @@ beforeAll(() => {
   const installed = join(folder, "node_modules", "octavo");
   const { dependencies } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
   const [{ files }] = JSON.parse(run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], repository).stdout);
-  for (const { path } of files as { path: string }[]) {
+  packed = files.map(({ path }: { path: string }) => path);
+  for (const path of packed) {
     if (path.startsWith("dist/")) continue;
     mkdirSync(dirname(join(installed, path)), { recursive: true });
     cpSync(join(repository, path), join(installed, path));
@@ -60,6 +62,12 @@ const MODULE = `import { Pool } from "octavo";\n${BODY}\n`;
 const COMMON = `const { Pool } = require("octavo");\n(async () => {\n  ${BODY}\n})().catch((error) => {
   console.log(error.code, error.message);
 });\n`;
+
+test("has the Python code and the kernels' sources, and nothing that a machine has made of them", () => {
+  const needed = ["worker/octavo_worker/__main__.py", "kernels/octavo_kernels/cpu/src/kernels/table.h", "README.md"];
+  expect(packed).toEqual(expect.arrayContaining(needed));
+  expect(packed.filter((file) => /\/(build|tests|__pycache__)\/|\.(so|o|pyc)$/.test(file))).toEqual([]);
+});
 
 test("runs in plain Node, from a module", () => {
   expect(run(process.execPath, [write("plain.mjs", MODULE)])).toMatchObject({ stdout: "2,4", status: 0 });
