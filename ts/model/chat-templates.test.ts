@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { OctavoError } from "../errors.ts";
 import { type ChatMessage, renderChat } from "./chat.ts";
 
 interface Golden {
@@ -55,7 +56,7 @@ describe("what a template computes", () => {
         golden.chats[0] as readonly ChatMessage[],
       );
     } catch (error) {
-      expect(error).toMatchObject({ code: expect.stringMatching(/^OCTAVO_(UNSUPPORTED_MODEL|BAD_ARGUMENT)$/) });
+      if (!/^OCTAVO_(UNSUPPORTED_MODEL|BAD_ARGUMENT)$/.test((error as OctavoError).code)) throw error;
       return null;
     }
   };

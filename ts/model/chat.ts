@@ -93,8 +93,8 @@ export function renderChat(
 
 const ROLES: readonly unknown[] = ["system", "user", "assistant"];
 
-/** Messages come from callers' callers: nothing of them is taken for granted. */
-function checkMessages(messages: readonly ChatMessage[]): void {
+/** Throws `OCTAVO_BAD_ARGUMENT`. Messages come from callers' callers: nothing of them is taken for granted. */
+export function checkMessages(messages: readonly ChatMessage[]): void {
   const refuse = (text: string): never => {
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
   };
