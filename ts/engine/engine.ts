@@ -6,7 +6,7 @@ import { checkTokenIds } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { Plan } from "../memory/plan.ts";
-import { type ChatMessage, chatPrompt } from "../model/chat.ts";
+import { type ChatMessage, chatPrompt, checkMessages } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";
@@ -124,6 +124,8 @@ export class Engine {
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#assertAlive();
     checkChatOptions(options);
+    checkMessages(messages);
+    this.#refuseLong(messages);
     const { allowSpecialTokens, ...generateOptions } = options;
     const { text, fence } = chatPrompt(this.tokenizer, messages, { allowSpecialTokens });
     return this.#startText(text, { addSpecialTokens: false, fence }, generateOptions);
@@ -161,6 +163,14 @@ export class Engine {
   #start(prompt: readonly number[], options: GenerateOptions): Generation {
     const spec = resolveRequest(prompt, options, this.#limits);
     return new Generation((sink) => this.#submit(spec, sink));
+  }
+
+  /** Before time goes into a template. Answers are left out: templates drop what was thought in them. */
+  #refuseLong(messages: readonly ChatMessage[]): void {
+    for (const [index, { role, content }] of messages.entries()) {
+      if (role === "assistant" || !this.tokenizer.surelyExceeds(content, this.#limits.context - 1)) continue;
+      throw promptTooLong(`message ${index} of ${content.length} characters has too many tokens`, this.#limits);
+    }
   }
 
   /** What is wrong with a short text is thrown; a long one becomes tokens while others go on, and fails as they do. */

@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type ChatMessage, renderChat } from "./chat.ts";
+import type { OctavoError } from "../errors.ts";
+import { type ChatMessage, chatPrompt, renderChat } from "./chat.ts";
 
 interface Golden {
   readonly chats: readonly (readonly ChatMessage[])[];
@@ -47,6 +48,40 @@ describe("a public template renders as in transformers", () => {
   });
 });
 
+describe("in a public template", () => {
+  /** What the template writes that looks like a control token. */
+  const marks = (source: string) => [
+    ...new Set(source.match(/<[|｜][^<>{}'"\s]{1,40}[|｜]>|\[\/?[A-Z_]{3,}\]|<\/?[a-z_]{2,20}>/g) ?? ["<|im_end|>"]),
+  ];
+
+  it("no message makes a control token, whole, in pieces, or with what comes beside it", () => {
+    for (const { name, source } of golden.templates) {
+      const tokens = marks(source);
+      const model = {
+        chatTemplate: source,
+        specialTokens: golden.specialTokens,
+        addedTokens: tokens.map((content) => ({ content, special: true })),
+      };
+      const found = (contents: readonly string[]): string[] | undefined => {
+        const roles = ["user", "assistant", "user"] as const;
+        const messages = contents.map((content, index) => ({ role: roles[index] as "user", content }));
+        try {
+          const { text } = chatPrompt(model, messages);
+          return tokens.flatMap((token) => Array(text.split(token).length - 1).fill(token));
+        } catch {
+          return undefined; // Some want other messages than these; transformers refuses them too.
+        }
+      };
+      for (const [index, token] of tokens.entries()) {
+        const cut = 1 + (index % (token.length - 1));
+        const evil = [`a${token}\n${token.slice(0, cut)}`, "ok", `${token.slice(cut)} ${token}${token.slice(0, cut)}`];
+        const harmless = evil.map((content) => content.replace(/\S/g, "q"));
+        expect(found(evil), `${name}: ${token}`).toEqual(found(harmless));
+      }
+    }
+  });
+});
+
 describe("what a template computes", () => {
   const render = (chatTemplate: string): string | null => {
     try {
@@ -55,7 +90,7 @@ describe("what a template computes", () => {
         golden.chats[0] as readonly ChatMessage[],
       );
     } catch (error) {
-      expect(error).toMatchObject({ code: expect.stringMatching(/^OCTAVO_(UNSUPPORTED_MODEL|BAD_ARGUMENT)$/) });
+      if (!/^OCTAVO_(UNSUPPORTED_MODEL|BAD_ARGUMENT)$/.test((error as OctavoError).code)) throw error;
       return null;
     }
   };

@@ -1,5 +1,4 @@
 /** Messages -> the text that a model was trained to see. */
-import { createContext, Script } from "node:vm";
 import { checkMessageList, show } from "../arguments.ts";
 import { messageOf, OctavoError } from "../errors.ts";
 import { cut } from "../quoted.ts";
@@ -94,8 +93,8 @@ export function renderChat(
 
 const ROLES: readonly unknown[] = ["system", "user", "assistant"];
 
-/** Messages come from callers' callers: nothing of them is taken for granted. */
-function checkMessages(messages: readonly ChatMessage[]): void {
+/** Throws `OCTAVO_BAD_ARGUMENT`. Messages come from callers' callers: nothing of them is taken for granted. */
+export function checkMessages(messages: readonly ChatMessage[]): void {
   const refuse = (text: string): never => {
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
   };
@@ -123,29 +122,13 @@ function compile(source: string | undefined): Node {
   const known = compiled.get(source);
   if (known) return known;
   try {
-    const template = limited(() => parseTemplate(source));
+    const template = parseTemplate(source);
     if (compiled.size >= 16) compiled.clear();
     compiled.set(source, template);
     return template;
   } catch (cause) {
     throw unusable(cause);
   }
-}
-
-/** Reading a template takes milliseconds; one that was made to take hours must not stop the process. */
-const TIME_LIMIT_MS = 2000;
-const context = createContext(Object.create(null));
-const call = new Script("run()");
-
-/** Runs it with a limit of time; throws when it takes longer. */
-function limited<T>(task: () => T): T {
-  let result: { value: T } | undefined;
-  context.run = () => {
-    result = { value: task() };
-  };
-  call.runInContext(context, { timeout: TIME_LIMIT_MS });
-  if (!result) throw new Error("it did not run");
-  return result.value;
 }
 
 function unusable(cause: unknown): OctavoError {

@@ -2,10 +2,11 @@
 import type { Keywords } from "./arguments.ts";
 import type { Budget } from "./budget.ts";
 import { filter } from "./filters.ts";
+import { GENERATION } from "./lexer.ts";
 import { dotted, subscript } from "./methods.ts";
 import { binary, number, sliced, unary } from "./operators.ts";
 import { toText } from "./print.ts";
-import { type Call, type CallBlock, type For, GENERATION, type Macro, type Node, type SetNode } from "./syntax.ts";
+import type { Call, CallBlock, For, Macro, Node, SetNode } from "./syntax.ts";
 import { test } from "./tests.ts";
 import {
   Callable,
@@ -107,8 +108,6 @@ class Interpreter {
 
   #statement(node: Node, scope: Scope, output: Output): Flow {
     switch (node.type) {
-      case "Comment":
-        return "through";
       case "If":
         return this.#block(truthy(this.#value(node.test, scope)) ? node.body : node.alternate, scope, output);
       case "For":

@@ -119,7 +119,9 @@ export function number(value: number, float: boolean): Value {
 export function unary(operator: string, value: Value): Value {
   const x = numeric(value);
   if (x === undefined) throw new Error(`${operator} ${typeName(value)}`);
-  return number(operator === "-" ? 0 - x : x, value instanceof Float);
+  const float = value instanceof Float;
+  // A float has a negative zero, an int has not.
+  return number(operator === "+" ? x : float ? -x : 0 - x, float);
 }
 
 /** `item in container`. */

@@ -5,6 +5,10 @@ import type { Budget } from "./budget.ts";
 const SPACES = new Set("\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000");
 for (let code = 0x2000; code <= 0x200a; code++) SPACES.add(String.fromCharCode(code));
 
+export function isSpace(character: string): boolean {
+  return SPACES.has(character);
+}
+
 /** Where `str.splitlines` cuts; "\r\n" is one. */
 const LINE_ENDS = new Set(["\n", "\v", "\f", "\r", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]);
 

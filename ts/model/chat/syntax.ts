@@ -1,10 +1,6 @@
-/** A template's source as a tree. Parsed by @huggingface/jinja; what it reads otherwise than Jinja does is refused here. */
-import { parse, tokenize } from "@huggingface/jinja";
-
-interface Operator {
-  readonly type: string;
-  readonly value: string;
-}
+/** A template's source as a tree. Parsed by @huggingface/jinja; what it reads otherwise than Jinja does is refused. */
+import { parse } from "@huggingface/jinja";
+import { type Token, tokenize } from "./lexer.ts";
 
 export type Identifier = { readonly type: "Identifier"; readonly value: string };
 export type Call = { readonly type: "CallExpression"; readonly callee: Node; readonly args: readonly Node[] };
@@ -24,7 +20,7 @@ export type Member = {
 };
 export type Binary = {
   readonly type: "BinaryExpression";
-  readonly operator: Operator;
+  readonly operator: Token;
   readonly left: Node;
   readonly right: Node;
 };
@@ -61,7 +57,6 @@ export type Node =
   | For
   | { readonly type: "Break" }
   | { readonly type: "Continue" }
-  | { readonly type: "Comment" }
   | SetNode
   | Macro
   | CallBlock
@@ -76,7 +71,7 @@ export type Node =
   | Member
   | Call
   | Binary
-  | { readonly type: "UnaryExpression"; readonly operator: Operator; readonly argument: Node }
+  | { readonly type: "UnaryExpression"; readonly operator: Token; readonly argument: Node }
   | { readonly type: "FilterExpression"; readonly operand: Node; readonly filter: Node }
   | { readonly type: "TestExpression"; readonly operand: Node; readonly negate: boolean; readonly test: Identifier }
   | { readonly type: "Ternary"; readonly condition: Node; readonly trueExpr: Node; readonly falseExpr: Node }
@@ -86,18 +81,14 @@ export type Node =
   | { readonly type: "SpreadExpression"; readonly argument: Node }
   | { readonly type: "KeywordSpreadExpression"; readonly argument: Node };
 
-/** The macro that stands for transformers' `generation` blocks: their text, with variables of their own. */
-export const GENERATION = "__generation__";
+const LENGTH_LIMIT = 2 ** 20;
 
-/** Throws what @huggingface/jinja throws, or an Error for what it reads otherwise than Jinja. */
+/** Throws an Error for what is no template, or what the parser reads otherwise than Jinja. */
 export function parseTemplate(source: string): Node {
-  const template = source
-    .replace(/\r\n?/g, "\n")
-    .replace(/\{%(-?)\s*generation\s*(-?)%\}/g, `{%$1 call ${GENERATION}() $2%}`)
-    .replace(/\{%(-?)\s*endgeneration\s*(-?)%\}/g, "{%$1 endcall $2%}");
-  const tokens = tokenize(template, { lstrip_blocks: true, trim_blocks: true });
+  if (source.length > LENGTH_LIMIT) throw new Error(`it has ${source.length} characters; at most ${LENGTH_LIMIT}`);
+  const tokens = tokenize(source);
   refuseChains(tokens);
-  return parse(tokens) as unknown as Node;
+  return parse([...tokens]) as unknown as Node;
 }
 
 const COMPARISONS = new Set(["==", "!=", "<", ">", "<=", ">=", "in"]);
@@ -105,10 +96,10 @@ const COMPARISONS = new Set(["==", "!=", "<", ">", "<=", ">=", "in"]);
 const BREAKS = new Set(["and", "or", "if", "else", ",", ":", "=", "{%", "{{"]);
 
 /** `a < b < c` means `a < b and b < c` in Jinja, and comes out of the parser as `(a < b) < c`. */
-function refuseChains(tokens: readonly Operator[]): void {
+function refuseChains(tokens: readonly Token[]): void {
   const compared = [false];
   for (const { type, value } of tokens) {
-    if (type === "Text" || type === "StringLiteral" || type === "Comment") continue;
+    if (type === "Text" || type === "StringLiteral") continue;
     if (BREAKS.has(value)) compared[compared.length - 1] = false;
     else if ("([{".includes(value)) compared.push(false);
     else if (")]}".includes(value)) compared.pop();
