@@ -1,6 +1,6 @@
 """rope, append, rope_append: rotary positions and writing the KV pages."""
 
-# pyright: basic, reportOptionalOperand=false
+# pyright: basic, reportOptionalOperand=false, reportAssignmentType=false
 
 from __future__ import annotations
 
