@@ -141,6 +141,15 @@ describe("octavo chat", () => {
 });
 
 describe("octavo chat on a pipe", () => {
+  it("forgets the oldest turns of a conversation that has outgrown the context, however long its texts", async () => {
+    const long = "hello ".repeat(3000); // Two of them are more than 4,096 tokens, and each more than becomes tokens at once.
+    const flags = ["chat", "-m", "smollm2", "-n", "2", "--json"];
+    const { stdout, exitCode } = await octavo(flags, { input: `${long}\n${long}\n` });
+    const answers = stdout.split("\n").map((line) => JSON.parse(line));
+    expect(exitCode).toBe(0);
+    expect(answers[1].usage.promptTokens).toBe(answers[0].usage.promptTokens);
+  });
+
   it("refuses a line that begins like a command, instead of asking the model about it", async () => {
     const { exitCode, stdout, stderr } = await octavo(["chat", "-m", model.path, "-n", "2"], {
       input: "/frob\nhello\n",

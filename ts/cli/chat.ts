@@ -132,12 +132,11 @@ class Conversation {
     this.#answer = new AbortController();
     let text = "";
     try {
-      const generation = this.#start(this.#answer.signal);
-      for await (const piece of generation) {
-        text += piece.text;
-        if (!this.#flags.json) process.stdout.write(piece.text);
-      }
-      this.#finish(await generation.complete());
+      const completion = await this.#generate(this.#answer.signal, (piece) => {
+        text += piece;
+        if (!this.#flags.json) process.stdout.write(piece);
+      });
+      this.#finish(completion);
     } catch (error) {
       const stopped = error instanceof Interrupted;
       this.#say(stopped ? "\n(stopped)\n" : "\n");
@@ -151,13 +150,15 @@ class Conversation {
     }
   }
 
-  /** Forgets the oldest turns when the conversation has become too long for the model. */
-  #start(signal: AbortSignal) {
+  /** Forgets the oldest turns while the conversation is too long for the model, which of long ones only the generation tells. */
+  async #generate(signal: AbortSignal, show: (text: string) => void): Promise<Completion> {
     const options = { ...generateOptionsOf(this.#flags), signal };
     const kept = this.#flags.system === undefined ? 0 : 1;
     while (true) {
       try {
-        return this.#engine.chat(this.#messages, options);
+        const generation = this.#engine.chat(this.#messages, options);
+        for await (const { text } of generation) show(text);
+        return await generation.complete();
       } catch (error) {
         const long = OctavoError.isInstance(error) && error.code === "OCTAVO_PROMPT_TOO_LONG";
         if (!long || this.#messages.length <= kept + 2) throw error;
