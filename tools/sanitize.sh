@@ -10,19 +10,27 @@ short=${1:-}
 if [ "$(uname -s)" != Linux ]; then echo "   sanitizers: on Linux only"; exit 0; fi
 runtime() { "${CXX:-g++}" -print-file-name="$1" 2> /dev/null || true; }
 
+# What went before matters only when something is found.
+quietly() {
+  local log
+  log=$(mktemp)
+  "$@" > "$log" 2>&1 || { tail -n 120 "$log"; rm -f "$log"; return 1; }
+  rm -f "$log"
+}
+
 # sanitized NAME RUNTIME every-nth-case fuzz-cases
 sanitized() {
   local name=$1 library
   library=$(runtime "$2")
   if [ ! -e "$library" ]; then echo "   sanitizer $name: no $2 here (it comes with GCC), skipped"; return; fi
   export OCTAVO_CPU_SANITIZE=$name
-  "$python" -m octavo_kernels.cpu.build 2> /dev/null
+  quietly "$python" -m octavo_kernels.cpu.build
   # The runtimes want the addresses that they expect, and Python must have them before anything else.
   under=(setarch -R env "LD_PRELOAD=$library" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc)
   echo "   sanitizer $name: conformance"
-  "${under[@]}" "$python" kernels/tests/guarded.py --plain --threads 3 --every "$3"
+  quietly "${under[@]}" "$python" kernels/tests/guarded.py --plain --threads 3 --every "$3"
   echo "   sanitizer $name: fuzz"
-  (cd worker/tests && "${under[@]}" "$python" -m fuzz.run --cases "$4")
+  (cd worker/tests && quietly "${under[@]}" "$python" -m fuzz.run --cases "$4")
 }
 
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:hard_rss_limit_mb=8000

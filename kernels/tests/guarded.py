@@ -53,8 +53,8 @@ class GuardedProgram:
 class GuardedBackend(CpuBackend):
     """Tensors, the arena among them, and what steps bring as guarded bytes."""
 
-    def define(self, *arguments: Any) -> Any:
-        return GuardedProgram(super().define(*arguments))
+    def define(self, *arguments: Any, **named: Any) -> Any:
+        return GuardedProgram(super().define(*arguments, **named))
 
     def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
         return Tensor(dtype, layout, tuple(shape), guarded_bytes(nbytes(dtype, layout, tuple(shape))))

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from msgspec import structs
@@ -155,9 +156,8 @@ class Session:
             scale = None if item.scale is wire.UNSET else self._handles.tensor(item.scale)
             parts = [_source_part(part) for part in item.parts]
             jobs.append((item.form, parts, self._handles.tensor(item.handle), scale))
-        self._reserve(
-            self._backend.threads * max(_at_once(parts, target) for _, parts, target, _ in jobs) * _LOAD_BYTES
-        )
+        most = max(_at_once(target) for _, _, target, _ in jobs)
+        self._reserve(self._backend.threads * most * _LOAD_BYTES)
         total = sum(part.bytes for _, parts, _, _ in jobs for part in parts)
         done, told = 0, time.monotonic()
         for form, parts, target, scale in jobs:
@@ -307,11 +307,12 @@ def _one(payloads: Sequence[bytes]) -> bytes:
     return payloads[0]
 
 
-def _at_once(parts: Sequence[SourcePart], target: Tensor) -> int:
+def _at_once(target: Tensor) -> int:
     """Elements that a thread of `load` works on: some rows of a matrix, all of a vector."""
     if len(target.shape) != 2:
-        return max(part.rows * part.columns for part in parts)
-    return max(part.columns * min(part.rows, PACKED_ROWS) for part in parts)
+        return prod(target.shape)
+    rows, columns = target.shape
+    return min(rows, PACKED_ROWS) * columns
 
 
 def _memory(backend: Backend) -> dict[str, int]:

@@ -149,7 +149,8 @@ def load_packed(backend: Backend, tensor: Tensor, array: np.ndarray) -> None:
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(values.tobytes())
     try:
-        part = SourcePart(file.name, 0, values.nbytes, "F32", *tensor.shape)
+        rows, columns = tensor.shape
+        part = SourcePart(file.name, 0, values.nbytes, "F32", rows, columns)
         backend.load("int8" if scale else "float", [part], tensor, scale)
     finally:
         os.unlink(file.name)

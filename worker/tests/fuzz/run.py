@@ -28,6 +28,7 @@ Answer = tuple[dict[str, Any], bytes]
 # What a bug in the worker is answered with, and a reply that says nothing: the fuzz finds these.
 _BUGS = ("OCTAVO_WORKER_FAILED", "OCTAVO_WORKER_LOST")
 _FLOATS = 1 << 16
+LAYOUTS = ("plain", "packed")
 # The scale of a packed int8 handle has the handle that is this much larger.
 _SCALES = 1000
 
@@ -61,11 +62,11 @@ class Pair:
 
     def program(self, program: RandomProgram, define: Message, floats: str) -> None:
         """Allocate, fill, define, step and free."""
-        made = [a for a in program.allocations if self._took({"kind": "allocate", "handles": [a]}, a["handle"])]
+        made = [a for a in program.allocations if self.took({"kind": "allocate", "handles": [a]}, a["handle"])]
         for allocation in made:
             self._fill(allocation, program, floats)
         handle = max([a["handle"] for a in program.allocations], default=0) + 1
-        if self._took({**define, "program": handle}, handle):
+        if self.took({**define, "program": handle}, handle):
             step = {"kind": "step", "program": handle, "sizes": program.sizes}
             self.ask(step, program.payload)
             self.ask(step, program.payload)
@@ -81,7 +82,7 @@ class Pair:
             statistics = worker.ask({"kind": "stats"})[0]["statistics"]
             assert (statistics["handles"], statistics["handleBytes"]) == (0, 0), statistics
 
-    def _took(self, message: Message, handle: int) -> bool:
+    def took(self, message: Message, handle: int) -> bool:
         if self.ask(message)[0]["kind"] == "ok":
             self.live.add(handle)
             return True
@@ -98,7 +99,7 @@ class Pair:
             item: Message = {"form": "float", "handle": handle, "parts": [part]}
             if dtype == "int8":
                 scale = {"handle": _SCALES + handle, "dtype": "float32", "layout": "plain", "shape": [rows]}
-                self._took({"kind": "allocate", "handles": [scale]}, scale["handle"])
+                self.took({"kind": "allocate", "handles": [scale]}, scale["handle"])
                 item |= {"form": "int8", "scale": scale["handle"]}
             self.ask({"kind": "load", "items": [item]})
 
@@ -124,7 +125,7 @@ def messages(rng: Random, floats: str) -> list[tuple[Message, bytes]]:
     handles = [1, 2, 3, rng.choice(NUMBERS[1:])]
     shape = [rng.choice(NUMBERS[:9]) if rng.random() < 0.7 else number() for _ in range(rng.randrange(5))]
     allocation = {"handle": rng.choice(handles), "dtype": rng.choice(list(BYTES_PER_ELEMENT)), "shape": shape}
-    allocation["layout"] = rng.choice(("plain", "packed"))
+    allocation["layout"] = rng.choice(LAYOUTS)
     part = {"file": rng.choice((floats, "/dev/zero", "/nowhere")), "offset": number(), "bytes": number()}
     part |= {"type": rng.choice(("F32", "F16", "Q4_0", "Q6_K", "I8")), "rows": number(), "columns": number()}
     item = {"form": rng.choice(("int8", "float")), "handle": rng.choice(handles), "parts": [part]}
@@ -155,6 +156,9 @@ def case(number: int, pair: Pair, floats: str) -> None:
         wrong = kind > 0.4
         pair.program(program, mutated(rng, program.define) if wrong else program.define, floats)
         return
+    for handle in (1, 2, 3):
+        there = {"handle": handle, "dtype": rng.choice(list(BYTES_PER_ELEMENT)), "layout": rng.choice(LAYOUTS)}
+        pair.took({"kind": "allocate", "handles": [{**there, "shape": [rng.choice(NUMBERS[1:9]), 16]}]}, handle)
     for message, payload in messages(rng, floats):
         if kind < 0.9:
             reply, _ = pair.ask(message, *([payload] if payload else []))
