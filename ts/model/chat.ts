@@ -86,7 +86,7 @@ export function renderChat(
     return interpret(template, variables, budget);
   } catch (cause) {
     if (!(cause instanceof TemplateRefusal)) throw unusable(cause);
-    const reason = `the model's chat template refuses the messages: ${cause.message.slice(0, 300)}`;
+    const reason = `the model's chat template refuses the messages: ${cut(cause.message, 300)}`;
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", reason, { cause });
   }
 }

@@ -137,20 +137,11 @@ class Interpreter {
   }
 
   #for(node: For, scope: Scope, output: Output): Flow {
-    const { iterable } = node;
-    const selected = iterable.type === "SelectExpression";
-    let items = iterate(this.#value(selected ? iterable.lhs : iterable, scope), this.#budget);
-    if (selected) {
-      items = items.filter((item) => {
-        const inner = new Scope(scope);
-        this.#assign(node.loopvar, item, inner);
-        return truthy(this.#value(iterable.test, inner));
-      });
-    }
+    const loop = new Loop(this.#items(node, scope));
     let completed = false;
-    for (const [index, item] of items.entries()) {
+    for (let item = loop.advance(); item !== undefined; item = loop.advance()) {
       const inner = new Scope(scope);
-      inner.set("loop", new Loop(items, index));
+      inner.set("loop", loop);
       this.#assign(node.loopvar, item, inner);
       const flow = this.#block(node.body, inner, output);
       if (flow === "break") break;
@@ -158,6 +149,18 @@ class Interpreter {
     }
     // As in Jinja, where an iteration counts when it has come to its end.
     return !completed ? this.#block(node.defaultBlock, new Scope(scope), output) : "through";
+  }
+
+  *#items({ iterable, loopvar }: For, scope: Scope): Generator<Value, void> {
+    if (iterable.type !== "SelectExpression") {
+      yield* iterate(this.#value(iterable, scope), this.#budget);
+      return;
+    }
+    for (const item of iterate(this.#value(iterable.lhs, scope), this.#budget)) {
+      const inner = new Scope(scope);
+      this.#assign(loopvar, item, inner);
+      if (truthy(this.#value(iterable.test, inner))) yield item;
+    }
   }
 
   #set(node: SetNode, scope: Scope): void {
@@ -239,7 +242,7 @@ class Interpreter {
     for (const node of nodes) {
       if (node.type === "KeywordArgumentExpression") keywords.set(node.key.value, this.#value(node.value, scope));
       else if (node.type === "SpreadExpression") args.push(...iterate(this.#value(node.argument, scope), this.#budget));
-      else if (node.type === "KeywordSpreadExpression") throw new Error("**arguments");
+      else if (node.type === "KeywordSpreadExpression") throw new Error("** in a call is not supported");
       else args.push(this.#value(node, scope));
     }
     return { args, keywords };

@@ -56,39 +56,59 @@ export class Namespace {
   readonly attributes = new Map<string, Value>();
 }
 
-/** `loop` in a for loop. */
+/** `loop` in a for loop; items are asked for when they are needed, since a condition may read what the loop's body writes. */
 export class Loop {
-  readonly #items: readonly Value[];
-  readonly #index: number;
+  readonly #source: Iterator<Value>;
+  /** Items that were looked at before their turn. */
+  readonly #ahead: Value[] = [];
+  #index = -1;
+  #previous: Value | undefined;
+  #item: Value | undefined;
 
-  constructor(items: readonly Value[], index: number) {
-    this.#items = items;
-    this.#index = index;
+  constructor(source: Iterator<Value>) {
+    this.#source = source;
+  }
+
+  /** The next item; undefined after the last. */
+  advance(): Value | undefined {
+    if (!this.#look(1)) return undefined;
+    this.#previous = this.#item;
+    this.#item = this.#ahead.shift();
+    this.#index++;
+    return this.#item;
+  }
+
+  /** Whether there are `count` more items. */
+  #look(count: number): boolean {
+    while (this.#ahead.length < count) {
+      const { value, done } = this.#source.next();
+      if (done) return false;
+      this.#ahead.push(value);
+    }
+    return true;
   }
 
   attribute(name: string): Value | undefined {
-    const [items, index, { length }] = [this.#items, this.#index, this.#items];
     switch (name) {
       case "index":
-        return index + 1;
+        return this.#index + 1;
       case "index0":
-        return index;
-      case "revindex":
-        return length - index;
-      case "revindex0":
-        return length - index - 1;
+        return this.#index;
       case "first":
-        return index === 0;
+        return this.#index === 0;
       case "last":
-        return index === length - 1;
+        return !this.#look(1);
       case "length":
-        return length;
+      case "revindex":
+      case "revindex0":
+        this.#look(Number.POSITIVE_INFINITY);
+        return this.#ahead.length + (name === "length" ? this.#index + 1 : name === "revindex" ? 1 : 0);
       case "previtem":
-        return index === 0 ? new Undefined("there is no previous item") : items[index - 1];
+        return this.#previous !== undefined ? this.#previous : new Undefined("there is no previous item");
       case "nextitem":
-        return index === length - 1 ? new Undefined("there is no next item") : items[index + 1];
+        return this.#look(1) ? this.#ahead[0] : new Undefined("there is no next item");
       case "cycle":
-        return new Callable("loop.cycle", (args) => args[index % args.length] ?? null);
+        return new Callable("loop.cycle", (args) => args[this.#index % args.length] ?? null);
       case "changed":
       case "depth":
       case "depth0":
