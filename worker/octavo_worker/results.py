@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from octavo_kernels import KernelError
@@ -37,10 +37,10 @@ def tensors_of(name: str, result: object, torch: Any) -> list[Any]:
     return [_tensor(name, item, torch) for item in _listed(result)]
 
 
-def _listed(result: object) -> Iterator[object]:
+def _listed(result: object) -> Sequence[object]:
     if result is None:
-        return iter(())
-    return iter(result) if type(result) in (list, tuple) else iter((result,))
+        return ()
+    return cast(Sequence[object], result) if type(result) in (list, tuple) else (result,)
 
 
 def _tensor(name: str, item: Any, torch: Any) -> Any:
