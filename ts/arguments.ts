@@ -1,7 +1,7 @@
 /** Options as callers write them, checked by schemas; what is wrong is said with the value and what is accepted. */
 import type { z } from "zod";
 import { OctavoError } from "./errors.ts";
-import { cut } from "./quoted.ts";
+import { cut, kindOf, quoted } from "./quoted.ts";
 
 /** Of each option: its schema, and the words for what it takes. */
 export type Rules<T> = { readonly [K in keyof T]-?: readonly [schema: z.ZodType, takes: string] };
@@ -12,14 +12,14 @@ export function checkOptions<T extends object>(options: T, rules: Rules<T>, wher
   for (const [name, value] of Object.entries(options)) {
     const [schema, takes] = rules[name as keyof T];
     if (value !== undefined && !schema.safeParse(value).success)
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}${name} is ${show(value)}; it takes ${takes}`);
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}${name} is ${quoted(value)}; it takes ${takes}`);
   }
 }
 
 /** Throws `OCTAVO_BAD_ARGUMENT` unless `options` are an object with no other keys than these; `where` names the call. */
 export function checkKeys(options: unknown, known: readonly string[], where?: string): asserts options is object {
   if (typeof options !== "object" || options === null || Array.isArray(options) || ArrayBuffer.isView(options))
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}options are ${show(options)}; they take an object`);
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}options are ${quoted(options)}; they take an object`);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     const near = nearest(name, known);
@@ -33,15 +33,6 @@ export function checkKeys(options: unknown, known: readonly string[], where?: st
 export function checkObject(value: unknown, what: string): asserts value is Readonly<Record<string, unknown>> {
   if (typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) return;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${what} are ${kindOf(value)}; they take an object`);
-}
-
-/** What a value is, without its content when that may be large. */
-export function kindOf(value: unknown): string {
-  if (typeof value === "function") return "a function";
-  if (typeof value !== "object" || value === null) return show(value);
-  const { constructor: maker } = value as { constructor?: { name?: unknown } | null };
-  const name = maker?.name;
-  return typeof name === "string" && name !== "" ? `a ${cut(name, 40)}` : "an object";
 }
 
 function prefix(where: string | undefined): string {
@@ -72,7 +63,7 @@ function distance(a: string, b: string): number {
 /** Throws `OCTAVO_BAD_ARGUMENT` for what cannot name a model; `form` is a call as it should be. */
 export function checkModelName(model: unknown, form: string): void {
   if (typeof model === "string" && model.trim() !== "") return;
-  const text = `the model is ${show(model)}; it takes a folder, a .gguf file, a hub id, or smollm2: ${form}`;
+  const text = `the model is ${quoted(model)}; it takes a folder, a .gguf file, a hub id, or smollm2: ${form}`;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
 }
 
@@ -80,11 +71,14 @@ export function checkModelName(model: unknown, form: string): void {
 export function checkMessageList(messages: unknown): asserts messages is readonly object[] {
   const form = 'engine.chat([{ role: "user", content: "Why is the sky blue?" }])';
   if (!Array.isArray(messages))
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `messages are ${show(messages)}; they take a list: ${form}`);
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `messages are ${quoted(messages)}; they take a list: ${form}`);
   for (let index = 0; index < messages.length; index++) {
     const message: unknown = messages[index];
     if (typeof message === "object" && message !== null && !Array.isArray(message)) continue;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `message ${index} is ${show(message)}; messages are objects: ${form}`);
+    throw new OctavoError(
+      "OCTAVO_BAD_ARGUMENT",
+      `message ${index} is ${quoted(message)}; messages are objects: ${form}`,
+    );
   }
 }
 
@@ -92,20 +86,5 @@ export function checkMessageList(messages: unknown): asserts messages is readonl
 export function checkTokenIds(prompt: unknown): asserts prompt is readonly number[] {
   if (Array.isArray(prompt) || (ArrayBuffer.isView(prompt) && Symbol.iterator in prompt)) return;
   const form = 'engine.generate("The sky is"), or engine.generate([504, 6376]) with token ids';
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `the prompt is ${show(prompt)}; it takes a text: ${form}`);
-}
-
-/** A value as it stands in code, cut to a length that fits a message. */
-export function show(value: unknown): string {
-  // JSON turns NaN and infinities into null.
-  if (typeof value === "number" || typeof value === "bigint" || typeof value === "function") return String(value);
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(value);
-  } catch {
-    text = undefined;
-  }
-  // An object that is no JSON (a circle, a bigint in it) may be no string either.
-  const shown = text ?? (typeof value === "object" ? kindOf(value) : String(value));
-  return shown.length > 80 ? `${shown.slice(0, 77)}...` : shown;
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `the prompt is ${quoted(prompt)}; it takes a text: ${form}`);
 }

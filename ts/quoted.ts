@@ -6,24 +6,32 @@ export function cut(text: string, limit = 200): string {
   return `${text.slice(0, limit)}... (${text.length - limit} more characters)`;
 }
 
-/** A value as JSON would write it, cut; for what is no JSON, as a string. */
+/** A value as it stands in code, cut. */
 export function quoted(value: unknown, limit = 80): string {
   if (typeof value === "string") {
     const rest = value.length - limit;
     return rest <= 0 ? JSON.stringify(value) : `${JSON.stringify(value.slice(0, limit))}... (${rest} more characters)`;
   }
-  return cut(json(value, limit) ?? String(value), limit);
+  // JSON turns NaN and infinities into null.
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "function")
+    return cut(String(value), limit);
+  // An object that is no JSON (a circle, a bigint in it) may be no string either.
+  return cut(json(value) ?? (typeof value === "object" ? kindOf(value) : String(value)), limit);
 }
 
-/** What is long is not written out in full only to be cut. */
-function json(value: unknown, limit: number): string | undefined {
-  const shorten = (_key: string, inner: unknown) => {
-    if (typeof inner === "string" && inner.length > limit) return inner.slice(0, limit);
-    return Array.isArray(inner) && inner.length > limit ? inner.slice(0, limit) : inner;
-  };
+/** What a value is, without its content when that may be large. */
+export function kindOf(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return quoted(value);
+  const { constructor: maker } = value as { constructor?: { name?: unknown } | null };
+  const name = maker?.name;
+  return typeof name === "string" && name !== "" ? `a ${cut(name, 40)}` : "an object";
+}
+
+function json(value: unknown): string | undefined {
   try {
-    return JSON.stringify(value, shorten);
+    return JSON.stringify(value);
   } catch {
-    return undefined; // A bigint, or a circle.
+    return undefined;
   }
 }

@@ -1,12 +1,12 @@
 /** `octavo run`: one prompt, one answer. */
 import { Command } from "commander";
-import { show } from "../arguments.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
+import { quoted } from "../quoted.ts";
 import { interruptible } from "./interrupt.ts";
 import {
   addLoadOptions,
@@ -50,7 +50,9 @@ function checkArguments(args: readonly string[]): void {
   const [first = ""] = args;
   if (args.length < 2 && !/^\S+\.gguf$/i.test(first)) return;
   const got =
-    args.length === 1 ? `the prompt is ${show(first)}` : `${args.length} arguments (${args.map(show).join(", ")})`;
+    args.length === 1
+      ? `the prompt is ${quoted(first)}`
+      : `${args.length} arguments (${args.map((argument) => quoted(argument)).join(", ")})`;
   const text = `${got}; run takes one prompt, in quotes, and the model with -m: octavo run -m MODEL "PROMPT"`;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
 }

@@ -1,8 +1,9 @@
 /** How tokens are drawn: what callers may ask, checked, and in the form that the op `sample` takes. Pure. */
 import { z } from "zod";
 import { MAX_LOGPROBS } from "../../protocol/ops.ts";
-import { type Rules, show } from "../arguments.ts";
+import type { Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 
 /**
  * What is not given is what the model's files say (`Engine.defaults`: generation_config.json, or a GGUF file's
@@ -109,6 +110,6 @@ export function resolveSampling(options: SamplingOptions, limits: SamplingLimits
 
 function checkId(id: number, shown: string, vocabulary: number): void {
   if (Number.isInteger(id) && id >= 0 && id < vocabulary) return;
-  const text = `logitBias names the token ${show(shown)}; token ids go from 0 to ${vocabulary - 1}`;
+  const text = `logitBias names the token ${quoted(shown)}; token ids go from 0 to ${vocabulary - 1}`;
   throw new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", text);
 }

@@ -1,7 +1,7 @@
 /** Messages -> the text that a model was trained to see. */
-import { checkMessageList, show } from "../arguments.ts";
+import { checkMessageList } from "../arguments.ts";
 import { messageOf, OctavoError } from "../errors.ts";
-import { cut } from "../quoted.ts";
+import { cut, quoted } from "../quoted.ts";
 import { Budget } from "./chat/budget.ts";
 import { escaped, fenceMessages } from "./chat/fenced-messages.ts";
 import { chatFunctions, TemplateRefusal } from "./chat/globals.ts";
@@ -103,10 +103,10 @@ export function checkMessages(messages: readonly ChatMessage[]): void {
   for (const [index, message] of messages.entries()) {
     const { role, content, ...others } = message as unknown as Record<string, unknown>;
     if (!ROLES.includes(role))
-      refuse(`message ${index} has the role ${show(role)}; roles are system, user and assistant`);
-    if (typeof content !== "string") refuse(`message ${index} has the content ${show(content)}; it takes a text`);
+      refuse(`message ${index} has the role ${quoted(role)}; roles are system, user and assistant`);
+    if (typeof content !== "string") refuse(`message ${index} has the content ${quoted(content)}; it takes a text`);
     const [other] = Object.keys(others);
-    if (other !== undefined) refuse(`message ${index} has ${show(other)}; it takes role and content`);
+    if (other !== undefined) refuse(`message ${index} has ${quoted(other)}; it takes role and content`);
   }
 }
 

@@ -1,7 +1,8 @@
 /** The options of `Pool.start` as callers write them, those without types too. */
 import { z } from "zod";
-import { checkOptions, type Rules, show } from "../arguments.ts";
+import { checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import type { PoolOptions } from "./pool.ts";
 
 const milliseconds = z
@@ -32,6 +33,6 @@ export function checkPoolOptions(options: PoolOptions): void {
 
 function checkFunction(name: string): void {
   if (/^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?$/.test(name) && name.length <= 256) return;
-  const text = `${show(name)} in ops is not a Python module or function; write "my_ops" or "my_ops:rotate"`;
+  const text = `${quoted(name)} in ops is not a Python module or function; write "my_ops" or "my_ops:rotate"`;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
 }

@@ -1,8 +1,9 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
-import { show } from "../arguments.ts";
+
 import { OctavoError } from "../errors.ts";
 import { type DeviceName, parseDeviceNames } from "../memory/devices.ts";
 import { autoDevices } from "../memory/gpus.ts";
+import { quoted } from "../quoted.ts";
 import { Device } from "../tensor/device.ts";
 import { emitWarning, type Warn } from "../warnings.ts";
 import { Channel } from "./channel.ts";
@@ -148,7 +149,7 @@ export class Pool {
     const index = this.#devices.indexOf(lost);
     if (this.#disposed !== undefined) throw new OctavoError("OCTAVO_DISPOSED", "the pool is disposed");
     if (index < 0 || !lost.lost.aborted) {
-      const text = `restart: ${lost instanceof Device ? lost.name : show(lost)} is not a lost device of this pool; only those can be started anew`;
+      const text = `restart: ${lost instanceof Device ? lost.name : quoted(lost)} is not a lost device of this pool; only those can be started anew`;
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
     this.#lastEpoch += 1;
@@ -170,7 +171,7 @@ export class Pool {
     const device = this.devices.find((candidate) => candidate.name === name);
     if (device !== undefined) return device;
     const names = this.devices.map((candidate) => candidate.name).join(", ");
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `no device ${show(name)} in this pool; there are ${names}`);
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `no device ${quoted(name)} in this pool; there are ${names}`);
   }
 
   /** Lets workers finish what they have been asked, then ends them. Every handle of the pool is gone afterwards. */

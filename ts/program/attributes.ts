@@ -1,8 +1,8 @@
 /** Attributes of an op call: checked against the op table, with defaults filled in, in the table's order. */
 import { type Attribute, OPS, type OpName } from "../../protocol/ops.ts";
-import { checkObject, show } from "../arguments.ts";
+import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { cut } from "../quoted.ts";
+import { cut, quoted } from "../quoted.ts";
 import type { AttributeValue } from "./program.ts";
 
 type OpTable = typeof OPS;
@@ -46,7 +46,7 @@ export function checkAttributes(
     if (!accepts(attribute, value))
       throw new OctavoError(
         "OCTAVO_BAD_ARGUMENT",
-        `${where}: attribute ${name} is ${value === undefined ? "missing" : show(value)}; it takes ${describe(attribute)}`,
+        `${where}: attribute ${name} is ${value === undefined ? "missing" : quoted(value)}; it takes ${describe(attribute)}`,
       );
     result[name] = value;
   }

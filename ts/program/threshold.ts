@@ -1,6 +1,7 @@
 /** The dial between no decomposition and 16-bit activations (design 4.4). */
-import { show } from "../arguments.ts";
+
 import { OctavoError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import type { AttributesOf } from "./attributes.ts";
 
 /**
@@ -26,7 +27,7 @@ export function thresholdAttributes(threshold: Threshold): ThresholdAttributes {
     return { decompose: "adaptive", absolute: threshold.absolute, relative: threshold.relative };
   throw new OctavoError(
     "OCTAVO_BAD_ARGUMENT",
-    `threshold is ${show(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
+    `threshold is ${quoted(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
       "or { absolute, relative } with two positive numbers",
   );
 }

@@ -4,13 +4,14 @@
  * attributes and the shapes, and is kept.
  */
 import { type DType, type Layout, OPS, type OpName } from "../../protocol/ops.ts";
-import { checkObject, show } from "../arguments.ts";
+import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import { type AttributesOf, checkAttributes } from "../program/attributes.ts";
 import { type InputsOf, ProgramBuilder } from "../program/builder.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, Program, ValueId } from "../program/program.ts";
+import { quoted } from "../quoted.ts";
 import type { Device } from "./device.ts";
 import type { TensorHandle } from "./handle.ts";
 import { LruCache } from "./lru.ts";
@@ -51,7 +52,7 @@ export async function runOp<N extends OpName>(
   results: Readonly<Record<string, ResultOptions>> = {},
 ): Promise<ResultHandles<N>> {
   if (typeof op !== "string" || !Object.hasOwn(OPS, op)) {
-    throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${show(op)}; there are ${Object.keys(OPS).join(", ")}`);
+    throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${quoted(op)}; there are ${Object.keys(OPS).join(", ")}`);
   }
   checkObject(operands, `${op}: operands`);
   // Checked before they are a key: what JSON leaves out or makes null must not find the recipe of other attributes.

@@ -1,7 +1,8 @@
 /** `device.call`: a PyTorch function on handles. */
 import type { CallOption } from "../../protocol/messages.ts";
-import { checkObject, kindOf, show } from "../arguments.ts";
+import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
+import { kindOf, quoted } from "../quoted.ts";
 import type { Device } from "./device.ts";
 import type { TensorHandle } from "./handle.ts";
 
@@ -19,7 +20,7 @@ export async function callFunction(
   deadlineMs: number | undefined,
 ): Promise<TensorHandle[]> {
   if (typeof name !== "string" || !/^[\w.]{1,256}:\w{1,256}$/.test(name)) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${show(name)} is not a function; write "module:function"`);
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${quoted(name)} is not a function; write "module:function"`);
   }
   if (!Array.isArray(handles)) {
     throw new OctavoError(
@@ -29,7 +30,7 @@ export async function callFunction(
   }
   checkObject(options, `${name}: options`);
   if (deadlineMs !== undefined && !(typeof deadlineMs === "number" && deadlineMs > 0)) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${name}: deadlineMs is ${show(deadlineMs)}; it takes milliseconds`);
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${name}: deadlineMs is ${quoted(deadlineMs)}; it takes milliseconds`);
   }
   const body = {
     kind: "call",
@@ -53,6 +54,6 @@ function wireOption(name: string, value: string | number | boolean | readonly nu
   if (Array.isArray(value) && [...value].every((item) => Number.isFinite(item))) {
     return { name, type: "numbers", numbers: [...value] };
   }
-  const text = `option ${name} is ${show(value)}; it takes a string, a boolean, a finite number or a list of those numbers`;
+  const text = `option ${name} is ${quoted(value)}; it takes a string, a boolean, a finite number or a list of those numbers`;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
 }

@@ -1,9 +1,10 @@
 /** Arguments of `Device` as callers write them, those without types too: what is wrong is said before any effect. */
 import { LAYOUTS } from "../../protocol/ops.ts";
-import { checkKeys, kindOf, show } from "../arguments.ts";
+import { checkKeys } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { HANDLE_KINDS } from "../memory/ledger.ts";
 import { TYPED_ARRAYS } from "../program/payload.ts";
+import { kindOf, quoted } from "../quoted.ts";
 import { checkDtype, checkShape } from "./data.ts";
 import type { LoadRequest } from "./device.ts";
 import type { TensorHandle, TensorSpec } from "./handle.ts";
@@ -29,13 +30,14 @@ export function checkSpecs(specs: unknown): void {
     checkShape(spec.shape!);
     checkOne("layout", spec.layout, LAYOUTS);
     checkOne("kind", spec.kind, HANDLE_KINDS);
-    if (typeof spec.owner !== "string") throw badArgument(`allocate: owner is ${show(spec.owner)}; it takes a string`);
+    if (typeof spec.owner !== "string")
+      throw badArgument(`allocate: owner is ${quoted(spec.owner)}; it takes a string`);
   }
 }
 
 function checkOne(name: string, value: unknown, accepted: readonly string[]): void {
   if (typeof value === "string" && accepted.includes(value)) return;
-  throw badArgument(`allocate: ${name} is ${show(value)}; it takes ${accepted.join(", ")}`);
+  throw badArgument(`allocate: ${name} is ${quoted(value)}; it takes ${accepted.join(", ")}`);
 }
 
 /** Throws `OCTAVO_BAD_ARGUMENT` unless there are options with a shape; `form` is a call as it should be. */
@@ -62,7 +64,7 @@ export function checkLoad(items: unknown, options: unknown): void {
     const item: Partial<LoadRequest> = items[index];
     checkKeys(item, LOAD_KEYS, "load");
     if (item.form !== "int8" && item.form !== "float") {
-      throw badArgument(`load: form is ${show(item.form)}; it takes "int8" or "float"`);
+      throw badArgument(`load: form is ${quoted(item.form)}; it takes "int8" or "float"`);
     }
     const { parts } = item;
     if (!Array.isArray(parts) || [...parts].some((part) => !Number.isSafeInteger(part?.bytes))) {

@@ -1,9 +1,9 @@
 /** Host data of tensors: which typed array holds which dtype, and conversions. 16-bit floats are their bits in a Uint16Array. */
 import type { DType } from "../../protocol/ops.ts";
-import { kindOf, show } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { elementCount } from "../memory/bytes.ts";
 import { TYPED_ARRAYS } from "../program/payload.ts";
+import { kindOf, quoted } from "../quoted.ts";
 import { toBfloat16, toFloat16 } from "./float16.ts";
 
 export interface HostArrays {
@@ -41,7 +41,7 @@ const TAKEN = "a Float32Array, Uint16Array (16-bit floats as bits), Int8Array, I
 /** Throws `OCTAVO_DTYPE_MISMATCH` for a dtype that is none. */
 export function checkDtype(dtype: unknown): asserts dtype is DType {
   if (typeof dtype === "string" && Object.hasOwn(TYPED_ARRAYS, dtype)) return;
-  const text = `no dtype ${show(dtype)}; there are ${Object.keys(TYPED_ARRAYS).join(", ")}`;
+  const text = `no dtype ${quoted(dtype)}; there are ${Object.keys(TYPED_ARRAYS).join(", ")}`;
   throw new OctavoError("OCTAVO_DTYPE_MISMATCH", text);
 }
 
@@ -75,7 +75,7 @@ function checkNumbers(numbers: readonly unknown[], dtype: DType): void {
   for (let index = 0; index < numbers.length; index++) {
     const value = numbers[index];
     if (typeof value === "number") continue;
-    const what = index in numbers ? show(value) : "not there";
+    const what = index in numbers ? quoted(value) : "not there";
     const hint = typeof value === "bigint" ? "; int64 takes a BigInt64Array, or numbers" : "";
     throw new OctavoError("OCTAVO_DTYPE_MISMATCH", `element ${index} is ${what}, and no number for ${dtype}${hint}`);
   }
@@ -86,7 +86,7 @@ export function checkShape(shape: readonly number[]): void {
   // Spread: `every` leaves holes out.
   const valid = Array.isArray(shape) && shape.length <= 8 && [...shape].every((n) => Number.isSafeInteger(n) && n >= 0);
   if (valid && Number.isSafeInteger(elementCount(shape) * 8)) return;
-  const text = `shape ${show(shape)}: it takes up to 8 whole numbers from 0 on`;
+  const text = `shape ${quoted(shape)}: it takes up to 8 whole numbers from 0 on`;
   throw new OctavoError("OCTAVO_SHAPE_MISMATCH", text);
 }
 

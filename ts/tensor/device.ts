@@ -1,7 +1,7 @@
 /** One device of a pool: memory for tensors, programs over them, and the books about both. */
 import type { Allocation, Ceiling, DeviceDescription, LoadItem, Statistics } from "../../protocol/messages.ts";
 import type { DType, OpName } from "../../protocol/ops.ts";
-import { checkKeys, kindOf } from "../arguments.ts";
+import { checkKeys } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { contentBytes } from "../memory/bytes.ts";
 import { DeviceLedger, type HandleKind, type LedgerEntry, type LedgerReport } from "../memory/ledger.ts";
@@ -10,6 +10,7 @@ import type { SharedMemory } from "../pool/shared-memory.ts";
 import type { Worker } from "../pool/worker.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
+import { kindOf } from "../quoted.ts";
 import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
 import { badArgument, checkContent, checkLoad, checkSpecs, checkTensorOptions } from "./checks.ts";

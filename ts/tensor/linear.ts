@@ -1,8 +1,9 @@
 /** `x.linear(w)`: which ops a weight and the options ask for. */
-import { checkKeys, show } from "../arguments.ts";
+import { checkKeys } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { checkProduct } from "../program/constraints.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "../program/threshold.ts";
+import { quoted } from "../quoted.ts";
 import { evaluate, runOp } from "./bridge.ts";
 import type { TensorHandle } from "./handle.ts";
 import { QuantizedWeight } from "./quantized.ts";
@@ -27,7 +28,7 @@ export async function linear(
   checkKeys(options, ["bias", "threshold", "mode"], "linear");
   const { bias, mode = "exact" } = options;
   if (mode !== "exact" && mode !== "published") {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `linear: mode is ${show(mode)}; it takes "exact" or "published"`);
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `linear: mode is ${quoted(mode)}; it takes "exact" or "published"`);
   }
   x.device.own(x);
   if (weight instanceof QuantizedWeight) x.device.own(weight.codes);
@@ -43,7 +44,7 @@ export async function linear(
   if (mode === "published") {
     const threshold = options.threshold ?? 6;
     if (typeof threshold !== "number") {
-      const text = `linear: mode "published" takes a number as threshold, not ${show(threshold)}`;
+      const text = `linear: mode "published" takes a number as threshold, not ${quoted(threshold)}`;
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
     return (await runOp(x.device, "linear_published", { x, weight: codes, scale, bias }, { threshold })).y;
