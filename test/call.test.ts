@@ -53,6 +53,12 @@ test("a list of tensors becomes a list of handles, with the types of options kep
     [1, 2],
     [2, 2],
   ]);
+  const [values, indices] = await device.call("my_ops:largest", [x], { count: 1 });
+  expect([await values!.read(), await indices!.read()]).toEqual([
+    Float32Array.of(2, 4, 6),
+    BigInt64Array.of(1n, 1n, 1n),
+  ]);
+  await Promise.all([values!, indices!].map((part) => part.dispose()));
   const [seen] = await device.call("my_ops:describe", [x], { note: "äh", loud: true });
   expect(await seen!.read()).toEqual(BigInt64Array.of(2n, 1n, 2n));
   await Promise.all([...parts, seen!].map((part) => part.dispose()));

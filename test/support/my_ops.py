@@ -25,6 +25,11 @@ def split(x: torch.Tensor, sizes: list[float]) -> list[torch.Tensor]:
     return list(torch.split(x, [int(size) for size in sizes]))
 
 
+def largest(x: torch.Tensor, count: int):
+    """A named tuple: values and int64 indices."""
+    return torch.topk(x, count)
+
+
 def describe(x: torch.Tensor, note: str, loud: bool) -> torch.Tensor:
     """The arguments' types, as numbers."""
     return torch.tensor([len(note), int(loud), x.dim()], dtype=torch.int64)

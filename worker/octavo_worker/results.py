@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from octavo_kernels import KernelError
@@ -40,7 +40,8 @@ def tensors_of(name: str, result: object, torch: Any) -> list[Any]:
 def _listed(result: object) -> Sequence[object]:
     if result is None:
         return ()
-    return cast(Sequence[object], result) if type(result) in (list, tuple) else (result,)
+    # Named tuples too: torch.topk and its like return them.
+    return result if isinstance(result, (list, tuple)) else (result,)
 
 
 def _tensor(name: str, item: Any, torch: Any) -> Any:
