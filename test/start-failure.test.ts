@@ -142,7 +142,8 @@ describe("a GPU that is not there", () => {
 });
 
 test("a worker of another release is refused with both versions", async () => {
-  const python = join(dirname(fileURLToPath(import.meta.url)), "support", "other-protocol-worker.mjs");
+  vi.stubEnv("SCRIPT", "other-protocol");
+  const python = join(dirname(fileURLToPath(import.meta.url)), "support", "scripted-worker.mjs");
   await expect(start({ python })).rejects.toMatchObject({
     code: "OCTAVO_PROTOCOL",
     message: expect.stringMatching(/9\.9\.9.*protocol 99.*update/s),

@@ -101,10 +101,25 @@ def test_who_waits_for_a_build_sees_how_far_it_is(tmp_path: Path):
 def test_without_a_compiler_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
-    monkeypatch.setattr(build.sys, "executable", "/bin/false")
+    monkeypatch.setattr(build.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(KernelError, match="no C\\+\\+ compiler: install") as raised:
         build.compiler()
     assert raised.value.code == "OCTAVO_MISSING_DEPENDENCY"
+
+
+def test_zig_is_found_in_its_package_and_nothing_of_python_is_executed_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`-m ziglang` would execute what lies in the current folder before Python 3.11."""
+    package = tmp_path / "ziglang"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('executed')")
+    (package / "zig").touch(mode=0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(build.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    assert build.compiler() == [str(package / "zig"), "c++", "-mcpu=baseline"]
 
 
 def test_a_failed_build_shows_the_first_error_of_the_compiler(tmp_path: Path):

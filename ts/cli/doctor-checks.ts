@@ -1,10 +1,8 @@
 /** The checks of `octavo doctor`, in the order in which they depend on each other. */
-import { execFile } from "node:child_process";
 import { statfs } from "node:fs/promises";
-import { promisify } from "node:util";
 import { formatBytes } from "../memory/bytes.ts";
 import { openModel } from "../model/source/index.ts";
-import { findPython } from "../pool/python.ts";
+import { askPython, findPython } from "../pool/python.ts";
 import { checkGpu } from "./doctor-gpu.ts";
 import { checkWorker } from "./doctor-worker.ts";
 import { describeError } from "./report.ts";
@@ -46,7 +44,7 @@ export async function* checkMachine(
   yield checkNode();
   begin("Python");
   const python = findPython(pythonOption);
-  const facts = await askPython(python, signal);
+  const facts = await pythonFacts(python, signal);
   yield checkPython(python, facts);
   if (facts) yield checkPackages(python, facts);
   begin("a worker");
@@ -65,10 +63,9 @@ function checkNode(): Check {
   return { name: "Node", ok, needed: true, detail: `${process.versions.node} at ${process.execPath}`, ...fix };
 }
 
-async function askPython(python: string, signal: AbortSignal): Promise<PythonFacts | undefined> {
+async function pythonFacts(python: string, signal: AbortSignal): Promise<PythonFacts | undefined> {
   try {
-    const { stdout } = await promisify(execFile)(python, ["-c", ASK_PYTHON], { timeout: 30_000, signal });
-    return JSON.parse(stdout);
+    return JSON.parse(await askPython(python, ASK_PYTHON, { timeout: 30_000, signal }));
   } catch {
     signal.throwIfAborted();
     return undefined;

@@ -5,7 +5,7 @@
  */
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { isMainThread } from "node:worker_threads";
 import type { Router } from "zeromq";
 import type { Hello } from "../../protocol/messages.ts";
@@ -22,6 +22,8 @@ const LOOK_MS = 1;
 const IDLE_LOOK_MS = 10;
 /** Traffic counts as such for so long. */
 const TRAFFIC_MS = 500;
+/** Messages in a row after which timers and other sockets have their turn, whatever else has come. */
+const BURST = 256;
 
 /** The connection of one worker. */
 export interface Peer {
@@ -126,8 +128,13 @@ export class Channel {
     for (const door of this.#doors) door.close();
   }
 
+  /** zeromq.js itself leaves the loop to others now and then. */
   async #read(): Promise<void> {
-    for await (const frames of this.#socket) this.#take(frames);
+    try {
+      for await (const frames of this.#socket) this.#take(frames);
+    } catch (error) {
+      if (!this.#closed) throw error; // In the middle of a message, closing is one.
+    }
   }
 
   /**
@@ -136,15 +143,21 @@ export class Channel {
    */
   async #look(): Promise<void> {
     this.#socket.receiveTimeout = 0;
+    let inARow = 0;
     while (!this.#closed) {
+      let frames: Buffer[];
       try {
-        this.#take(await this.#socket.receive());
-        this.#trafficAt = performance.now();
+        frames = await this.#socket.receive();
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return; // Closed.
         const busy = performance.now() - this.#trafficAt < TRAFFIC_MS;
         await setTimeout(busy ? LOOK_MS : IDLE_LOOK_MS);
+        continue;
       }
+      this.#trafficAt = performance.now();
+      this.#take(frames);
+      inARow += 1;
+      if (inARow % BURST === 0) await setImmediate(); // What lies there is handed out without one.
     }
   }
 

@@ -4,7 +4,7 @@ import type { Reply } from "../../protocol/messages.ts";
 import type { OctavoError } from "../errors.ts";
 import type { Peer } from "./channel.ts";
 import { encodeValue } from "./codec.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type RequestBody } from "./connection.ts";
 
 const EPOCH = 7;
 let sent: Uint8Array[][];
@@ -29,12 +29,29 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function reply(fields: { kind: Reply["kind"]; id: number; epoch?: number } & Record<string, unknown>): void {
-  peer.onMessage(encodeValue({ epoch: EPOCH, ...fields }), []);
+type ReplyFields = { kind: Reply["kind"]; id: number; epoch?: number } & Record<string, unknown>;
+
+function reply(fields: ReplyFields, payloads: Buffer[] = []): void {
+  peer.onMessage(encodeValue({ epoch: EPOCH, ...fields }), payloads);
 }
 
+const ALLOCATE: RequestBody = {
+  kind: "allocate",
+  handles: [{ handle: 1, dtype: "int8", layout: "plain", shape: [5] }],
+};
+const LOAD: RequestBody = {
+  kind: "load",
+  items: [
+    {
+      form: "int8",
+      handle: 1,
+      parts: [{ file: "/x", offset: 0, bytes: 3, type: "F32", rows: 1, columns: 1 }],
+    },
+  ],
+};
+
 test("each answer reaches its own request", async () => {
-  const first = connection.request({ kind: "drain" });
+  const first = connection.request(ALLOCATE);
   const second = connection.request({ kind: "stats" });
   reply({ kind: "error", id: 2, code: "OCTAVO_SHAPE_MISMATCH", message: "no", retryable: false });
   reply({ kind: "ok", id: 1, bytes: 5 });
@@ -49,13 +66,35 @@ test("a code this package does not know is a failed worker, not a crash", async 
   await expect(request).rejects.toMatchObject({ code: "OCTAVO_WORKER_FAILED" });
 });
 
-test("answers of an earlier incarnation, and answers given twice, are dropped", async () => {
-  const request = connection.request({ kind: "drain" });
-  reply({ kind: "ok", id: 1, epoch: EPOCH - 1, bytes: 1 });
-  reply({ kind: "ok", id: 99 });
-  reply({ kind: "ok", id: 1, bytes: 2 });
+test.each<[string, () => void]>([
+  ["for another epoch", () => reply({ kind: "ok", id: 2, epoch: EPOCH - 1 })],
+  ["to a request that was never made", () => reply({ kind: "ok", id: 99 })],
+  ["given twice", () => reply({ kind: "ok", id: 1 })],
+  ["of another kind", () => reply({ kind: "ok", id: 2, bytes: 1 })],
+  ["with a payload that was not asked for", () => reply({ kind: "ok", id: 2 }, [Buffer.alloc(1)])],
+  ["that is progress of what has none", () => reply({ kind: "progress", id: 2, done: 1, total: 2 })],
+  ["that lacks what was asked for", () => reply({ kind: "ok", id: 3 })],
+])("an answer %s is a failure of the worker: else a request would wait for ever", async (_, send) => {
+  const first = connection.request({ kind: "drain" });
+  connection.request({ kind: "drain" }).catch(() => {});
+  connection.request({ kind: "stats" }).catch(() => {});
+  reply({ kind: "ok", id: 1 });
+  await first;
+  send();
+  expect(failures).toMatchObject([{ code: "OCTAVO_PROTOCOL", message: expect.stringContaining("cpu:0") }]);
+});
+
+test("a caller's own error at progress is the caller's: others go on, and its answer is dropped", async () => {
+  const onProgress = () => {
+    throw new Error("mine");
+  };
+  const request = connection.request(LOAD, undefined, { onProgress });
+  const next = connection.request({ kind: "drain" });
+  reply({ kind: "progress", id: 1, done: 1, total: 3 });
+  await expect(request).rejects.toThrow("mine");
   reply({ kind: "ok", id: 1, bytes: 3 });
-  expect((await request).reply.bytes).toBe(2);
+  reply({ kind: "ok", id: 2 });
+  await next;
   expect(failures).toEqual([]);
 });
 
@@ -95,18 +134,22 @@ test("only the oldest request's deadline runs", async () => {
   next.catch(() => {});
 });
 
-test("progress starts the deadline anew", () => {
+test("progress starts the deadline anew, as long as it goes on", () => {
   const seen: number[] = [];
   const options = { deadlineMs: 1000, onProgress: (done: number) => seen.push(done) };
-  connection.request({ kind: "drain" }, undefined, options).catch(() => {});
+  connection.request(LOAD, undefined, options).catch(() => {});
   for (const done of [1, 2, 3]) {
     vi.advanceTimersByTime(800);
     reply({ kind: "progress", id: 1, done, total: 3 });
   }
   expect(seen).toEqual([1, 2, 3]);
   expect(failures).toEqual([]);
-  vi.advanceTimersByTime(1300);
-  expect(failures).toHaveLength(1);
+  for (let step = 0; step < 4; step++) {
+    vi.advanceTimersByTime(400);
+    reply({ kind: "progress", id: 1, done: 3, total: 3 });
+  }
+  expect(seen).toEqual([1, 2, 3]);
+  expect(failures).toMatchObject([{ code: "OCTAVO_WORKER_LOST" }]);
 });
 
 test("a deadline that comes after a longer one holds: nobody waits for the longer one", async () => {

@@ -4,6 +4,7 @@
  */
 import type { Reply, Request } from "../../protocol/messages.ts";
 import { ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
+import { mismatch } from "./answers.ts";
 import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
 import { decodeReply, encodeRequest as encode } from "./codec.ts";
 import { computes, deadlineOf } from "./deadlines.ts";
@@ -31,11 +32,13 @@ export interface RequestOptions {
 
 interface Pending {
   readonly id: number;
-  readonly kind: Request["kind"];
+  readonly body: RequestBody;
   readonly frames: Uint8Array[];
   readonly bytes: number;
   readonly deadlineMs: number;
   readonly onProgress: RequestOptions["onProgress"];
+  /** Of its last progress message. */
+  done: number;
   resolve(answer: Answer): void;
   reject(error: Error): void;
 }
@@ -93,7 +96,7 @@ export class Connection {
       const frames = payload === undefined ? [header] : [header, payload];
       const bytes = header.length + (payload?.byteLength ?? 0);
       const { onProgress, deadlineMs = deadlineOf(body) } = options;
-      const pending = { id, kind: body.kind, frames, bytes, deadlineMs, onProgress, resolve, reject };
+      const pending = { id, body, frames, bytes, deadlineMs, onProgress, done: 0, resolve, reject };
       if (this.#waiting.length > 0 || !this.#hasCredit(bytes)) this.#waiting.push(pending);
       else this.#send(pending);
     });
@@ -137,17 +140,16 @@ export class Connection {
 
   #receive(header: Buffer, payloads: Buffer[]): void {
     let reply: Reply;
+    let pending: Pending;
     try {
       reply = decodeReply(header);
+      pending = this.#match(reply, payloads.length);
     } catch (error) {
       this.#events.onFailure(error as OctavoError);
       return;
     }
-    const pending = this.#pending.get(reply.id);
-    if (reply.epoch !== this.#epoch || pending === undefined) return; // Of an earlier life.
     if (reply.kind === "progress") {
-      this.#watch.restart(pending.deadlineMs);
-      pending.onProgress?.(reply.done, reply.total);
+      this.#progress(pending, reply);
       return;
     }
     this.#since = performance.now();
@@ -168,13 +170,47 @@ export class Connection {
     else pending.reject(remoteError(this.#device, reply));
   }
 
+  /**
+   * The request that a reply belongs to. Throws `OCTAVO_PROTOCOL` for one that belongs to none: the request that it was meant
+   * for would wait for ever. What an earlier worker has sent does not come here: each has a connection of its own.
+   */
+  #match(reply: Reply, payloads: number): Pending {
+    const pending = this.#pending.get(reply.id);
+    if (reply.epoch !== this.#epoch) throw this.#breach(`a reply for epoch ${reply.epoch}, not ${this.#epoch}`);
+    if (pending === undefined) throw this.#breach(`a reply to request ${reply.id}, which does not wait for one`);
+    if (reply.kind === "progress") {
+      if (pending.body.kind !== "load") throw this.#breach(`progress of "${pending.body.kind}", which has none`);
+      if (reply.done > reply.total) throw this.#breach(`progress of ${reply.done} bytes of ${reply.total}`);
+    }
+    const wrong = reply.kind === "ok" ? mismatch(pending.body, reply, payloads) : undefined;
+    if (wrong !== undefined) throw this.#breach(wrong);
+    return pending;
+  }
+
+  #breach(how: string): OctavoError {
+    return new OctavoError("OCTAVO_PROTOCOL", `${this.#device}: ${how}; the worker was stopped`);
+  }
+
+  /** Only what goes on starts the deadline anew. */
+  #progress(pending: Pending, { done, total }: Extract<Reply, { kind: "progress" }>): void {
+    if (done <= pending.done) return;
+    pending.done = done;
+    this.#watch.restart(pending.deadlineMs);
+    try {
+      pending.onProgress?.(done, total);
+    } catch (error) {
+      pending.reject(error as Error); // The caller's own; the answer is still waited for, and dropped.
+    }
+  }
+
   #late(): void {
     const [oldest] = this.#pending.values();
     if (oldest === undefined) {
       this.request({ kind: "drain" }, undefined, { deadlineMs: PING_MS }).catch(() => {}); // Told by `onFailure`.
       return;
     }
-    const { kind, deadlineMs } = oldest;
+    const { deadlineMs } = oldest;
+    const { kind } = oldest.body;
     const text = `${this.#device}: "${kind}" was not answered within ${Math.round(deadlineMs)} ms; the worker was stopped`;
     const code = computes(kind) ? "OCTAVO_STEP_TIMEOUT" : "OCTAVO_WORKER_LOST";
     this.#events.onFailure(new OctavoError(code, text));

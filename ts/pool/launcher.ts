@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { execa } from "execa";
 import { OctavoError } from "../errors.ts";
 import { MAX_FRAME_BYTES } from "./channel.ts";
-import { findPython, workerEnvironment } from "./python.ts";
+import { findPython, workerEnvironment, workerProgram } from "./python.ts";
 
 export interface LaunchOptions {
   readonly endpoint: string;
@@ -61,18 +61,14 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
     "shared-memory": sharedFd === undefined ? undefined : INHERITED_FD,
   };
   const given = Object.entries(settings).filter(([, value]) => value !== undefined);
-  const child = execa(
-    python,
-    ["-m", "octavo_worker", ...given.flatMap(([name, value]) => [`--${name}`, String(value)])],
-    {
-      buffer: false, // else all output is kept in memory
-      reject: false,
-      // The end of stdin tells the worker that we are gone. Any number is a descriptor; execa's types know a few.
-      stdio: ["pipe", "pipe", "pipe", (sharedFd as 3 | undefined) ?? "ignore"],
-      env: workerEnvironment(options.token),
-      windowsHide: true,
-    },
-  );
+  const child = execa(python, [...workerProgram(), ...given.flatMap(([name, value]) => [`--${name}`, String(value)])], {
+    buffer: false, // else all output is kept in memory
+    reject: false,
+    // The end of stdin tells the worker that we are gone. Any number is a descriptor; execa's types know a few.
+    stdio: ["pipe", "pipe", "pipe", (sharedFd as 3 | undefined) ?? "ignore"],
+    env: workerEnvironment(options.token),
+    windowsHide: true,
+  });
   child.stdin.on("error", () => {}); // EPIPE when the worker died first
   const lines: { readonly at: number; readonly text: string }[] = [];
   for (const stream of [child.stdout, child.stderr]) {

@@ -8,6 +8,7 @@ import { Device } from "../tensor/device.ts";
 import { emitWarning, type Warn } from "../warnings.ts";
 import { Channel } from "./channel.ts";
 import { shareCores, usableCores } from "./cores.ts";
+import { checkDescriptors } from "./descriptors.ts";
 import { checkPoolOptions } from "./pool-options.ts";
 import { checkPackage } from "./python.ts";
 import { SharedMemory } from "./shared-memory.ts";
@@ -98,6 +99,7 @@ export class Pool {
    */
   static async start(options: PoolOptions = {}): Promise<Pool> {
     checkPoolOptions(options);
+    checkDescriptors("starting a worker", { pool: true, workers: 1 }); // All that follows reads files.
     const { devices = "auto" } = options;
     const [first, ...others] = autoDevices();
     const threads = threadsOf(options);
@@ -113,6 +115,7 @@ export class Pool {
   static async #start(names: readonly DeviceName[], allThreads: number, options: PoolOptions): Promise<Pool> {
     const threads = shareCores(allThreads, names.length);
     options.signal?.throwIfAborted();
+    if (names.length > 1) checkDescriptors(`starting ${names.length} workers`, { pool: true, workers: names.length });
     checkPackage();
     const setup: Setup = { channel: await Channel.open(), shared: SharedMemory.open(), names, threads, options };
     const failed = new AbortController(); // One failure ends the others' start.

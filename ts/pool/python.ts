@@ -1,7 +1,13 @@
-/** Which Python runs the workers, and where its packages lie. */
+/**
+ * Which Python runs the workers, where its packages lie, and how it is started: never so that a file that happens to lie in
+ * the current folder (a json.py, a numpy.py) is executed. `-m` and `-c` put that folder first before Python 3.11, and an
+ * empty entry of PYTHONPATH (`PYTHONPATH=/x:$PYTHONPATH`) means it in every version.
+ */
+import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { OctavoError } from "../errors.ts";
 
 /** What a program that was bundled has to know. The same words in README.md. */
@@ -43,20 +49,45 @@ export function findPython(option?: string): string {
   return windows ? "python" : "python3";
 }
 
+/** The first arguments of a worker: its folder, which Python then imports from first. */
+export function workerProgram(): string[] {
+  return [join(packageRoot(), "worker")];
+}
+
 /** Environment of a worker: this package's Python code first, the caller's PYTHONPATH after it. */
 export function workerEnvironment(token: string): Record<string, string> {
-  const root = packageRoot();
-  const paths = [join(root, "worker"), join(root, "kernels"), process.env.PYTHONPATH].filter((path) => path);
   return {
-    PYTHONPATH: paths.join(delimiter),
+    PYTHONPATH: [join(packageRoot(), "kernels"), ...pythonPath()].join(delimiter),
     PYTHONUNBUFFERED: "1",
     // Containers often set this, and uv installs without bytecode: numpy is then compiled anew at every start (250 ms
     // instead of 80 to hello). Empty means no.
     PYTHONDONTWRITEBYTECODE: "",
-    PYTHONSAFEPATH: "1", // the current folder must not shadow libraries (Python 3.11 and later)
+    PYTHONSAFEPATH: "1", // For Pythons that a worker starts itself (3.11 and later).
     // numpy would start a BLAS thread per core, 50 ms for nothing: kernels have their own team.
     OPENBLAS_NUM_THREADS: process.env.OPENBLAS_NUM_THREADS ?? "1",
     CUDA_DEVICE_ORDER: process.env.CUDA_DEVICE_ORDER ?? "PCI_BUS_ID", // cuda:1 is then nvidia-smi's GPU 1
     OCTAVO_WORKER_TOKEN: token,
   };
 }
+
+/** The entries of the caller's PYTHONPATH. A `.` among them is the caller's own wish. */
+export function pythonPath(): string[] {
+  return (process.env.PYTHONPATH ?? "").split(delimiter).filter((path) => path !== "");
+}
+
+/** What a Python script prints. It sees the packages that a worker would see. Throws what `execFile` throws. */
+export async function askPython(
+  python: string,
+  script: string,
+  options: { readonly timeout: number; readonly signal?: AbortSignal },
+): Promise<string> {
+  const env = { ...process.env, PYTHONPATH: pythonPath().join(delimiter), PYTHONSAFEPATH: "1" };
+  const { stdout } = await promisify(execFile)(python, ["-c", `${WITHOUT_CURRENT_FOLDER}\n${script}`], {
+    ...options,
+    env,
+  });
+  return stdout;
+}
+
+/** `sys` is built in. The current folder is the empty path here; relative ones of PYTHONPATH are absolute by now. */
+const WITHOUT_CURRENT_FOLDER = 'import sys; sys.path[:] = [path for path in sys.path if path != ""]';

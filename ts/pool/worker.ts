@@ -5,6 +5,7 @@ import { OctavoError } from "../errors.ts";
 import type { DeviceName } from "../memory/devices.ts";
 import type { Channel, Peer } from "./channel.ts";
 import { type Answer, Connection, type RequestBody, type RequestOptions } from "./connection.ts";
+import { checkDescriptors } from "./descriptors.ts";
 import { type Exit, type LaunchedProcess, launchLocal, startFailure } from "./launcher.ts";
 import { isAlive, next, type WorkerEvent, type WorkerState } from "./state.ts";
 import { Watch } from "./watch.ts";
@@ -66,6 +67,7 @@ export class Worker {
   static async start(options: WorkerOptions): Promise<Worker> {
     const { channel, device, signal } = options;
     signal?.throwIfAborted();
+    checkDescriptors(`starting the worker of ${device.name}`, { workers: 1 });
     const token = randomBytes(24).toString("hex");
     const door = channel.door();
     const greeting = awaitHello(channel, token);

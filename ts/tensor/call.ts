@@ -41,7 +41,13 @@ export async function callFunction(
     results: device.newIds(MAX_RESULTS),
   } as const;
   const { reply } = await device.request(body, undefined, { deadlineMs });
-  return (reply.results ?? []).map((made) => device.adopt(made, "user", "user"));
+  const made = reply.results ?? [];
+  const strange = made.findIndex(({ handle }, index) => handle !== body.results[index]);
+  if (strange >= 0) {
+    const text = `${device.name}: ${name} was answered with handle ${made[strange]!.handle}, which is not the one for result ${strange}`;
+    throw new OctavoError("OCTAVO_PROTOCOL", text);
+  }
+  return made.map((result) => device.adopt(result, "user", "user"));
 }
 
 function wireOption(name: string, value: string | number | boolean | readonly number[]): CallOption {

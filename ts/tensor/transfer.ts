@@ -107,7 +107,8 @@ async function readPiece(
   const segment = bytes < SHARED_MEMORY_THRESHOLD ? undefined : shared?.take(bytes);
   if (segment === undefined) return readFrame(worker, request, target);
   try {
-    await worker.request({ ...request, shared: { offset: segment.offset, bytes } });
+    const { reply } = await worker.request({ ...request, shared: { offset: segment.offset, bytes } });
+    checkSize(worker, request, reply.bytes, bytes);
     for (let done = 0; done < bytes; ) done += readSync(segment.fd, target, done, bytes - done, segment.offset + done);
   } catch (error) {
     // The worker could not write it: shared memory is full by now.
@@ -125,9 +126,12 @@ async function readFrame(worker: Worker, request: ReadRequest, target: Uint8Arra
     throw new OctavoError("OCTAVO_OUT_OF_MEMORY", text);
   }
   const { payload } = await worker.request(request);
-  if (payload?.byteLength !== bytes) {
-    const text = `${worker.name}: read of handle ${request.handle} brought ${payload?.byteLength ?? 0} bytes, not ${bytes}`;
-    throw new OctavoError("OCTAVO_PROTOCOL", text);
-  }
-  target.set(payload);
+  checkSize(worker, request, payload?.byteLength, bytes);
+  target.set(payload!);
+}
+
+function checkSize(worker: Worker, { handle }: ReadRequest, got: number | undefined, bytes: number): void {
+  if (got === bytes) return;
+  const text = `${worker.name}: read of handle ${handle} brought ${got ?? 0} bytes, not ${bytes}`;
+  throw new OctavoError("OCTAVO_PROTOCOL", text);
 }

@@ -1,4 +1,4 @@
-"""`python -m octavo_worker`: started by the orchestrator, one process per device.
+"""The worker's process: started by the orchestrator, one per device.
 
 Exit codes: 0 end, 2 wrong arguments, 3 a package is missing, 4 the device cannot be opened, 5 the connection broke.
 Before 3 and 4 the last line of stderr is `octavo-error: CODE message`.
@@ -10,6 +10,7 @@ import argparse
 import faulthandler
 import os
 import sys
+from typing import NoReturn
 
 from . import lifeline
 
@@ -82,9 +83,13 @@ def _fail(status: int, code: str, message: str) -> int:
     return status
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
     status = main()
     # Not sys.exit: libraries' threads and atexit handlers have nothing left to do here.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -86,9 +87,12 @@ def compiler() -> list[str]:
     for name in ("c++", "g++", "clang++"):
         if shutil.which(name):
             return [name]
-    probe = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=False)
-    if probe.returncode == 0:
-        return [sys.executable, "-m", "ziglang", "c++", "-mcpu=baseline"]  # else it compiles for this very processor
+    # Not `-m ziglang`: before Python 3.11 that may execute files of the current folder.
+    package = importlib.util.find_spec("ziglang")
+    for folder in (package and package.submodule_search_locations) or ():
+        zig = os.path.join(folder, "zig")
+        if os.access(zig, os.X_OK):
+            return [zig, "c++", "-mcpu=baseline"]  # else it compiles for this very processor
     text = "no C++ compiler: install g++ or clang++, or `pip install ziglang`, or set CXX"
     raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
 
@@ -129,7 +133,7 @@ def _prefix() -> str:
 
 def _label(chosen: Sequence[str]) -> str:
     """A compiler's part of a file name."""
-    command = "zig" if "ziglang" in chosen else " ".join(chosen)
+    command = "zig" if chosen[0].endswith(os.path.join("ziglang", "zig")) else " ".join(chosen)
     plain = re.sub(r"[^A-Za-z0-9+]+", "-", command).strip("-")
     return plain if len(plain) <= 32 else hashlib.sha256(command.encode()).hexdigest()[:16]
 

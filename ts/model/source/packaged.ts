@@ -1,10 +1,8 @@
 /** Models that come as a Python package, found in the workers' Python; without starting it where its layout says enough. */
-import { execFile } from "node:child_process";
 import { readdir } from "node:fs/promises";
-import { delimiter, dirname, isAbsolute, join } from "node:path";
-import { promisify } from "node:util";
+import { dirname, isAbsolute, join } from "node:path";
 import { OctavoError } from "../../errors.ts";
-import { findPython } from "../../pool/python.ts";
+import { askPython, findPython, pythonPath } from "../../pool/python.ts";
 
 /** Name -> Python package with one GGUF file inside. */
 const PACKAGES: ReadonlyMap<string, { readonly module: string; readonly project: string }> = new Map([
@@ -16,11 +14,11 @@ export async function findPackaged(name: string, pythonOption?: string): Promise
   const found = PACKAGES.get(name.toLowerCase());
   if (!found) return undefined;
   const python = findPython(pythonOption);
-  for (const folder of [...(await environmentFolders(python)), ...pathFolders()]) {
+  for (const folder of [...(await environmentFolders(python)), ...pythonPath()]) {
     const file = await onlyGguf(join(folder, found.module));
     if (file) return file;
   }
-  const folder = await askPython(python, found.module);
+  const folder = await packageFolder(python, found.module);
   const file = folder && (await onlyGguf(folder));
   if (file) return file;
   throw new OctavoError(
@@ -38,10 +36,6 @@ async function environmentFolders(python: string): Promise<string[]> {
   return [...versions.map((name) => join(root, "lib", name, "site-packages")), join(root, "Lib", "site-packages")];
 }
 
-function pathFolders(): string[] {
-  return (process.env.PYTHONPATH ?? "").split(delimiter).filter((path) => path !== "");
-}
-
 async function onlyGguf(folder: string): Promise<string | undefined> {
   const name = (await namesIn(folder)).find((file) => file.endsWith(".gguf"));
   return name && join(folder, name);
@@ -52,11 +46,10 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 /** Asks where the package is without importing it: importing it would load llama.cpp. */
-async function askPython(python: string, module: string): Promise<string | undefined> {
+async function packageFolder(python: string, module: string): Promise<string | undefined> {
   const script = `import importlib.util as u; s = u.find_spec("${module}"); print(s.submodule_search_locations[0] if s else "")`;
   try {
-    const { stdout } = await promisify(execFile)(python, ["-c", script], { timeout: 20_000 });
-    return stdout.trim() || undefined;
+    return (await askPython(python, script, { timeout: 20_000 })).trim() || undefined;
   } catch {
     return undefined; // No such Python: the caller's message names it.
   }

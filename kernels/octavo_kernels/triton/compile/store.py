@@ -56,7 +56,9 @@ def load() -> Compiled:
     if not path.exists():
         # The interpreter, once enabled here, would be inherited.
         environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-        environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), environment.get("PYTHONPATH", "")])
+        # An empty entry means the current folder.
+        given = environment.get("PYTHONPATH", "").split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, given)])
         subprocess.run([sys.executable, "-m", _PACKAGE_NAME], env=environment, check=True)
     data = json.loads(path.read_text())
     entries = [Entry.of(one) for one in data["entries"]]
