@@ -1,5 +1,4 @@
 /** What a model takes on one device, from headers alone; or why it does not fit, and the smallest change that would. */
-import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { Sizes } from "../../protocol/messages.ts";
@@ -7,10 +6,12 @@ import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { buildModel, describeModel, modelOfConfig } from "../model/families/index.ts";
 import { findModel, openFound } from "../model/source/index.ts";
+import { parseObject } from "../model/source/json.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program } from "../program/program.ts";
+import { isAbsent, readBytes } from "../regular-file.ts";
 import { allocatedBytes } from "./bytes.ts";
 import {
   type DeviceBackend,
@@ -168,21 +169,10 @@ async function openHeaders(model: string): Promise<Manifest> {
 }
 
 async function openConfig(path: string): Promise<Manifest> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (cause) {
-    throw new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${path} cannot be read`, { cause });
-  }
-  let config: unknown;
-  try {
-    config = JSON.parse(text);
-  } catch (cause) {
-    throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path} is not JSON`, { cause });
-  }
-  if (typeof config !== "object" || config === null || Array.isArray(config))
-    throw new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path} is not a JSON object`);
-  return modelOfConfig(path, config as Manifest["config"]);
+  const content = await readBytes(path).catch((cause: unknown) => {
+    throw isAbsent(cause) ? new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${path} is not there`, { cause }) : cause;
+  });
+  return modelOfConfig(path, parseObject(path, content));
 }
 
 /** The seam of sharding: with a `shard` pass there will be one program, and one plan, per rank. */

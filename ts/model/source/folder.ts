@@ -1,13 +1,15 @@
 /** A model folder as transformers writes it: config, safetensors (in shards or not), tokenizer files. */
-import { access, readFile } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { codeOf, OctavoError } from "../../errors.ts";
+import { OctavoError } from "../../errors.ts";
 import { cut, quoted } from "../../quoted.ts";
+import { isAbsent, readBytes } from "../../regular-file.ts";
 import { type GenerationDefaults, generationDefaults, generationDefaultsOfConfig } from "./generation-config.ts";
+import { parseObject } from "./json.ts";
 import type { Manifest, TensorEntry } from "./manifest.ts";
 import { invalid } from "./ranges.ts";
-import { type FileTensors, parseObject, readSafetensors } from "./safetensors.ts";
+import { type FileTensors, readSafetensors } from "./safetensors.ts";
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string().max(1024)) });
 
@@ -16,7 +18,7 @@ const ADAPTER = "adapter_config.json";
 
 /**
  * Reads headers only. Throws `OCTAVO_MODEL_INCOMPLETE` when a file or a tensor of the index is missing, and what
- * `readSafetensors` throws.
+ * `readSafetensors` and `readBytes` throw.
  */
 export async function openFolder(path: string): Promise<Manifest> {
   const config = await readJson(join(path, "config.json"));
@@ -92,26 +94,25 @@ async function readTokenizer(path: string): Promise<Manifest["tokenizer"]> {
   const [tokenizerJson, tokenizerConfig, template] = await Promise.all([
     readJson(join(path, "tokenizer.json")),
     readJson(join(path, "tokenizer_config.json")),
-    readText(join(path, "chat_template.jinja")),
+    read(join(path, "chat_template.jinja")),
   ]);
   if (!tokenizerJson) return undefined;
   // Newer transformers writes the template into a file of its own, which then is the one that counts.
-  const withTemplate = template === undefined ? {} : { chat_template: template };
+  const withTemplate = template === undefined ? {} : { chat_template: template.toString("utf8") };
   return { tokenizerJson, tokenizerConfig: { ...tokenizerConfig, ...withTemplate } };
 }
 
 async function readJson(file: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readText(file);
-  return text === undefined ? undefined : parseObject(file, text);
+  const content = await read(file);
+  return content === undefined ? undefined : parseObject(file, content);
 }
 
-async function readText(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (cause) {
-    if (codeOf(cause) === "ENOENT") return undefined;
-    throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} cannot be read`, { cause });
-  }
+/** Undefined for a file that is not there. */
+async function read(file: string): Promise<Buffer | undefined> {
+  return readBytes(file).catch((error: unknown) => {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  });
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -4,9 +4,10 @@
  * `@huggingface/gguf` 0.4.6 is not used on the runtime path: it pads what it has read with zeros, so that a truncated
  * file is accepted with empty tensors, and cuts a string short that crosses one of its chunks.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { OctavoError } from "../../errors.ts";
 import { quoted } from "../../quoted.ts";
+import { openRegularSync, sizeOf } from "../../regular-file.ts";
 import { invalid } from "./ranges.ts";
 
 export type MetadataValue = number | bigint | boolean | string | readonly MetadataValue[];
@@ -30,7 +31,15 @@ export interface GgufHeader {
 }
 
 /** Big enough for a vocabulary of a few million tokens; a header beyond it is no header. */
-const MAX_HEADER_BYTES = 512 * 1024 * 1024;
+const MAX_HEADER_BYTES = 256 * 1024 * 1024;
+/**
+ * Bounds of what a header may make this process allocate, however large the file: a byte of it takes up to 40 in memory. A
+ * vocabulary of a million tokens, with scores, types and merges, has 5 million elements; the largest models 100,000 tensors.
+ */
+const MAX_ELEMENTS = 8e6;
+const MAX_ENTRIES = 65_536;
+const MAX_TENSORS = 262_144;
+const MAX_STRING_BYTES = 16 * 1024 * 1024;
 const FIRST_READ = 4 * 1024 * 1024;
 const MAX_ARRAY_DEPTH = 4;
 
@@ -61,11 +70,13 @@ function parse(input: HeaderInput): GgufHeader {
   }
   const tensorCount = input.count(TENSOR_BYTES, "tensors");
   const metadataCount = input.count(8 + 4 + 1, "metadata entries");
+  atMost(input.file, tensorCount, MAX_TENSORS, "tensors");
+  atMost(input.file, metadataCount, MAX_ENTRIES, "metadata entries");
   const metadata = new Map<string, MetadataValue>();
   for (let i = 0; i < metadataCount; i++) {
     const key = input.string();
     if (metadata.has(key)) throw invalid(input.file, `metadata ${quoted(key)} is there twice`);
-    metadata.set(key, input.value(input.u32(), 0));
+    metadata.set(key, input.metadata(key));
   }
   const tensors: GgufTensorInfo[] = [];
   for (let i = 0; i < tensorCount; i++) tensors.push(readTensor(input));
@@ -93,15 +104,20 @@ class HeaderInput {
   position = 0;
   readonly #descriptor: number;
   #buffer = Buffer.alloc(0);
+  /** Of all arrays so far. */
+  #elements = 0;
+  /** What is being read, for refusals. */
+  #where = "the header";
 
   constructor(file: string) {
     this.file = file;
+    this.#descriptor = openRegularSync(file);
     try {
-      this.#descriptor = openSync(file, "r");
-    } catch (cause) {
-      throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} cannot be opened`, { cause });
+      this.fileBytes = sizeOf(file, fstatSync(this.#descriptor));
+    } catch (error) {
+      this.close();
+      throw error;
     }
-    this.fileBytes = fstatSync(this.#descriptor).size;
   }
 
   close(): void {
@@ -122,7 +138,7 @@ class HeaderInput {
     if (end > limit) {
       throw invalid(
         this.file,
-        `its header goes on past byte ${limit}: the file is truncated or damaged; fetch it again`,
+        `its header goes on past byte ${limit} (${this.#where}): the file is truncated or damaged; fetch it again`,
       );
     }
     const have = this.#buffer.length;
@@ -155,18 +171,30 @@ class HeaderInput {
     const count = this.size();
     const room = this.fileBytes - this.position;
     if (count * bytesEach > room) {
-      throw invalid(this.file, `it says it has ${count} ${what}; ${room} bytes are left: truncated or damaged`);
+      throw invalid(
+        this.file,
+        `${this.#where} says it has ${count} ${what}; ${room} bytes are left: truncated or damaged`,
+      );
     }
     return count;
   }
 
   string(): string {
     const bytes = this.count(1, "bytes of a string");
+    atMost(this.file, bytes, MAX_STRING_BYTES, "bytes in a string", this.#where);
     const at = this.#take(bytes);
     return this.#buffer.toString("utf8", at, at + bytes);
   }
 
-  value(type: number, depth: number): MetadataValue {
+  /** The value of a metadata entry. */
+  metadata(key: string): MetadataValue {
+    this.#where = `metadata ${quoted(key)}`;
+    const value = this.#value(this.u32(), 0);
+    this.#where = "the header";
+    return value;
+  }
+
+  #value(type: number, depth: number): MetadataValue {
     if (type === ARRAY) return this.#array(depth);
     const at = type === 8 ? 0 : this.#take(this.#bytesOf(type));
     const b = this.#buffer;
@@ -199,20 +227,28 @@ class HeaderInput {
   }
 
   #array(depth: number): MetadataValue[] {
-    if (depth >= MAX_ARRAY_DEPTH) throw invalid(this.file, `arrays nested deeper than ${MAX_ARRAY_DEPTH}`);
+    if (depth >= MAX_ARRAY_DEPTH)
+      throw invalid(this.file, `${this.#where} has arrays nested deeper than ${MAX_ARRAY_DEPTH}`);
     const type = this.u32();
     const count = this.count(this.#bytesOf(type), "elements in an array");
+    this.#elements += count;
+    atMost(this.file, this.#elements, MAX_ELEMENTS, "elements, with what comes before it,", this.#where);
     const values: MetadataValue[] = [];
-    for (let i = 0; i < count; i++) values.push(this.value(type, depth + 1));
+    for (let i = 0; i < count; i++) values.push(this.#value(type, depth + 1));
     return values;
   }
 
   #bytesOf(type: number): number {
     const bytes = VALUE_BYTES[type];
     if (bytes === undefined)
-      throw invalid(this.file, `metadata of the unknown type ${type} before byte ${this.position}`);
+      throw invalid(this.file, `${this.#where} is of the unknown type ${type}, before byte ${this.position}`);
     return bytes;
   }
+}
+
+/** What no model has is refused before anything is allocated for it. */
+function atMost(file: string, count: number, limit: number, what: string, where = "the header"): void {
+  if (count > limit) throw invalid(file, `${where} has ${count} ${what}; read are up to ${limit}`);
 }
 
 function exact(value: bigint): number | bigint {

@@ -1,6 +1,6 @@
 /** Llama 3's rope scaling, recovered from the factors that GGUF files carry instead of it. */
-import { open } from "node:fs/promises";
 import { OctavoError } from "../../errors.ts";
+import { openRegular } from "../../regular-file.ts";
 import type { TensorEntry } from "./manifest.ts";
 
 export interface RopeFactors {
@@ -12,7 +12,7 @@ export interface RopeFactors {
 /** The float32 factors of `rope_freqs.weight`, one per pair of dimensions. */
 export async function readRopeScaling(entry: TensorEntry): Promise<RopeFactors> {
   if (entry.type !== "F32" || entry.shape.length !== 1 || entry.bytes > 4096) throw unsupported(entry.file);
-  const handle = await open(entry.file);
+  const { handle } = await openRegular(entry.file);
   try {
     const data = new Uint8Array(entry.bytes);
     await handle.read(data, 0, data.length, entry.offset);

@@ -1,6 +1,7 @@
 /** Models of the Hugging Face hub, in the cache that Python's and JavaScript's libraries share. */
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { readText } from "../../regular-file.ts";
 
 export interface HubModel {
   readonly name: string;
@@ -20,7 +21,7 @@ export async function findInCache({ name, revision }: HubModel): Promise<string 
   const { getHFHubCachePath, getRepoFolderName } = await import("@huggingface/hub");
   const repository = join(getHFHubCachePath(), getRepoFolderName({ type: "model", name }));
   // A branch or a tag is a file with the commit in it; a commit is its own name.
-  const reference = await readFile(join(repository, "refs", revision), "utf8").catch(() => revision);
+  const reference = await readText(join(repository, "refs", revision)).catch(() => revision);
   const snapshot = join(repository, "snapshots", reference.trim());
   const found = await stat(snapshot).catch(() => undefined);
   return found?.isDirectory() ? snapshot : undefined;

@@ -2,6 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { OctavoError } from "../../errors.ts";
+import { kindOf } from "../../regular-file.ts";
 import { openFolder } from "./folder.ts";
 import { openGguf } from "./gguf.ts";
 import { findInCache, parseHubId } from "./hub.ts";
@@ -17,8 +18,8 @@ export interface OpenOptions {
  * Opens `"smollm2"` (the demo model's Python package), a `.gguf` file, a folder with safetensors or one GGUF file, a file in
  * such a folder (`config.json`, a shard), or a hub id (`org/name@revision`) that is in the local cache. Never uses the network.
  *
- * Throws `OCTAVO_MODEL_NOT_FOUND`, `OCTAVO_MODEL_INCOMPLETE`, `OCTAVO_MODEL_FILE_INVALID`, `OCTAVO_UNKNOWN_ARCHITECTURE` or
- * `OCTAVO_UNSUPPORTED_MODEL`.
+ * Throws `OCTAVO_MODEL_NOT_FOUND`, `OCTAVO_FILE_NOT_READABLE`, `OCTAVO_MODEL_INCOMPLETE`, `OCTAVO_MODEL_FILE_INVALID`,
+ * `OCTAVO_UNKNOWN_ARCHITECTURE` or `OCTAVO_UNSUPPORTED_MODEL`.
  */
 export async function openModel(model: string, options: OpenOptions = {}): Promise<Manifest> {
   return openFound(await findModel(model, options));
@@ -37,7 +38,7 @@ export function openFound({ path, format }: FoundModel): Promise<Manifest> {
   return format === "gguf" ? openGguf(path) : openFolder(path);
 }
 
-/** The part of `openModel` that opens nothing. Throws `OCTAVO_BAD_ARGUMENT` and `OCTAVO_MODEL_NOT_FOUND`. */
+/** The part of `openModel` that opens nothing. Throws `OCTAVO_BAD_ARGUMENT`, `OCTAVO_MODEL_NOT_FOUND` and `OCTAVO_FILE_NOT_READABLE`. */
 export async function findModel(model: string, options: OpenOptions = {}): Promise<FoundModel> {
   if (model.trim() === "" || model.includes("\0")) {
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", "the model is an empty name; give a folder, a .gguf file or a hub id");
@@ -48,6 +49,7 @@ export async function findModel(model: string, options: OpenOptions = {}): Promi
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile()) return findByFile(path);
   if (found?.isDirectory()) return findInFolder(path);
+  if (found !== undefined) throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${path} is ${kindOf(found)}, no model`);
   const id = parseHubId(model);
   const cached = id && (await findInCache(id));
   if (cached) return findInFolder(cached);
@@ -67,7 +69,7 @@ function folder(path: string, names: readonly string[]): FoundModel {
 
 async function findByFile(path: string): Promise<FoundModel> {
   if (path.endsWith(".gguf")) return gguf(path);
-  if (/\.(safetensors|json)$/.test(basename(path))) return folder(dirname(path), await readdir(dirname(path)));
+  if (/\.(safetensors|json)$/.test(basename(path))) return folder(dirname(path), await namesIn(dirname(path)));
   throw new OctavoError(
     "OCTAVO_MODEL_NOT_FOUND",
     `${path} is no model file; models are .gguf files and folders with config.json and .safetensors`,
@@ -75,7 +77,7 @@ async function findByFile(path: string): Promise<FoundModel> {
 }
 
 async function findInFolder(path: string): Promise<FoundModel> {
-  const names = await readdir(path);
+  const names = await namesIn(path);
   const weights = names.filter((name) => name.endsWith(".gguf"));
   if (names.includes("config.json") || weights.length === 0) return folder(path, names);
   if (weights.length === 1 && weights[0]) return gguf(join(path, weights[0]));
@@ -83,4 +85,10 @@ async function findInFolder(path: string): Promise<FoundModel> {
     "OCTAVO_MODEL_NOT_FOUND",
     `${path} holds ${weights.length} GGUF files; name the one to open: ${weights.sort().slice(0, 8).join(", ")}`,
   );
+}
+
+async function namesIn(path: string): Promise<string[]> {
+  return readdir(path).catch((cause: unknown) => {
+    throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${path} cannot be listed`, { cause });
+  });
 }

@@ -1,10 +1,11 @@
 /** The header of a safetensors file: 8 bytes of length, that much JSON, then the data. */
-import { open } from "node:fs/promises";
 import { z } from "zod";
 import type { SourceType } from "../../../protocol/messages.ts";
-import { messageOf, OctavoError } from "../../errors.ts";
+import { OctavoError } from "../../errors.ts";
 import { cut, quoted } from "../../quoted.ts";
+import { openRegular } from "../../regular-file.ts";
 import { sourceBytes } from "./element-types.ts";
+import { parseObject } from "./json.ts";
 import type { Manifest, TensorEntry } from "./manifest.ts";
 import { checkRanges, invalid, type Range } from "./ranges.ts";
 
@@ -46,7 +47,7 @@ export type FileTensors = Required<Pick<Manifest, "tensors" | "unloadable">>;
 /**
  * The tensors of one file. Reads the header only.
  * Throws `OCTAVO_MODEL_FILE_INVALID` when the header lies about itself or the file is truncated, `OCTAVO_UNSUPPORTED_MODEL`
- * for weights in an element type that workers cannot load.
+ * for weights in an element type that workers cannot load, `OCTAVO_FILE_NOT_READABLE`.
  */
 export async function readSafetensors(file: string): Promise<FileTensors> {
   const { header, dataStart, fileBytes } = await readHeader(file);
@@ -83,11 +84,8 @@ export async function readSafetensors(file: string): Promise<FileTensors> {
 }
 
 async function readHeader(file: string): Promise<{ header: object; dataStart: number; fileBytes: number }> {
-  const handle = await open(file).catch((cause: unknown) => {
-    throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} cannot be opened`, { cause });
-  });
+  const { handle, bytes: fileBytes } = await openRegular(file);
   try {
-    const fileBytes = (await handle.stat()).size;
     const start = Buffer.alloc(8);
     const { bytesRead } = await handle.read(start, 0, 8, 0);
     if (bytesRead < 8) throw invalid(file, `${fileBytes} bytes are too few for a safetensors header`);
@@ -102,22 +100,10 @@ async function readHeader(file: string): Promise<{ header: object; dataStart: nu
     const text = Buffer.alloc(Number(length));
     const read = await handle.read(text, 0, text.length, 8);
     if (read.bytesRead < text.length) throw invalid(file, "it became shorter while it was read");
-    return { header: parseObject(file, text.toString("utf8")), dataStart: 8 + text.length, fileBytes };
+    return { header: parseObject(file, text), dataStart: 8 + text.length, fileBytes };
   } finally {
     await handle.close();
   }
-}
-
-/** JSON text that must be an object. Throws `OCTAVO_MODEL_FILE_INVALID`. */
-export function parseObject(file: string, text: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw invalid(file, `not JSON: ${cut(messageOf(cause))}`, { cause });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(file, "not a JSON object");
-  return value as Record<string, unknown>;
 }
 
 function unknownType(file: string, name: string, dtype: string): OctavoError {
