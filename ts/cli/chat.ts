@@ -17,6 +17,7 @@ import {
 } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { describeError } from "./report.ts";
+import { printData, printJson, say } from "./screen.ts";
 import { speedLine } from "./summary.ts";
 
 interface ChatFlags extends LoadFlags, SamplingFlags {
@@ -123,7 +124,7 @@ class Conversation {
     else {
       const error = new OctavoError("OCTAVO_BAD_ARGUMENT", `there is no command ${command.slice(0, 40)}; ${COMMANDS}`);
       if (!this.#terminal) throw error;
-      process.stderr.write(`${describeError(error)}\n`);
+      say(`${describeError(error)}\n`);
     }
   }
 
@@ -135,7 +136,7 @@ class Conversation {
       const generation = this.#start(this.#answer.signal);
       for await (const piece of generation) {
         text += piece.text;
-        if (!this.#flags.json) process.stdout.write(piece.text);
+        if (!this.#flags.json) printData(piece.text);
       }
       this.#finish(await generation.complete());
     } catch (error) {
@@ -169,7 +170,7 @@ class Conversation {
 
   #finish(completion: Completion): void {
     const { text, ids, finishReason, usage } = completion;
-    if (this.#flags.json) process.stdout.write(`${JSON.stringify({ text, ids, finishReason, usage })}\n`);
+    if (this.#flags.json) printJson({ text, ids, finishReason, usage });
     else process.stdout.write("\n");
     this.#say(`(${speedLine(completion)})\n`);
   }
@@ -180,6 +181,6 @@ class Conversation {
 
   /** For people only. */
   #say(text: string): void {
-    if (this.#terminal && !this.#flags.json) process.stderr.write(text);
+    if (this.#terminal && !this.#flags.json) say(text);
   }
 }
