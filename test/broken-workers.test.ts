@@ -37,3 +37,18 @@ test("one whose load never ends is stopped at the stop deadline, in a thread too
   expect(await once(thread, "message")).toEqual(["OCTAVO_DISPOSED"]);
   await thread.terminate();
 });
+
+test("one that prints a line without an end does not take Node along", async () => {
+  const lines: string[] = [];
+  let last = () => {};
+  const ended = new Promise<void>((resolve) => {
+    last = resolve;
+  });
+  const onLog = (_: string, line: string) => {
+    lines.push(line.slice(-40));
+    if (line === "the end") last();
+  };
+  await using _pool = await start("endless-line", { onLog });
+  await ended;
+  expect(lines).toEqual([expect.stringMatching(/\.\.\. \(\d+ more characters\)$/), "the end"]);
+});

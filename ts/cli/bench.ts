@@ -5,6 +5,7 @@ import type { Speed } from "../bench/speed.ts";
 import { interruptible } from "./interrupt.ts";
 import { addLoadOptions, jsonOption, type LoadFlags, loadOptionsOf, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
+import { print, printJson } from "./screen.ts";
 
 interface BenchFlags extends LoadFlags {
   readonly ops?: boolean;
@@ -43,8 +44,8 @@ async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
     const result = await measureSpeed(engine, job, { signal, onProgress });
     progress.clear();
     const { model: machine, isa, threads } = device.description;
-    if (flags.json) print({ model: flags.model, machine, isa, threads, ...result });
-    else process.stdout.write(`${machine}, ${isa}, ${threads} threads\n${speedLines(result).join("\n")}\n`);
+    if (flags.json) printJson({ model: flags.model, machine, isa, threads, ...result });
+    else print(`${machine}, ${isa}, ${threads} threads\n${speedLines(result).join("\n")}\n`);
   } finally {
     progress.clear();
     await engine.dispose();
@@ -59,14 +60,12 @@ async function ops(flags: BenchFlags, signal: AbortSignal): Promise<void> {
     const options = { ...loadOptionsOf(flags), ...repeats, signal, onProgress: progress.load };
     const report = await profileOps(flags.model, options);
     progress.clear();
-    if (flags.json) print(report);
-    else process.stdout.write(`${opLines(report).join("\n")}\n`);
+    if (flags.json) printJson(report);
+    else print(`${opLines(report).join("\n")}\n`);
   } finally {
     progress.clear();
   }
 }
-
-const print = (document: object) => process.stdout.write(`${JSON.stringify(document)}\n`);
 
 function defined<T extends object>(options: T): Partial<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;

@@ -17,6 +17,7 @@ import {
 } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { describeError } from "./report.ts";
+import { printData, printJson, say } from "./screen.ts";
 import { speedLine } from "./summary.ts";
 
 interface ChatFlags extends LoadFlags, SamplingFlags {
@@ -123,7 +124,7 @@ class Conversation {
     else {
       const error = new OctavoError("OCTAVO_BAD_ARGUMENT", `there is no command ${command.slice(0, 40)}; ${COMMANDS}`);
       if (!this.#terminal) throw error;
-      process.stderr.write(`${describeError(error)}\n`);
+      say(`${describeError(error)}\n`);
     }
   }
 
@@ -134,7 +135,7 @@ class Conversation {
     try {
       const completion = await this.#generate(this.#answer.signal, (piece) => {
         text += piece;
-        if (!this.#flags.json) process.stdout.write(piece);
+        if (!this.#flags.json) printData(piece);
       });
       this.#finish(completion);
     } catch (error) {
@@ -170,7 +171,7 @@ class Conversation {
 
   #finish(completion: Completion): void {
     const { text, ids, finishReason, usage } = completion;
-    if (this.#flags.json) process.stdout.write(`${JSON.stringify({ text, ids, finishReason, usage })}\n`);
+    if (this.#flags.json) printJson({ text, ids, finishReason, usage });
     else process.stdout.write("\n");
     this.#say(`(${speedLine(completion)})\n`);
   }
@@ -181,6 +182,6 @@ class Conversation {
 
   /** For people only. */
   #say(text: string): void {
-    if (this.#terminal && !this.#flags.json) process.stderr.write(text);
+    if (this.#terminal && !this.#flags.json) say(text);
   }
 }

@@ -4,6 +4,7 @@ import type { Check } from "./doctor-checks.ts";
 import { interruptible } from "./interrupt.ts";
 import { jsonOption } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
+import { print, printJson } from "./screen.ts";
 
 interface DoctorFlags {
   readonly python?: string;
@@ -27,10 +28,10 @@ async function doctor(flags: DoctorFlags, signal: AbortSignal): Promise<void> {
   for await (const check of checkMachine(flags.python, signal, (name) => progress.show(`checking ${name}`))) {
     progress.clear();
     checks.push(check);
-    if (!flags.json) process.stdout.write(`${line(check)}\n`);
+    if (!flags.json) print(`${line(check)}\n`);
   }
   const ok = checks.every((check) => check.ok || !check.needed);
-  if (flags.json) process.stdout.write(`${JSON.stringify({ ok, checks })}\n`);
+  if (flags.json) printJson({ ok, checks });
   else process.stdout.write(ok ? "Ready.\n" : "Not ready: see above.\n");
   process.exitCode = ok ? 0 : 1;
 }

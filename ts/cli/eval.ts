@@ -6,6 +6,7 @@ import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
 import { jsonOption, modelOption, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
+import { print, printJson } from "./screen.ts";
 
 interface EvalFlags {
   readonly model: string;
@@ -63,7 +64,8 @@ async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSigna
   } finally {
     progress.clear();
   }
-  process.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : table(result));
+  if (flags.json) printJson(result);
+  else print(table(result));
 }
 
 function thresholdList(text: string): Threshold[] {

@@ -6,6 +6,7 @@ import type { Inspection } from "../inspect/inspect.ts";
 import { interruptible } from "./interrupt.ts";
 import { jsonOption, modelOption, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
+import { print, printJson } from "./screen.ts";
 
 interface InspectFlags {
   readonly model: string;
@@ -60,7 +61,8 @@ async function inspect(model: string, flags: InspectFlags, signal: AbortSignal):
     const title = `${model}: outliers (magnitude at least ${inspection.threshold}) of ${inspection.tokens} tokens; layers by dimensions`;
     await write(flags.svg, heatMap(title, observations, inspection.tokens));
   }
-  process.stdout.write(flags.json ? `${JSON.stringify(inspection)}\n` : describe(inspection));
+  if (flags.json) printJson(inspection);
+  else print(describe(inspection));
 }
 
 async function write(file: string, content: string): Promise<void> {

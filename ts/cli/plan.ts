@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import type { Plan } from "../memory/plan.ts";
 import { parseThreshold } from "../program/threshold.ts";
 import { jsonOption, type LoadFlags, modelOption, wholeNumber } from "./options.ts";
+import { print, printJson } from "./screen.ts";
 
 interface PlanFlags extends LoadFlags {
   readonly pp?: number;
@@ -50,8 +51,8 @@ async function plan(model: string, flags: PlanFlags): Promise<void> {
   if (flags.json) {
     const { fits, refusal, kvTokens, wantedTokens, totals, devices } = result;
     const answer = { fits, ...(refusal ? { refusal } : {}), kvTokens, wantedTokens, totals, devices };
-    process.stdout.write(`${JSON.stringify(answer)}\n`);
-  } else process.stdout.write(`${(await describe(model, result)).join("\n")}\n`);
+    printJson(answer);
+  } else print(`${(await describe(model, result)).join("\n")}\n`);
 }
 
 const PARTS = ["weights", "kv", "activations", "context", "collectives", "margin", "free"] as const;

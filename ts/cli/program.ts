@@ -11,6 +11,7 @@ import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { runCommand } from "./run.ts";
+import { printable } from "./screen.ts";
 
 export function createProgram(): Command {
   const program = new Command("octavo")
@@ -43,7 +44,7 @@ export function createProgram(): Command {
 function usageError(text: string, command: Command): string {
   const what = text.replace(/^error: /, "").trim();
   const name = command.parent ? `${command.parent.name()} ${command.name()}` : command.name();
-  return `error OCTAVO_BAD_ARGUMENT: ${what}\nsee: ${name} --help\n`;
+  return printable(`error OCTAVO_BAD_ARGUMENT: ${what}\nsee: ${name} --help\n`);
 }
 
 function version(): string {

@@ -1,6 +1,7 @@
 /** One line on stderr that says what a long task is at; nothing where nobody watches. */
 import type { LoadProgress } from "../engine/load-options.ts";
 import { formatBytes } from "../memory/bytes.ts";
+import { printable } from "./screen.ts";
 
 const STAGES: Readonly<Record<LoadProgress["stage"], string>> = {
   model: "reading the model's headers",
@@ -17,7 +18,7 @@ export class ProgressLine {
   show(text: string): void {
     if (!this.#shown || text === this.#last) return;
     this.#last = text;
-    process.stderr.write(`\r\x1b[2K${text.slice(0, (process.stderr.columns || 80) - 1)}`);
+    process.stderr.write(`\r\x1b[2K${printable(text).slice(0, (process.stderr.columns || 80) - 1)}`);
   }
 
   clear(): void {

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { jsonOption } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
+import { printData, printJson } from "./screen.ts";
 
 export function pullCommand(): Command {
   return new Command("pull")
@@ -22,7 +23,8 @@ async function pull(model: string, flags: { json?: boolean }): Promise<void> {
     const folder = await downloadModel(model, {
       onFile: (file, index, files) => progress.show(`fetching ${file} (${index + 1} of ${files})`),
     });
-    process.stdout.write(flags.json ? `${JSON.stringify({ model, folder })}\n` : `${folder}\n`);
+    if (flags.json) printJson({ model, folder });
+    else printData(`${folder}\n`);
   } finally {
     progress.clear();
   }

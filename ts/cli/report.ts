@@ -3,6 +3,7 @@ import { CommanderError } from "commander";
 import { messageOf, OctavoError } from "../errors.ts";
 import { cut } from "../quoted.ts";
 import { Interrupted } from "./interrupt.ts";
+import { printJson, say } from "./screen.ts";
 
 /** Codes that say that the command was used wrongly. */
 const USAGE = new Set(["OCTAVO_BAD_ARGUMENT", "OCTAVO_EMPTY_PROMPT"]);
@@ -14,9 +15,9 @@ const USAGE = new Set(["OCTAVO_BAD_ARGUMENT", "OCTAVO_EMPTY_PROMPT"]);
 export function reportError(error: unknown, json: boolean): number {
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   if (error instanceof Interrupted) return error.exitCode;
-  if (json) process.stdout.write(`${JSON.stringify({ error: document(error) })}\n`);
+  if (json) printJson({ error: document(error) });
   if (error instanceof CommanderError) return 2; // Commander has printed it.
-  process.stderr.write(`${describeError(error)}\n`);
+  say(`${describeError(error)}\n`);
   return OctavoError.isInstance(error) && USAGE.has(error.code) ? 2 : 1;
 }
 
@@ -41,7 +42,8 @@ function document(error: unknown): { code: string | null; message: string; retry
 export function reportWarning(warning: Error): void {
   const kind = warning.name === "OctavoWarning" ? "warning" : `warning ${warning.name}`;
   const clear = process.stderr.isTTY ? "\r\x1b[2K" : ""; // A progress line.
-  process.stderr.write(`${clear}${kind}: ${warning.message}\n`);
+  process.stderr.write(clear);
+  say(`${kind}: ${warning.message}\n`);
 }
 
 /** `error CODE: message`, with what caused it. The stack only for errors that are bugs, or with OCTAVO_DEBUG. */

@@ -19,6 +19,7 @@ import {
 } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { readPrompt } from "./prompt.ts";
+import { printData, printJson, say } from "./screen.ts";
 
 interface RunFlags extends LoadFlags, SamplingFlags {
   readonly raw?: boolean;
@@ -80,7 +81,7 @@ async function run(argument: string | undefined, flags: RunFlags, signal: AbortS
     const firstTokenAt = flags.json ? 0 : await stream(generation);
     const completion = await generation.complete();
     const memory = await engine.memory();
-    if (flags.json) process.stdout.write(`${JSON.stringify(document(flags.model, completion, loadMs, memory))}\n`);
+    if (flags.json) printJson(document(flags.model, completion, loadMs, memory));
     else if (!flags.quiet) await printSummary(completion, memory, engine.defaults, { loadMs, firstTokenAt });
   } finally {
     await engine.dispose();
@@ -98,7 +99,7 @@ async function stream(generation: AsyncIterable<{ text: string }>): Promise<numb
   try {
     for await (const { text } of generation) {
       first ||= performance.now();
-      process.stdout.write(text);
+      printData(text);
     }
   } finally {
     if (first > 0) process.stdout.write("\n");
@@ -140,5 +141,5 @@ async function printSummary(
     ...[defaultsLine(defaults)].filter((line) => line !== undefined),
     ...memory.flatMap(memoryLines),
   ];
-  process.stderr.write(`${lines.join("\n")}\n`);
+  say(`${lines.join("\n")}\n`);
 }

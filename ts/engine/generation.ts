@@ -1,5 +1,7 @@
 /** One answer in the making, as its caller sees it: pieces to iterate over, or the whole of it to wait for. */
 
+import { OctavoError } from "../errors.ts";
+
 export type FinishReason =
   /** An end token of the model, a stop string or a stop token id. */
   | "stop"
@@ -50,7 +52,7 @@ export interface Completion {
 }
 
 /**
- * Runs from the moment it is made, whether or not anybody looks. Iterate over it once, or call `complete`, or both.
+ * Runs from the moment it is made, whether or not anybody looks. Iterate over it once (a second time throws), or call `complete`, or both.
  * Leaving the loop early ends the generation. Both reject with the signal's reason after an abort, with what a long text is
  * refused for once it is tokens (`OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`), with `OCTAVO_WORKER_LOST`,
  * `OCTAVO_STEP_TIMEOUT` or `OCTAVO_DISPOSED` when what runs it is gone, and with `OCTAVO_NONFINITE` when the model's numbers
@@ -63,6 +65,7 @@ export class Generation implements AsyncIterable<Piece> {
   /** Pieces that nobody has taken yet; bounded by `maxTokens`. */
   readonly #pieces: Piece[] = [];
   #ended = false;
+  #iterated = false;
   #wake: (() => void) | undefined;
 
   /** Made by `Engine`. `start` is called at once; what it returns ends the generation early. */
@@ -106,7 +109,17 @@ export class Generation implements AsyncIterable<Piece> {
     return this.#finished;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Piece, void, undefined> {
+  /** Throws `OCTAVO_BAD_ARGUMENT` the second time: each piece is handed out once. */
+  [Symbol.asyncIterator](): AsyncGenerator<Piece, void, undefined> {
+    if (this.#iterated) {
+      const text = "this generation has been iterated over already; keep its pieces, or take the whole of complete()";
+      throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+    }
+    this.#iterated = true;
+    return this.#iterate();
+  }
+
+  async *#iterate(): AsyncGenerator<Piece, void, undefined> {
     try {
       while (true) {
         const piece = this.#pieces.shift();

@@ -60,9 +60,9 @@ test("each answer reaches its own request", async () => {
   expect(busy).toEqual([true, false]);
 });
 
-test("a code this package does not know is a failed worker, not a crash", async () => {
+test.each(["OCTAVO_FROM_THE_FUTURE", "constructor"])("the code %s is a failed worker, not a crash", async (code) => {
   const request = connection.request({ kind: "drain" });
-  reply({ kind: "error", id: 1, code: "OCTAVO_FROM_THE_FUTURE", message: "?", retryable: false });
+  reply({ kind: "error", id: 1, code, message: "?", retryable: false });
   await expect(request).rejects.toMatchObject({ code: "OCTAVO_WORKER_FAILED" });
 });
 

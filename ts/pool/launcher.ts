@@ -1,8 +1,8 @@
 /** Starts worker processes on this machine. */
-import { createInterface } from "node:readline";
 import { execa } from "execa";
 import { OctavoError } from "../errors.ts";
 import { MAX_FRAME_BYTES } from "./channel.ts";
+import { eachLine } from "./log-lines.ts";
 import { findPython, workerEnvironment, workerProgram } from "./python.ts";
 
 export interface LaunchOptions {
@@ -72,7 +72,7 @@ export function launchLocal(options: LaunchOptions): LaunchedProcess {
   child.stdin.on("error", () => {}); // EPIPE when the worker died first
   const lines: { readonly at: number; readonly text: string }[] = [];
   for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on("line", (line) => {
+    eachLine(stream, (line) => {
       const compiling = COMPILING.exec(line);
       if (compiling !== null) return options.onCompile?.(Number(compiling[1]), Number(compiling[2]));
       lines.push({ at: performance.now(), text: line.slice(0, 2000) });

@@ -12,6 +12,7 @@
  * its result is dropped, and its pages come back only when that step has returned.
  */
 import { PagePool, pagesFor } from "../memory/blocks.ts";
+import { Line } from "./line.ts";
 import { Sequence, type Step, type StepRow } from "./sequence.ts";
 
 export interface SchedulerLimits {
@@ -29,11 +30,9 @@ export const STEPS_IN_FLIGHT = 2;
 export class Scheduler {
   readonly limits: SchedulerLimits;
   readonly #pool: PagePool;
-  /** Waiting sequences; those before `#head` are gone. */
-  #waiting: Sequence[] = [];
-  #head = 0;
+  readonly #waiting = new Line<Sequence>();
   /** In the order of admission. */
-  readonly #running: Sequence[] = [];
+  readonly #running = new Set<Sequence>();
   /** Ended, with pages that a planned step may still touch. */
   #leaving: Sequence[] = [];
   readonly #planned: Step[] = [];
@@ -46,11 +45,11 @@ export class Scheduler {
   }
 
   get waiting(): number {
-    return this.#waiting.length - this.#head;
+    return this.#waiting.size;
   }
 
   get running(): number {
-    return this.#running.length;
+    return this.#running.size;
   }
 
   get freePages(): number {
@@ -77,7 +76,7 @@ export class Scheduler {
       throw new RangeError(`a sequence of ${prompt} + ${maxTokens} tokens on ${this.limits.pages} pages`);
     const sequence = new Sequence(this.#nextId, prompt, maxTokens);
     this.#nextId += 1;
-    this.#waiting.push(sequence);
+    this.#waiting.join(sequence);
     return sequence;
   }
 
@@ -115,9 +114,8 @@ export class Scheduler {
   /** The sequence is over (finished or aborted): no later step has rows of it. Ending twice does nothing. */
   end(sequence: Sequence): void {
     if (sequence.state === "ended") return;
-    const list = sequence.state === "waiting" ? this.#waiting : this.#running;
-    const index = list.indexOf(sequence);
-    list.splice(index, 1);
+    this.#waiting.leave(sequence);
+    this.#running.delete(sequence);
     sequence.state = "ended";
     const oldest = this.#planned[0];
     if (oldest !== undefined && sequence.lastStep >= oldest.number) this.#leaving.push(sequence);
@@ -145,20 +143,16 @@ export class Scheduler {
   }
 
   #admit(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
-    while (left.tokens > 0 && this.#running.length < this.limits.sequences && this.#head < this.#waiting.length) {
-      const sequence = this.#waiting[this.#head]!;
+    while (left.tokens > 0 && this.#running.size < this.limits.sequences) {
+      const sequence = this.#waiting.first;
+      if (sequence === undefined) return;
       const pages = this.#pool.take(pagesFor(sequence.limit - 1));
       if (pages === undefined) return;
-      this.#head += 1;
+      this.#waiting.leave(sequence);
       sequence.pages = pages;
       sequence.state = "running";
-      this.#running.push(sequence);
+      this.#running.add(sequence);
       rows.push(take(sequence, Math.min(left.tokens, sequence.due), left, number));
-    }
-    // Shifting one by one would move the whole queue each time; this does so once for every half of it.
-    if (this.#head > 32 && this.#head * 2 > this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#head);
-      this.#head = 0;
     }
   }
 }

@@ -110,6 +110,8 @@ describe("general.sampling in a GGUF file", () => {
       "general.sampling.mirostat 2",
       "general.sampling.penalty_last_n 64",
     ]);
+    // Names that every object knows.
+    expect(gguf({ constructor: 1, toString: "a" }).ignored).toHaveLength(2);
     expect(() => gguf({ temp: "hot" })).toThrow(expect.objectContaining({ code: "OCTAVO_MODEL_FILE_INVALID" }));
   });
 });

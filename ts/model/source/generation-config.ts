@@ -169,11 +169,11 @@ const GGUF_NAMES: Readonly<Record<string, keyof Honoured>> = {
   penalty_repeat: "repetition_penalty",
 };
 /** llama.cpp's values for "off"; -1 of `penalty_last_n` is the whole context, as here. */
-const GGUF_NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
-  mirostat: [0],
-  xtc_probability: [0],
-  penalty_last_n: [-1],
-};
+const GGUF_NEUTRAL: ReadonlyMap<string, unknown> = new Map([
+  ["mirostat", 0],
+  ["xtc_probability", 0],
+  ["penalty_last_n", -1],
+]);
 /** They say how, where a key above says whether. */
 const GGUF_HARMLESS = new Set(["mirostat_tau", "mirostat_eta", "xtc_threshold"]);
 
@@ -187,7 +187,7 @@ export function generationDefaultsOfGguf(file: string, metadata: Metadata): Gene
     const known = Object.hasOwn(GGUF_NAMES, name) ? GGUF_NAMES[name] : undefined;
     // A float32 as the decimal it was written from: 0.6, not 0.6000000238.
     if (known !== undefined) config[known] = typeof value === "number" ? Number(value.toPrecision(7)) : value;
-    else if (!GGUF_HARMLESS.has(name) && !GGUF_NEUTRAL[name]?.includes(value))
+    else if (!GGUF_HARMLESS.has(name) && GGUF_NEUTRAL.get(name) !== value)
       ignored.push(`${key.slice(0, 80)} ${quoted(value, 60)}`);
   }
   if (config.temperature !== undefined) config.do_sample = true;
