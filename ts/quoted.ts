@@ -12,7 +12,7 @@ export function quoted(value: unknown, limit = 80): string {
     const rest = value.length - limit;
     return rest <= 0 ? JSON.stringify(value) : `${JSON.stringify(value.slice(0, limit))}... (${rest} more characters)`;
   }
-  return cut(json(value, limit) ?? String(value), limit);
+  return cut(json(value, limit) ?? (typeof value === "object" ? "something that is no JSON" : String(value)), limit);
 }
 
 /** What is long is not written out in full only to be cut. */
@@ -24,6 +24,6 @@ function json(value: unknown, limit: number): string | undefined {
   try {
     return JSON.stringify(value, shorten);
   } catch {
-    return undefined; // A bigint, or a circle.
+    return undefined; // A bigint, a circle, or something nested too deep.
   }
 }
