@@ -16,7 +16,7 @@ export function quoted(value: unknown, limit = 80): string {
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "function")
     return cut(String(value), limit);
   // An object that is no JSON (a circle, a bigint in it) may be no string either.
-  return cut(json(value) ?? (typeof value === "object" ? kindOf(value) : String(value)), limit);
+  return cut(json(value, limit) ?? (typeof value === "object" ? kindOf(value) : String(value)), limit);
 }
 
 /** What a value is, without its content when that may be large. */
@@ -32,6 +32,6 @@ function json(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
   } catch {
-    return undefined;
+    return undefined; // A bigint, a circle, or something nested too deep.
   }
 }

@@ -171,6 +171,55 @@ def test_a_weight_that_is_no_number_is_refused_with_its_name(value: float, backe
         assert "tensor k.weight holds" in error.message and "at [33, 69]" in error.message
 
 
+def _bits(value: float, source: str) -> bytes:
+    """One element of a file."""
+    if source == "BF16":
+        return np.float32(value).tobytes()[2:]
+    return {"F16": np.float16, "F64": np.float64}[source](value).tobytes()
+
+
+@pytest.mark.parametrize("source", ["F16", "BF16", "F64"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_of_another_type_that_is_no_number_is_refused_with_its_name(
+    value: float, source: str, backend: Backend, tmp_path: Path
+):
+    rows, columns = 19, 70
+    elements = [_bits(0.5, source)] * (rows * columns)
+    elements[17 * columns + 69] = _bits(value, source)
+    (tmp_path / "weights").write_bytes(b"".join(elements))
+    size = len(elements[0]) * len(elements)
+    part = SourcePart(str(tmp_path / "weights"), 0, size, source, rows, columns, name="k.weight")
+    for dtype, layout in [("int8", "packed"), *((kept, way) for kept in _DTYPES for way in ("plain", "packed"))]:
+        target = backend.allocate(dtype, layout, (rows, columns))
+        scale = backend.allocate("float32", "plain", (rows,)) if dtype == "int8" else None
+        error = _refusal(backend, "float" if scale is None else "int8", [part], target, scale)
+        assert error.code == "OCTAVO_MODEL_FILE_INVALID"
+        assert "tensor k.weight holds" in error.message and "at [17, 69]" in error.message
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "source,size,scale_at",
+    [
+        *[("Q8_0", 34, 0), ("Q4_0", 18, 0), ("Q4_1", 20, 0), ("Q4_1", 20, 2), ("Q5_0", 22, 0), ("Q5_1", 24, 2)],
+        *[("Q4_K", 144, 0), ("Q4_K", 144, 2), ("Q5_K", 176, 0), ("Q6_K", 210, 208)],
+    ],
+)
+def test_a_block_whose_scale_is_no_number_is_refused(
+    source: str, size: int, scale_at: int, value: float, backend: Backend, tmp_path: Path
+):
+    blocks = np.full((5, size), 0x11, np.uint8)
+    blocks[3, scale_at : scale_at + 2] = np.frombuffer(_bits(value, "F16"), np.uint8)
+    (tmp_path / "weights").write_bytes(blocks.tobytes())
+    columns = 256 if source.endswith("K") else 32
+    part = SourcePart(str(tmp_path / "weights"), 0, blocks.size, source, 5, columns, name="k.weight")
+    for dtype in ["int8", *_DTYPES]:
+        target = backend.allocate(dtype, "packed", (5, columns))
+        scale = backend.allocate("float32", "plain", (5,)) if dtype == "int8" else None
+        error = _refusal(backend, "float" if scale is None else "int8", [part], target, scale)
+        assert error.code == "OCTAVO_MODEL_FILE_INVALID" and "tensor k.weight holds" in error.message
+
+
 @pytest.mark.parametrize("columns", [1, 64])
 def test_a_vector_that_holds_no_number_is_refused(columns: int, backend: Backend, tmp_path: Path):
     x = normal(1, 5120)

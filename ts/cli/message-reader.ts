@@ -6,8 +6,12 @@
  */
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
+import { OctavoError } from "../errors.ts";
 
 const PROMPT = "> ";
+/** Bounds of what is read ahead of the answers from something that need not end. */
+const MAX_LINE_BYTES = 64 * 2 ** 20;
+const MAX_AHEAD = 1000;
 const PASTE_MARKS_ON = "\x1b[?2004h";
 const PASTE_MARKS_OFF = "\x1b[?2004l";
 
@@ -30,6 +34,9 @@ export class MessageReader {
   #pasting = false;
   #closed = false;
   #wake: (() => void) | undefined;
+  /** Bytes of the pipe since the end of a line. */
+  #unended = 0;
+  #failure: OctavoError | undefined;
 
   constructor({ input, screen, onInterrupt }: MessageReaderOptions) {
     this.#screen = screen && new Screen(screen);
@@ -44,6 +51,7 @@ export class MessageReader {
     this.#unmark = () => marks && screen.write(PASTE_MARKS_OFF);
     process.once("exit", this.#unmark);
     input.on("keypress", this.#onKey);
+    if (screen === undefined) input.on("data", (chunk: Buffer | string) => this.#onData(chunk, input));
     this.#lines.on("line", (line) => this.#onLine(line));
     this.#lines.on("SIGINT", () => this.#discard() || onInterrupt());
     this.#lines.on("close", () => {
@@ -53,7 +61,9 @@ export class MessageReader {
     });
   }
 
-  /** The next message; undefined after the end of the input. */
+  /**
+   * The next message; undefined after the end of the input. Throws `OCTAVO_FILE_NOT_READABLE` for a line of a pipe that does not end.
+   */
   async next(): Promise<string | undefined> {
     if (this.#messages.length === 0 && !this.#closed) {
       this.#ask();
@@ -62,7 +72,10 @@ export class MessageReader {
       });
       this.#wake = undefined;
     } else if (this.#messages[0] !== undefined) this.#screen?.show(`${PROMPT}${this.#messages[0]}\n`); // Written before.
-    return this.#messages.shift();
+    const message = this.#messages.shift();
+    if (message === undefined && this.#failure !== undefined) throw this.#failure;
+    if (this.#messages.length === MAX_AHEAD && !this.#closed) this.#lines.resume();
+    return message;
   }
 
   close(): void {
@@ -92,6 +105,16 @@ export class MessageReader {
     else if (key?.name === "paste-end") this.#pasting = false;
   };
 
+  #onData(chunk: Buffer | string, input: NodeJS.ReadStream): void {
+    const end = chunk.lastIndexOf("\n");
+    this.#unended = end < 0 ? this.#unended + chunk.length : chunk.length - end - 1;
+    if (this.#unended <= MAX_LINE_BYTES) return;
+    const text = `stdin has a line of more than ${MAX_LINE_BYTES} bytes; no message is as long`;
+    this.#failure = new OctavoError("OCTAVO_FILE_NOT_READABLE", text);
+    this.#lines.close();
+    input.destroy();
+  }
+
   #onLine(line: string): void {
     // A paste may be followed by typing; Enter sends all of it.
     if (this.#pasting) this.#pasted.push(line);
@@ -101,6 +124,7 @@ export class MessageReader {
   #deliver(message: string): void {
     if (this.#screen) this.#screen.shown = false;
     this.#messages.push(message);
+    if (this.#screen === undefined && this.#messages.length > MAX_AHEAD) this.#lines.pause();
     this.#wake?.();
   }
 }

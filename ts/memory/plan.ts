@@ -38,6 +38,8 @@ const BASELINE: Readonly<Record<DeviceBackend, number>> = {
 };
 /** Left free for allocator slack, messages in flight, captured graphs: an estimate, a share of the device. */
 const MARGIN = 0.02;
+/** Of the rope tables, 1 GiB of them: 2 million positions of heads of 128 elements. */
+const MAX_ROPE_ELEMENTS = 2 ** 28;
 
 /** Bytes of one device. */
 export interface DevicePlan {
@@ -102,6 +104,11 @@ export function needsOf(manifest: Manifest, options: PlanOptions): ModelNeeds {
   const tokenBudget = options.tokenBudget ?? 512;
   if (context > model.context)
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `context ${context}; the model was trained for ${model.context}`);
+  const positions = Math.floor(MAX_ROPE_ELEMENTS / model.headDim);
+  if (context > positions) {
+    const text = `context ${context}; with heads of ${model.headDim} elements it goes up to ${positions}`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  }
   const limits: Sizes = {
     T: Math.max(tokenBudget, sequences),
     S: sequences,

@@ -6,13 +6,14 @@
  */
 import * as library from "@huggingface/tokenizers";
 import { z } from "zod";
+import { GPT2_WORDS, isKnownExpression } from "./source/pre-tokenizers.ts";
 import { BYTE_ALPHABET } from "./token-bytes.ts";
-import { unsupported } from "./tokenizer-refusals.ts";
+import { invalidTokenizer, unsupported } from "./tokenizer-refusals.ts";
+import { MAX_EXPRESSION, TimeLimit } from "./tokenizer-time.ts";
 
 /** Cuts a text. `first`: it is the beginning of the whole text. */
 type Step = (text: string, first: boolean) => Iterable<string>;
 
-const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 /** Rust's `char::is_numeric`, which has ½, ² and Ⅷ. */
 const NUMBER = "\\p{N}";
 const PUNCTUATION = "[!-/:-@\\[-`{-~\\p{P}]";
@@ -36,6 +37,8 @@ const stepSchema = z.discriminatedUnion("type", [
     split: optional,
   }),
 ]);
+/** Published ones have up to 5. */
+export const MAX_STEPS = 32;
 const TYPES = "Sequence, Split, ByteLevel, Digits, Punctuation, Metaspace";
 
 export interface Cuts {
@@ -53,9 +56,15 @@ export function cutsOf(preTokenizer: unknown): Cuts {
     if (step.success) return step.data;
     throw unsupported("pre_tokenizer", entry, `${TYPES} with the fields that the tokenizers library writes`);
   });
+  if (parsed.length > MAX_STEPS) throw invalidTokenizer(`pre_tokenizer has ${parsed.length} steps, over ${MAX_STEPS}`);
+  // Each of them writes every byte as one or two.
+  if (parsed.filter(({ type }) => type === "ByteLevel").length > 1)
+    throw unsupported("pre_tokenizer", preTokenizer, "ByteLevel once");
+  const timed = parsed.some((step) => step.type === "Split" && isOwn(step.pattern));
   const steps = parsed.flatMap(stepsOf);
+  const words = (text: string, first: boolean) => run(steps, 0, text, first);
   return {
-    words: (text, first) => run(steps, 0, text, first),
+    words: timed ? (text, first) => new TimeLimit("pre_tokenizer", text.length).items(words(text, first)) : words,
     byteLevel: parsed.some(({ type }) => type === "ByteLevel"),
     loses: parsed.some((step) => "behavior" in step && step.behavior === "Removed"),
   };
@@ -91,7 +100,7 @@ function stepsOf(step: z.infer<typeof stepSchema>): Step[] {
     case "ByteLevel": {
       const prefix: Step[] =
         step.add_prefix_space === true ? [(text) => [text.startsWith(" ") ? text : ` ${text}`]] : [];
-      const cut = step.use_regex === false ? [] : [split(compile({ Regex: GPT2 }), "Isolated", false)];
+      const cut = step.use_regex === false ? [] : [split(compile({ Regex: GPT2_WORDS }), "Isolated", false)];
       return [...prefix, ...cut, (text) => [toByteAlphabet(text)]];
     }
     case "Metaspace":
@@ -120,8 +129,15 @@ const { SplitPreTokenizer } = library as unknown as {
   readonly SplitPreTokenizer: new (config: object) => { readonly pattern: RegExp | null };
 };
 
+/** An expression that nobody knows: to be run within a time limit. */
+export function isOwn(pattern: z.infer<typeof patternSchema>): boolean {
+  return "Regex" in pattern && !isKnownExpression(pattern.Regex);
+}
+
 /** The expression as JavaScript says it, with the flags `g` and `u`. Throws what the translation throws. */
 export function compile(pattern: z.infer<typeof patternSchema>): RegExp {
+  const { length } = "Regex" in pattern ? pattern.Regex : pattern.String;
+  if (length > MAX_EXPRESSION) throw invalidTokenizer(`a pattern has ${length} characters, over ${MAX_EXPRESSION}`);
   const { pattern: compiled } = new SplitPreTokenizer({ type: "Split", pattern, behavior: "Isolated", invert: false });
   if (compiled === null) throw unsupported("pattern", pattern, "Regex or String");
   return compiled;

@@ -35,9 +35,10 @@ export class Encoder {
     const { added } = vocabulary;
     const verbatim = added.filter((token) => !token.normalized);
     this.#verbatim = new AddedTokenSplitter(verbatim.map((token) => ({ text: token.content, token })));
-    const normalized = added
-      .filter((token) => token.normalized)
-      .map((token) => ({ text: this.#normalizer.normalize(token.content), token }))
+    const others = added.filter((token) => token.normalized);
+    const texts = this.#normalizer.normalizeAll(others.map(({ content }) => content));
+    const normalized = others
+      .map((token, index) => ({ text: texts[index] as string, token }))
       .filter(({ text }) => text !== "");
     this.#normalized = normalized.length === 0 ? undefined : new AddedTokenSplitter(normalized);
   }

@@ -1,7 +1,9 @@
 /** The `normalizer` of a tokenizer.json: what is done to a text before it is cut into words. */
 import { z } from "zod";
-import { compile, patternSchema } from "./tokenizer-cuts.ts";
-import { unsupported } from "./tokenizer-refusals.ts";
+import type { OctavoError } from "../errors.ts";
+import { compile, isOwn, MAX_STEPS, patternSchema } from "./tokenizer-cuts.ts";
+import { invalidTokenizer, unsupported } from "./tokenizer-refusals.ts";
+import { TimeLimit } from "./tokenizer-time.ts";
 
 const flag = z.boolean().nullish();
 const stepSchema = z.discriminatedUnion("type", [
@@ -15,8 +17,14 @@ const stepSchema = z.discriminatedUnion("type", [
 type Step = z.infer<typeof stepSchema>;
 const TYPES = "Sequence, NFC, NFD, NFKC, NFKD, Replace, Prepend, Strip, Lowercase, StripAccents";
 
+/** A text may become this much longer, per character and beside: one Arabic ligature is 18 characters to NFKD. */
+const GROWTH = { factor: 32, more: 1024 };
+
 export interface Normalizer {
+  /** Throws `OCTAVO_UNSUPPORTED_MODEL` for a text that takes too long or becomes too long. */
   normalize(text: string): string;
+  /** The same for many, within the time for all of them together. */
+  normalizeAll(texts: readonly string[]): readonly string[];
   /** How many UTF-16 units or bytes of a text may become one; Infinity where the text says how many. */
   readonly shrinks: number;
 }
@@ -28,9 +36,26 @@ export function normalizerOf(normalizer: unknown): Normalizer {
     if (step.success) return step.data;
     throw unsupported("normalizer", entry, `${TYPES} with the fields that the tokenizers library writes`);
   });
+  if (steps.length > MAX_STEPS) throw invalidTokenizer(`normalizer has ${steps.length} steps, over ${MAX_STEPS}`);
   const functions = steps.map(functionOf);
+  const normalize = (text: string) => {
+    const most = GROWTH.factor * text.length + GROWTH.more;
+    return functions.reduce((before, step) => {
+      const done = step(before, most);
+      if (done.length > most) throw tooLong(most);
+      return done;
+    }, text);
+  };
+  const timed = steps.some((step) => step.type === "Replace" && isOwn(step.pattern));
+  const normalizeAll = (texts: readonly string[]) => {
+    const all = () => texts.map(normalize);
+    if (!timed) return all();
+    const characters = texts.reduce((sum, text) => sum + text.length, 0);
+    return new TimeLimit("normalizer", characters).run(all);
+  };
   return {
-    normalize: (text) => functions.reduce((done, step) => step(done), text),
+    normalize: timed ? (text) => normalizeAll([text])[0] as string : normalize,
+    normalizeAll,
     shrinks: steps.reduce((product, step) => product * shrinkage(step), 1),
   };
 }
@@ -42,11 +67,24 @@ function flatten(entry: unknown): unknown[] {
   throw unsupported("normalizer", entry, "a Sequence with normalizers");
 }
 
-function functionOf(step: Step): (text: string) => string {
+function tooLong(most: number): OctavoError {
+  return unsupported("normalizer", `a text of over ${most} characters`, `up to ${GROWTH.factor} characters for one`);
+}
+
+/** `most`: a longer text will be refused, and need not be made. */
+function functionOf(step: Step): (text: string, most: number) => string {
   switch (step.type) {
     case "Replace": {
       const pattern = compile(step.pattern);
-      return (text) => text.replaceAll(pattern, () => step.content); // A function: "$&" means nothing.
+      return (text, most) => {
+        let written = 0;
+        // A function: "$&" means nothing.
+        return text.replaceAll(pattern, () => {
+          written += step.content.length;
+          if (written > most) throw tooLong(most);
+          return step.content;
+        });
+      };
     }
     case "Prepend":
       return (text) => (text === "" ? text : step.prepend + text);

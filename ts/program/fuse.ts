@@ -5,7 +5,7 @@
 import { OPS, type OpName } from "../../protocol/ops.ts";
 import { mergeLinears } from "./merge.ts";
 import type { Operation, Program, ValueId } from "./program.ts";
-import { compact, usesOf } from "./rewrite.ts";
+import { compact, shownOf, usesOf } from "./rewrite.ts";
 
 export function fuse(program: Program): Program {
   return mergeLinears(fuseRope(fuseQuantize(program)));
@@ -14,13 +14,14 @@ export function fuse(program: Program): Program {
 /** norm + quantize, add + norm + quantize, glu + quantize; the result between them must have no other reader. */
 function fuseQuantize(program: Program): Program {
   const uses = usesOf(program.ops);
+  const shown = shownOf(program.values);
   const producer = producers(program);
   const result = new Map<number, Operation | undefined>();
   for (const [index, quantize] of program.ops.entries()) {
     if (quantize.op !== "quantize" || !fresh(program, quantize)) continue;
     const x = quantize.inputs.x!;
     const at = producer.get(x);
-    if (at === undefined || !onlyReader(program, uses, x)) continue;
+    if (at === undefined || !onlyReader(program, uses, shown, x)) continue;
     const before = program.ops[at]!;
     if (before.op === "glu" || before.op === "norm") {
       result.set(index, undefined);
@@ -58,26 +59,37 @@ function fuseQuantize(program: Program): Program {
 /** rope(q), rope(k), append(k, v) -> rope_append, at the place of `append`. */
 function fuseRope(program: Program): Program {
   const uses = usesOf(program.ops);
+  const shown = shownOf(program.values);
   const producer = producers(program);
   const result = new Map<number, Operation | undefined>();
+  const ropes = new Set(program.ops.flatMap((op, index) => (op.op === "rope" ? [index] : [])));
   for (const [index, append] of program.ops.entries()) {
     if (append.op !== "append") continue;
     const kAt = producer.get(append.inputs.k!);
     const k = kAt === undefined ? undefined : program.ops[kAt]!;
-    if (kAt === undefined || k?.op !== "rope" || !onlyReader(program, uses, append.inputs.k!) || !fresh(program, k))
+    if (
+      kAt === undefined ||
+      k?.op !== "rope" ||
+      !onlyReader(program, uses, shown, append.inputs.k!) ||
+      !fresh(program, k)
+    )
       continue;
-    const qAt = program.ops.findIndex((q, i) => {
-      if (q.op !== "rope" || i === kAt || i > index || result.has(i) || !fresh(program, q)) return false;
+    const qAt = find(ropes, (i) => {
+      const q = program.ops[i]!;
+      if (i === kAt || i > index || !fresh(program, q)) return false;
       const same = ["positions", "cos", "sin"].every((name) => q.inputs[name] === k.inputs[name]);
       const sameAttributes =
         q.attributes.headDim === k.attributes.headDim && q.attributes.pairing === k.attributes.pairing;
       // Rotated only here: nobody may read the result before `append`.
       return same && sameAttributes && (uses.get(q.outputs.y!) ?? []).every((use) => use > index);
     });
-    if (qAt < 0 || k.attributes.headDim !== append.attributes.headDim) continue;
+    if (qAt === undefined || k.attributes.headDim !== append.attributes.headDim) continue;
     const q = program.ops[qAt]!;
     result.set(qAt, undefined);
     result.set(kAt, undefined);
+    // Found again for no other one: those left are few, however many layers there are.
+    ropes.delete(qAt);
+    ropes.delete(kAt);
     result.set(index, {
       op: "rope_append",
       inputs: ordered("rope_append", { ...append.inputs, ...k.inputs, q: q.inputs.x!, k: k.inputs.x! }),
@@ -93,15 +105,25 @@ function producers(program: Program): Map<ValueId, number> {
   return new Map(program.ops.flatMap((op, index) => Object.values(op.outputs).map((id) => [id, index] as const)));
 }
 
+function find<T>(values: Iterable<T>, is: (value: T) => boolean): T | undefined {
+  for (const value of values) if (is(value)) return value;
+  return undefined;
+}
+
 /** All results are intermediates: an op that writes a parameter has an effect and stays where it is. */
 function fresh(program: Program, op: Operation): boolean {
   return Object.values(op.outputs).every((id) => program.values[id]!.place.type === "intermediate");
 }
 
-function onlyReader(program: Program, uses: ReadonlyMap<ValueId, readonly number[]>, id: ValueId): boolean {
+function onlyReader(
+  program: Program,
+  uses: ReadonlyMap<ValueId, readonly number[]>,
+  shown: ReadonlySet<ValueId>,
+  id: ValueId,
+): boolean {
   if (program.values[id]!.place.type !== "intermediate" || uses.get(id)?.length !== 1) return false;
   if (program.outputs.some(({ value }) => value === id)) return false;
-  return !program.values.some(({ place }) => place.type === "columns" && place.of === id);
+  return !shown.has(id);
 }
 
 /** Whether weight and bias exist before any op, so that the norm may move up to the add. */

@@ -3,7 +3,7 @@
  * Each output column is its own sum with its own scale and bias, so no bit changes.
  */
 import type { Operation, Parameter, Program, Value, ValueId } from "./program.ts";
-import { compact, usesOf } from "./rewrite.ts";
+import { compact, shownOf, usesOf } from "./rewrite.ts";
 
 /** Operands whose kernels read rows by stride, so that a view of columns will do. */
 const STRIDED: ReadonlySet<string> = new Set([
@@ -25,8 +25,9 @@ const STACKED = ["weight", "scale", "bias"] as const;
 export function mergeLinears(program: Program): Program {
   const groups = new Map<string, Operation[]>();
   const uses = usesOf(program.ops);
+  const shown = shownOf(program.values);
   for (const op of program.ops) {
-    if (!mergeable(program, op, uses)) continue;
+    if (!mergeable(program, op, uses, shown)) continue;
     const key = groupKey(program, op);
     groups.set(key, [...(groups.get(key) ?? []), op]);
   }
@@ -42,12 +43,17 @@ export function mergeLinears(program: Program): Program {
   return compact({ ...program, values, ops, parameters });
 }
 
-function mergeable(program: Program, op: Operation, uses: ReadonlyMap<ValueId, readonly number[]>): boolean {
+function mergeable(
+  program: Program,
+  op: Operation,
+  uses: ReadonlyMap<ValueId, readonly number[]>,
+  shown: ReadonlySet<ValueId>,
+): boolean {
   if (op.op !== "linear_int8" && op.op !== "linear_float") return false;
   const y = op.outputs.y!;
   if (program.values[y]!.place.type !== "intermediate" || program.outputs.some(({ value }) => value === y))
     return false;
-  if (program.values.some(({ place }) => place.type === "columns" && place.of === y)) return false;
+  if (shown.has(y)) return false;
   const strided = (uses.get(y) ?? []).every((index) => {
     const user = program.ops[index]!;
     return Object.entries(user.inputs).every(([name, id]) => id !== y || STRIDED.has(`${user.op}.${name}`));

@@ -13,6 +13,11 @@ export function usesOf(ops: readonly Operation[]): Map<ValueId, number[]> {
   return uses;
 }
 
+/** Values of which another one shows columns. */
+export function shownOf(values: readonly Value[]): ReadonlySet<ValueId> {
+  return new Set(values.flatMap(({ place }) => (place.type === "columns" ? [place.of] : [])));
+}
+
 /** Drops values and parameters that nothing uses, and renumbers so that a view comes after the value it shows. */
 export function compact(program: Program): Program {
   const needed = new Set<ValueId>(program.inputs);

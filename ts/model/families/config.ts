@@ -11,6 +11,12 @@ const float32 = z.number().refine((value) => Math.fround(value) > 0 && Number.is
   error: "not a positive number of float32",
 });
 const size = z.int().min(1).max(1e7);
+/**
+ * What a config alone makes us do takes time and memory in proportion to these, before any tensor has been looked for. The
+ * deepest published models have 126 layers; the ops take heads of up to 1024 elements.
+ */
+const layers = z.int().min(1).max(512);
+const headSize = z.int().min(2).max(1024);
 const flag = z.boolean().nullish();
 const rope = z.record(z.string(), z.unknown()).nullish();
 const schema = z.object({
@@ -18,10 +24,10 @@ const schema = z.object({
   model_type: z.string().nullish(),
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: layers,
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
-  head_dim: size.nullish(),
+  head_dim: headSize.nullish(),
   vocab_size: size,
   max_position_embeddings: size,
   rms_norm_eps: float32.default(1e-6),
@@ -111,7 +117,7 @@ export function llamaConfig(architecture: string, config: Readonly<Record<string
   const heads = c.num_attention_heads;
   const kvHeads = c.num_key_value_heads ?? heads;
   const headDim = c.head_dim ?? c.hidden_size / heads;
-  if (heads % kvHeads !== 0 || !Number.isInteger(headDim) || headDim % 2 !== 0)
+  if (heads % kvHeads !== 0 || !headSize.safeParse(headDim).success || headDim % 2 !== 0)
     throw invalid(
       `${heads} heads, ${kvHeads} kv heads, hidden size ${c.hidden_size}, head size ${headDim} do not fit together`,
     );

@@ -1,7 +1,7 @@
 /** The registry of families: which file writes the program of which architecture. */
 import { OctavoError } from "../../errors.ts";
 import type { Program } from "../../program/program.ts";
-import { cut } from "../../quoted.ts";
+import { cut, quoted } from "../../quoted.ts";
 import type { Manifest } from "../source/manifest.ts";
 import { type LlamaConfig, llamaConfig } from "./config.ts";
 import { llamaTensors, manifestOfConfig } from "./from-config.ts";
@@ -39,7 +39,8 @@ const FAMILIES: ReadonlyMap<string, Family> = new Map([
 
 function familyOf({ path, config }: Pick<Manifest, "path" | "config">): { architecture: string; family: Family } {
   const named: unknown = config.architectures;
-  const architecture = cut(String(Array.isArray(named) ? named[0] : named), 80);
+  const first: unknown = Array.isArray(named) ? named[0] : named;
+  const architecture = typeof first === "string" ? cut(first, 80) : quoted(first);
   const family = FAMILIES.get(architecture);
   if (!family)
     throw new OctavoError(

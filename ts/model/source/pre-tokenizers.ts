@@ -2,6 +2,9 @@
 import { OctavoError } from "../../errors.ts";
 import { quoted } from "../../quoted.ts";
 
+/** The expressions of this file. Models publish them in tokenizer.json as well; the time they take grows with the text and no faster. */
+const KNOWN = new Set<string>();
+
 export const BYTE_LEVEL = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
 
 export interface PreTokenizer {
@@ -12,7 +15,7 @@ export interface PreTokenizer {
   readonly addBos: boolean;
 }
 
-const GPT2_WORDS = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+export const GPT2_WORDS = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const SPACES = "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
@@ -82,6 +85,7 @@ export function preTokenizer(path: string, name: unknown, tokens: readonly strin
 
 /** Cut by each of the expressions in turn, then written in the alphabet of bytes. */
 function cut(...expressions: string[]): object {
+  for (const expression of expressions) KNOWN.add(expression);
   const splits = expressions.map((Regex) => ({
     type: "Split",
     pattern: { Regex },
@@ -89,4 +93,8 @@ function cut(...expressions: string[]): object {
     invert: false,
   }));
   return { type: "Sequence", pretokenizers: [...splits, { ...BYTE_LEVEL, use_regex: false }] };
+}
+
+export function isKnownExpression(expression: string): boolean {
+  return KNOWN.has(expression);
 }
