@@ -44,7 +44,7 @@ export const deviceDescription = z.strictObject({
   threads: count,
   /**
    * Bytes of the device (the machine's for CPU backends, the GPU's own for cuda): all of them, and those not in use by
-   * anybody when the worker was ready, its baseline taken.
+   * anybody when the worker was ready, or when it was asked for this, its baseline taken.
    */
   memoryTotal: count,
   memoryAvailable: count,

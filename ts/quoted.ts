@@ -28,9 +28,14 @@ export function kindOf(value: unknown): string {
   return typeof name === "string" && name !== "" ? `a ${cut(name, 40)}` : "an object";
 }
 
-function json(value: unknown): string | undefined {
+/** What is long is not written out in full only to be cut. */
+function json(value: unknown, limit: number): string | undefined {
+  const shorten = (_key: string, inner: unknown) => {
+    if (typeof inner === "string" && inner.length > limit) return inner.slice(0, limit);
+    return Array.isArray(inner) && inner.length > limit ? inner.slice(0, limit) : inner;
+  };
   try {
-    return JSON.stringify(value);
+    return JSON.stringify(value, shorten);
   } catch {
     return undefined; // A bigint, a circle, or something nested too deep.
   }

@@ -63,7 +63,7 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
     const { manifest, description, tokenizer } = opened;
     const device = pool.devices[0]!;
     const planning = performance.now();
-    const plan = planFor(opened, device, options);
+    const plan = await planFor(opened, device, options);
     const files = new FileStates(manifest);
     const reside = (on: Device, how: DefineOptions) =>
       resideOn(on, manifest, model, plan, modelOptions(options, plan), how);
@@ -176,12 +176,12 @@ async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Sta
 }
 
 /** Throws `OCTAVO_PLAN_DOES_NOT_FIT`; nothing has been allocated by then. */
-function planFor({ manifest, needs }: Opened, device: Device, options: LoadOptions): Plan {
-  const { memoryTotal, memoryAvailable, baseline, backend } = device.description;
+async function planFor({ manifest, needs }: Opened, device: Device, options: LoadOptions): Promise<Plan> {
+  const { memoryTotal, baseline, backend, threads } = device.description;
   // What the worker takes already is not available any more, but the plan counts it again. A limit that the caller gives
   // stands for what is available: only he knows what will be free by then.
-  const memoryLimit = options.memoryLimit ?? memoryAvailable + baseline;
-  const size = { name: device.name, backend, total: memoryTotal };
+  const memoryLimit = options.memoryLimit ?? (await device.memoryAvailable()) + baseline;
+  const size = { name: device.name, backend, threads, total: memoryTotal };
   const plan = planManifest(manifest, { ...options, device: size, memoryLimit, baseline }, needs);
   if (!plan.fits)
     throw new OctavoError("OCTAVO_PLAN_DOES_NOT_FIT", plan.refusal ?? `${manifest.path} does not fit ${device.name}`);

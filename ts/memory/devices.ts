@@ -17,6 +17,8 @@ export interface DeviceSize {
   readonly name: string;
   /** Of a device of this machine; unknown of an imagined one. */
   readonly backend?: DeviceBackend;
+  /** Of a worker there. Default 1. */
+  readonly threads?: number;
   /** Bytes. */
   readonly total: number;
 }

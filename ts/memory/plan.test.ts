@@ -63,6 +63,15 @@ describe("planManifest", () => {
     ]);
   });
 
+  it("counts what each thread of the worker takes beside the model: the rows that it loads, or candidates for a draw", () => {
+    const context = (threads: number, backend: "cpu" | "cuda" = "cpu") =>
+      planManifest(smollm2(), { device: { name: "cpu:0", backend, threads, total: 2 ** 30 }, baseline: 40 * 2 ** 20 })
+        .devices[0]!.context;
+    expect(context(8) - context(7)).toBe(49_152 * 20); // More than 16 rows of 1536 elements in 14 bytes each.
+    expect(context(1)).toBeGreaterThan(56 * 2 ** 20);
+    expect(context(8, "cuda")).toBe(40 * 2 ** 20); // On the machine, not on the GPU.
+  });
+
   it("accounts for every byte of the device", () => {
     const options = { device: { name: "device:0", total: 2 ** 30 }, memoryLimit: 400 * 2 ** 20 };
     const { total, weights, kv, activations, context, collectives, margin, free } = planManifest(smollm2(), options)

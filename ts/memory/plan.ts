@@ -1,5 +1,5 @@
 /** What a model takes on one device, from headers alone; or why it does not fit, and the smallest change that would. */
-import { totalmem } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
@@ -13,29 +13,12 @@ import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program } from "../program/program.ts";
 import { isAbsent, readBytes } from "../regular-file.ts";
 import { allocatedBytes } from "./bytes.ts";
-import {
-  type DeviceBackend,
-  type DeviceName,
-  type DeviceSize,
-  isDeviceNames,
-  parseDeviceNames,
-  parseDeviceSizes,
-} from "./devices.ts";
+import { type DeviceName, type DeviceSize, isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
 import { autoDevices, listGpus } from "./gpus.ts";
 import { checkPlanOptions, type PlanModelOptions, type PlanOptions } from "./plan-options.ts";
+import { processBytes, threadBytes } from "./process-bytes.ts";
 import { explainRefusal } from "./refusal.ts";
 
-/**
- * What a worker takes of its device before any handle; estimates, a worker that runs tells the real one. cpu: interpreter,
- * numpy, pyzmq, the kernel library. reference, triton-interpreter: torch as well. cuda: the CUDA context and loaded kernels
- * (vLLM's logs of cards with 16 and 44 GiB say 0.39 and 0.28 GiB).
- */
-const BASELINE: Readonly<Record<DeviceBackend, number>> = {
-  cpu: 64 * 2 ** 20,
-  reference: 512 * 2 ** 20,
-  cuda: 460 * 2 ** 20,
-  "triton-interpreter": 576 * 2 ** 20,
-};
 /** Left free for allocator slack, messages in flight, captured graphs: an estimate, a share of the device. */
 const MARGIN = 0.02;
 /** Of the rope tables, 1 GiB of them: 2 million positions of heads of 128 elements. */
@@ -94,6 +77,8 @@ export interface ModelNeeds {
   readonly arenaBytes: number;
   /** Bytes by kind; `kvPage` of one page in all layers. */
   readonly bytes: { int8: number; scales: number; sixteenBit: number; kvPage: number; io: number };
+  /** Bytes of a thread of the worker, beside these. */
+  readonly threadBytes: number;
 }
 
 /** Pure; needs no device. Throws `OCTAVO_BAD_ARGUMENT`, and what the model's family throws. */
@@ -131,7 +116,8 @@ export function needsOf(manifest: Manifest, options: PlanOptions): ModelNeeds {
     }),
   );
   const arenaBytes = arena(program, limits).bytes;
-  return { context, sequences, tokenBudget, limits, arenaBytes, bytes: parameterBytes(program) };
+  const thread = threadBytes(program.parameters.values(), model.vocabulary);
+  return { context, sequences, tokenBudget, limits, arenaBytes, bytes: parameterBytes(program), threadBytes: thread };
 }
 
 /** Pure. KV takes what remains, capped by sequences x context; one sequence of full context must fit. */
@@ -153,7 +139,8 @@ function place(needs: ModelNeeds, options: PlanOptions & { readonly device: Devi
   const activations = arenaBytes + bytes.io;
   const total = Math.min(options.device.total, options.memoryLimit ?? Number.POSITIVE_INFINITY);
   const margin = Math.ceil(total * MARGIN);
-  const fixed = options.baseline ?? BASELINE[options.device.backend ?? "cpu"];
+  const { backend = "cpu", threads = 1 } = options.device;
+  const fixed = processBytes(backend, needs.threadBytes, threads, options.baseline);
   const room = total - weights - activations - fixed - margin;
   const pages = Math.max(0, Math.min(sequences * pagesPerSequence, Math.floor(room / bytes.kvPage)));
   const fits = pages >= pagesPerSequence;
@@ -193,7 +180,7 @@ async function onlyDevice({ devices = "auto" }: PlanModelOptions): Promise<Devic
 }
 
 async function sizeOf({ name, backend, index }: DeviceName): Promise<DeviceSize> {
-  if (backend !== "cuda") return { name, backend, total: machineMemory() };
+  if (backend !== "cuda") return { name, backend, threads: availableParallelism(), total: machineMemory() };
   const gpus = await listGpus();
   const gpu = gpus[index];
   if (gpu !== undefined) return { name, backend, total: gpu.free };

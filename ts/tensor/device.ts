@@ -237,6 +237,14 @@ export class Device {
     return reply.statistics;
   }
 
+  /** Bytes of `description.memoryAvailable` now: this process may have taken memory of the same machine since the worker was ready. */
+  async memoryAvailable(): Promise<number> {
+    const { reply } = await this.request({ kind: "describe" });
+    if (reply.description === undefined)
+      throw new OctavoError("OCTAVO_PROTOCOL", `${this.name}: describe without a description`);
+    return reply.description.memoryAvailable;
+  }
+
   /** What the machine can do at best with this worker's threads; takes about a second. Only the `cpu` backend measures it. */
   async measure(): Promise<Ceiling> {
     const { reply } = await this.request({ kind: "measure" });

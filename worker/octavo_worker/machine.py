@@ -53,6 +53,7 @@ def memory_available(root: Path = _ROOT) -> int:
 class ControlGroup(NamedTuple):
     """A control group with a limit, both in bytes. `used` is without the page cache of files, which the kernel drops
     when memory is wanted (`MemAvailable` of /proc/meminfo leaves it out too): a model file that was read once fills it.
+    What is mapped is used: programs and libraries, which would be read again at once.
     """
 
     limit: int
@@ -68,9 +69,9 @@ def control_groups(root: Path = _ROOT) -> list[ControlGroup]:
     own = _own_paths(root)
     v2, v1 = root / "sys/fs/cgroup", root / "sys/fs/cgroup/memory"
     groups = [
-        *(_group(v2, path, "memory.max", "memory.current", "") for path in _up(own.get("", "/"))),
+        *(_group(v2, path, "memory.max", "memory.current", "", "file_mapped") for path in _up(own.get("", "/"))),
         *(
-            _group(v1, path, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+            _group(v1, path, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_", "mapped_file")
             for path in _up(own.get("memory", "/"))
         ),
     ]
@@ -100,7 +101,9 @@ def _up(path: str) -> list[str]:
     return ["/".join(parts[:length]) for length in range(len(parts), -1, -1)]
 
 
-def _group(mount: Path, path: str, limit_name: str, usage_name: str, prefix: str) -> ControlGroup | None:
+def _group(
+    mount: Path, path: str, limit_name: str, usage_name: str, prefix: str, mapped_name: str
+) -> ControlGroup | None:
     """None where there is no such group, or none with a limit. `prefix` of the counters that include groups below."""
     folder = mount / path
     try:
@@ -110,9 +113,10 @@ def _group(mount: Path, path: str, limit_name: str, usage_name: str, prefix: str
             return None
         counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         cache = sum(int(counters.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
+        mapped = int(counters.get(f"{prefix}{mapped_name}", 0))
     except (OSError, ValueError):
         return None
-    return ControlGroup(int(limit), max(0, used - cache))
+    return ControlGroup(int(limit), max(0, used - max(0, cache - mapped)))
 
 
 def _kilobytes(path: str | Path) -> dict[str, int]:

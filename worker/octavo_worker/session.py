@@ -126,6 +126,9 @@ class Session:
         return self._ok(request)
 
     def _describe(self, request: wire.Describe, payloads: Sequence[bytes], send: Send):
+        # The orchestrator and this worker may share a container, and it reads a model while the worker starts.
+        available = _memory(self._backend)["memoryAvailable"]
+        self.description = structs.replace(self.description, memoryAvailable=available)
         return wire.Ok(id=request.id, epoch=self._epoch, description=self.description), None
 
     def _allocate(self, request: wire.Allocate, payloads: Sequence[bytes], send: Send):

@@ -39,8 +39,9 @@ def machine_with(root: Path, own: str, groups: dict[str, dict[str, int | str]]) 
     return root
 
 
-def version2(limit: int | str, used: int, inactive: int = 0, active: int = 0) -> dict[str, int | str]:
+def version2(limit: int | str, used: int, inactive: int = 0, active: int = 0, mapped: int = 0) -> dict[str, int | str]:
     stat = f"anon {used - inactive - active}\nfile {inactive + active}\ninactive_file {inactive}\nactive_file {active}"
+    stat += f"\nfile_mapped {mapped}"
     return {"memory.max": limit, "memory.current": used, "memory.stat": stat}
 
 
@@ -58,6 +59,17 @@ def test_the_page_cache_of_version_1_includes_the_groups_below(tmp_path: Path) -
     own = "5:devices:/docker/abc\n4:memory:/docker/abc\n0::/docker/abc\n"
     root = machine_with(tmp_path, own, {"memory/docker/abc": files})
     assert machine.memory_available(root) == (1024 - 500) * MIB
+
+
+def test_programs_and_libraries_that_run_are_not_cache_that_can_be_dropped(tmp_path: Path) -> None:
+    """In a fresh container the pages of Node and Python count: without them it would read its code again and again."""
+    group = version2(512 * MIB, 300 * MIB, inactive=50 * MIB, active=100 * MIB, mapped=60 * MIB)
+    root = machine_with(tmp_path, "0::/\n", {"": group})
+    assert machine.memory_available(root) == (512 - 300 + 150 - 60) * MIB
+    stat = f"total_inactive_file {50 * MIB}\ntotal_active_file {100 * MIB}\ntotal_mapped_file {60 * MIB}"
+    files = {"memory.limit_in_bytes": 512 * MIB, "memory.usage_in_bytes": 300 * MIB, "memory.stat": stat}
+    root = machine_with(tmp_path / "1", "4:memory:/a\n", {"memory/a": files})
+    assert machine.memory_available(root) == (512 - 300 + 150 - 60) * MIB
 
 
 def test_the_smallest_limit_on_the_way_up_counts(tmp_path: Path) -> None:

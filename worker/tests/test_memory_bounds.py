@@ -36,6 +36,13 @@ def test_many_small_allocations_are_held_against_what_is_there(orchestrator: Orc
     assert isinstance(orchestrator.allocate(1, "int8", 150 * MIB), wire.Ok)
 
 
+def test_a_description_tells_what_is_available_now(orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The orchestrator reads a model while the worker starts: by a plan for what was there before it dies."""
+    assert orchestrator.ask("describe").description.memoryAvailable == 200 * MIB
+    monkeypatch.setattr(machine, "memory_available", lambda: 130 * MIB)
+    assert orchestrator.ask("describe").description.memoryAvailable == 130 * MIB
+
+
 def test_scratch_space_counts(orchestrator: Orchestrator) -> None:
     """A program that is refused leaves nothing; one that is freed gives back what it held."""
     orchestrator.backend.scratch = 150 * MIB

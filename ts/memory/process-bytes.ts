@@ -1,0 +1,47 @@
+/** What the processes take beside a model's tensors. Pure. */
+import type { Parameter } from "../program/program.ts";
+import { elementCount } from "./bytes.ts";
+import type { DeviceBackend } from "./devices.ts";
+
+/**
+ * What a worker takes of its device before any handle; estimates, a worker that runs tells the real one. cpu: interpreter,
+ * numpy, pyzmq, the kernel library. reference, triton-interpreter: torch as well. cuda: the CUDA context and loaded kernels
+ * (vLLM's logs of cards with 16 and 44 GiB say 0.39 and 0.28 GiB).
+ */
+const BASELINE: Readonly<Record<DeviceBackend, number>> = {
+  cpu: 64 * 2 ** 20,
+  reference: 512 * 2 ** 20,
+  cuda: 460 * 2 ** 20,
+  "triton-interpreter": 576 * 2 ** 20,
+};
+/**
+ * What the worker (messages, programs as Python holds them, the system's tables) and the Node process beside it take more
+ * from the plan to the busiest step. Measured with the demo model in control groups of 250 to 2,000 MiB, 8 and 32 sequences
+ * at full length, scratch space taken off: 2 to 8 MiB; without it, one load of three at the limit was killed.
+ */
+const GROWTH = 16 * 2 ** 20;
+/** Per element that a thread of `load` works on: as it is in the file, as a float, as it will be. The worker reserves the same. */
+const LOAD_BYTES = 8 + 4 + 2;
+const LOAD_ROWS = 16;
+/** Per token of the vocabulary: two candidates and a float of the thread that draws. */
+const SAMPLE_BYTES = 2 * 8 + 4;
+/** Partial outputs of attention that the threads share, at most (`attention_partial_bytes` of the CPU kernels). */
+const ATTENTION_BYTES = 4 * 2 ** 20;
+
+/** What a thread takes while it loads, or later draws: the worker frees the one before it takes the other. */
+export function threadBytes(parameters: Iterable<Parameter>, vocabulary: number): number {
+  let bytes = vocabulary * SAMPLE_BYTES;
+  for (const { source, shape } of parameters) {
+    if (source.type !== "tensors") continue;
+    const [rows, columns] = shape.length === 2 ? shape : [1, elementCount(shape)];
+    bytes = Math.max(bytes, Math.min(rows!, LOAD_ROWS) * columns! * LOAD_BYTES);
+  }
+  return bytes;
+}
+
+/** A worker without tensors, and what it and the process that drives it take more while it loads and serves. */
+export function processBytes(backend: DeviceBackend, perThread: number, threads: number, baseline?: number): number {
+  const before = baseline ?? BASELINE[backend];
+  if (backend === "cuda") return before; // The rest is in the machine's memory.
+  return before + GROWTH + ATTENTION_BYTES + threads * perThread;
+}
