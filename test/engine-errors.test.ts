@@ -1,7 +1,7 @@
 /** Wrong use and losses. If these fail, a caller gets a crash, a hang, or an error that does not say what to do. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Engine, type LoadOptions } from "../ts/index.ts";
 import { DEVICE } from "./support/devices.ts";
 import { isRunning, waitForEnd } from "./support/processes.ts";
@@ -52,6 +52,14 @@ describe("loading", () => {
     await expect(Engine.load(other.path, base)).rejects.toMatchObject({ code: "OCTAVO_UNKNOWN_ARCHITECTURE" });
   });
 
+  it("gives a worker the time to start that the caller says", async () => {
+    await expect(Engine.load(model.path, { ...base, startDeadlineMs: 1 })).rejects.toMatchObject({
+      code: "OCTAVO_WORKER_START_FAILED",
+      retryable: true,
+      message: expect.stringContaining("within 1 ms"),
+    });
+  });
+
   it("ends, and leaves no process, when its signal is aborted at any moment", async () => {
     for (const stage of ["model", "worker", "weights", "program"]) {
       const abort = new AbortController();
@@ -73,6 +81,21 @@ describe("a lost worker", () => {
     };
     await expect(loop()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
   });
+});
+
+it("an error while one request's token is made into text ends that request, and neither Node nor the others", async () => {
+  await using engine = await Engine.load(model.path, base);
+  const failing = vi.spyOn(engine.tokenizer, "bytesOf").mockImplementationOnce(() => {
+    throw new Error("no such token");
+  });
+  const options = { maxTokens: 5, ignoreEos: true } as const;
+  const outcomes = await Promise.allSettled([1, 2, 3].map((id) => engine.generate([id], options).complete()));
+  failing.mockRestore();
+  expect(outcomes.filter(({ status }) => status === "rejected")).toMatchObject([
+    { reason: { message: "no such token" } },
+  ]);
+  for (const outcome of outcomes) if (outcome.status === "fulfilled") expect(outcome.value.ids).toHaveLength(5);
+  expect((await engine.generate([4], options).complete()).ids).toHaveLength(5);
 });
 
 describe("a disposed engine", () => {

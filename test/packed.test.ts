@@ -65,6 +65,9 @@ const COMMON = `const { Pool } = require("octavo");\n(async () => {\n  ${BODY}\n
 
 test("has the Python code and the kernels' sources, and nothing that a machine has made of them", () => {
   const needed = ["worker/octavo_worker/__main__.py", "kernels/octavo_kernels/cpu/src/kernels/table.h", "README.md"];
+  // What messages and README.md name.
+  const pinned = ["compiler", "model", "torch", "worker"].map((name) => `requirements/${name}.txt`);
+  expect(packed.filter((file) => file.startsWith("requirements/")).sort()).toEqual(pinned);
   expect(packed).toEqual(expect.arrayContaining(needed));
   expect(packed.filter((file) => /\/(build|tests|__pycache__)\/|\.(so|o|pyc)$/.test(file))).toEqual([]);
 });

@@ -47,6 +47,7 @@ test("the new worker has what the plan says and nothing else", async () => {
   await warm(engine);
   const [before] = await engine.memory();
   const { device } = engine;
+  expect(workersOf(process.pid)).toEqual([device.pid]);
   process.kill(device.pid, "SIGKILL");
   await new Promise((resolve) => device.lost.addEventListener("abort", resolve));
   const [after] = await engine.memory(); // Waits for the new worker.

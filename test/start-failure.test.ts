@@ -1,5 +1,5 @@
 /** A worker that cannot start. If these fail, a user sees a hang or a stack instead of what to do. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,10 +39,12 @@ test("no Python there: the message names it and says how to choose one", async (
 
 test("a package is missing: the message has the command that installs it", async () => {
   shadow("msgspec", "raise ImportError('No module named msgspec')");
-  await expect(start()).rejects.toMatchObject({
+  const error = await start().catch((reason) => reason);
+  expect(error).toMatchObject({
     code: "OCTAVO_MISSING_DEPENDENCY",
     message: expect.stringMatching(/No module named msgspec.*pip install/s),
   });
+  expect(existsSync(/-r (\S+worker\.txt)$/.exec(error.message)?.[1] ?? "")).toBe(true);
 });
 
 test("while the first worker on a machine compiles the kernels, its caller sees how far it is", async () => {
@@ -73,6 +75,18 @@ test("torch is missing for device.call: only the call fails, with the command th
   });
   expect(await x.read()).toEqual(Float32Array.of(1));
 });
+
+test.each(["/nowhere/c++", "/bin/false"])(
+  "a compiler that does not compile (%s) is no reason to try again",
+  async (cxx) => {
+    vi.stubEnv("CXX", cxx);
+    await expect(start({ devices: "cpu:0" })).rejects.toMatchObject({
+      code: "OCTAVO_MISSING_DEPENDENCY",
+      retryable: false,
+      message: expect.stringContaining(cxx),
+    });
+  },
+);
 
 test("an instruction set the machine does not have", async () => {
   vi.stubEnv("OCTAVO_ISA", "quantum");

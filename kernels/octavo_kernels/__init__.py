@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from .backend import Backend, Ceiling, Counters, Executable, SourcePart
@@ -38,7 +39,7 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
         try:
             from .reference.backend import ReferenceBackend
         except ImportError as error:
-            text = f"the reference backend needs torch ({error}); install octavo-worker[torch]"
+            text = f"the reference backend needs torch ({error}); run: {sys.executable} -m pip install torch"
             raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
         return ReferenceBackend(threads, isa)
     if name in ("cuda", "triton-interpreter"):
@@ -47,7 +48,7 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
 
             return TritonBackend(_triton_device(name, index), threads, isa)
         except ImportError as error:
-            text = f"the {name} backend needs torch and triton ({error}); install octavo-worker[torch]"
+            text = f"the {name} backend needs torch and triton ({error}); run: {sys.executable} -m pip install torch"
             raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
     raise KernelError("OCTAVO_BAD_ARGUMENT", f"no backend {name!r}; there are {', '.join(BACKENDS)}")
 

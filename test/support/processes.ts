@@ -1,6 +1,7 @@
 /** Processes as tests see them. */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
+import { workerProgram } from "../../ts/pool/python.ts";
 
 export function isRunning(pid: number): boolean {
   try {
@@ -37,7 +38,7 @@ export function workersOf(parent: number): number[] {
 function isWorkerOf(pid: number, parent: number): boolean {
   try {
     const child = readFileSync(`/proc/${pid}/status`, "utf8").includes(`\nPPid:\t${parent}\n`);
-    return child && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("octavo_worker");
+    return child && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(workerProgram().join("\0"));
   } catch {
     return false; // It has just ended.
   }

@@ -2,7 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { formatBytes } from "../memory/bytes.ts";
 import { openModel } from "../model/source/index.ts";
-import { askPython, findPython } from "../pool/python.ts";
+import { askPython, findPython, requirements } from "../pool/python.ts";
 import { checkGpu } from "./doctor-gpu.ts";
 import { checkWorker } from "./doctor-worker.ts";
 import { describeError } from "./report.ts";
@@ -83,7 +83,8 @@ function checkPython(python: string, facts: PythonFacts | undefined): Check {
 function checkPackages(python: string, { packages }: PythonFacts): Check {
   const missing = WORKER_PACKAGES.filter((name) => !packages[name]);
   const detail = WORKER_PACKAGES.map((name) => `${name} ${packages[name] ?? "missing"}`).join(", ");
-  const fix = missing.length === 0 ? {} : { fix: `${python} -m pip install ${missing.join(" ")}` };
+  const fix =
+    missing.length === 0 ? {} : { fix: `${python} -m pip install --require-hashes -r ${requirements("worker")}` };
   return { name: "worker packages", ok: missing.length === 0, needed: true, detail, ...fix };
 }
 

@@ -1,6 +1,7 @@
 /** What `octavo doctor` says about the way to a GPU: torch, triton, the driver and the GPUs it lists, a worker on cuda:0. */
 import { formatBytes } from "../memory/bytes.ts";
 import { autoDevices, type Gpu, listGpus } from "../memory/gpus.ts";
+import { requirements } from "../pool/python.ts";
 import type { Check } from "./doctor-checks.ts";
 import { checkWorker } from "./doctor-worker.ts";
 
@@ -28,14 +29,14 @@ function checkTorch(python: string, version: string | null): Check {
   }
   const detail =
     "not installed; needed for the cuda, triton-interpreter and reference backends and device.call, not for cpu";
-  return { ...check, ok: false, detail, fix: `make setup TORCH=1, or ${python} -m pip install torch` };
+  return { ...check, ok: false, detail, fix: `${python} -m pip install --require-hashes -r ${requirements("torch")}` };
 }
 
 function checkTriton(version: string | null): Check {
   const check = { name: "triton", needed: false };
   if (version !== null) return { ...check, ok: true, detail: version };
   const detail = "not installed; needed for the cuda and triton-interpreter backends, not for cpu";
-  return { ...check, ok: false, detail, fix: "on Linux it comes with torch: make setup TORCH=1" };
+  return { ...check, ok: false, detail, fix: "on Linux it comes with torch" };
 }
 
 /** `present`: the system has a GPU's device file, whatever the driver says. */

@@ -22,6 +22,12 @@ export function checkPackage(): void {
   throw new OctavoError("OCTAVO_MISSING_DEPENDENCY", text);
 }
 
+/** For `pip install -r`, in a shell: the versions that were tested, with their hashes. */
+export function requirements(name: "torch" | "worker"): string {
+  const file = join(packageRoot(), "requirements", `${name}.txt`);
+  return /^[\w./-]+$/.test(file) ? file : `"${file}"`;
+}
+
 /** Folder of this package: where `package.json` says "octavo", from the source tree as well as from `dist`. */
 export function packageRoot(): string {
   const here = ownFolder();

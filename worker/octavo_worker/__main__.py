@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import os
+import shlex
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from . import lifeline
@@ -36,7 +38,7 @@ def main() -> int:
         from .session import Session
         from .shared_memory import SharedFile
     except ImportError as error:
-        text = f"{error}; run: {sys.executable} -m pip install numpy pyzmq msgspec"
+        text = f"{error}; run: {sys.executable} -m pip install {_packages()}"
         return _fail(3, "OCTAVO_MISSING_DEPENDENCY", text)
     try:
         backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa, _index(options.device))
@@ -76,6 +78,12 @@ def _index(device: str) -> int:
     """The number in a device's name: cuda:1 is the second GPU."""
     number = device.rpartition(":")[2]
     return int(number) if number.isdecimal() else 0
+
+
+def _packages() -> str:
+    """Arguments of pip: the versions that were tested, where the package of npm or the repository has their list."""
+    pinned = Path(__file__).parents[2] / "requirements" / "worker.txt"
+    return f"--require-hashes -r {shlex.quote(str(pinned))}" if pinned.exists() else "numpy pyzmq msgspec"
 
 
 def _fail(status: int, code: str, message: str) -> int:

@@ -132,9 +132,7 @@ def _require_usable(index: int) -> None:
         text = "this process runs Triton's interpreter (a backend of it is open, or TRITON_INTERPRET is set)"
         raise KernelError("OCTAVO_BAD_ARGUMENT", f"{text}; open cuda in another process")
     if torch.version.cuda is None:
-        text = (
-            f"torch {torch.__version__} is built without CUDA; install octavo-worker[torch] with torch's default build"
-        )
+        text = f"torch {torch.__version__} is built without CUDA; install PyPI's own build of torch"
         raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
