@@ -13,6 +13,9 @@ import { type FileTensors, readSafetensors } from "./safetensors.ts";
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string().max(1024)) });
 
+/** The largest models have 100,000 tensors, and an index of 10 MB. */
+const MAX_INDEX_BYTES = 32 * 2 ** 20;
+
 /** Beside a base model, transformers adds it to the weights when it loads them. */
 const ADAPTER = "adapter_config.json";
 
@@ -52,7 +55,7 @@ async function readTensors(path: string): Promise<FileTensors> {
   const single = join(path, "model.safetensors");
   if (await exists(single)) return readSafetensors(single);
   const indexFile = join(path, "model.safetensors.index.json");
-  const index = await readJson(indexFile);
+  const index = await readJson(indexFile, MAX_INDEX_BYTES);
   if (!index) throw incomplete(path, "neither model.safetensors nor model.safetensors.index.json in the folder");
   const parsed = indexSchema.safeParse(index);
   if (!parsed.success) throw invalid(indexFile, cut(z.prettifyError(parsed.error)));

@@ -29,6 +29,31 @@ function file(size: number, ...parts: readonly Buffer[]): string {
 const entry = (key: string, ...value: readonly Buffer[]) => Buffer.concat([start(0, 1), text(key), ...value]);
 const array = (type: number, count: number) => Buffer.concat([u32(type), u64(count)]);
 
+const string = (value: string) => Buffer.concat([u32(STRING), text(value)]);
+const strings = (values: readonly string[]) =>
+  Buffer.concat([u32(ARRAY), array(STRING, values.length), ...values.map(text)]);
+
+/** The keys up to where the vocabulary is read. */
+function vocabulary(tokens: readonly string[]): Buffer {
+  const sizes = ["context_length", "embedding_length", "feed_forward_length", "block_count", "vocab_size"];
+  const entries = [
+    [text("general.architecture"), string("llama")],
+    ...[...sizes, "attention.head_count"].map((key) => [text(`llama.${key}`), u32(4), u32(2)]),
+    [text("llama.attention.layer_norm_rms_epsilon"), u32(6), Buffer.from(Float32Array.of(1e-5).buffer)],
+    [text("tokenizer.ggml.model"), string("llama")],
+    [text("tokenizer.ggml.tokens"), strings(tokens)],
+  ];
+  return Buffer.concat([start(0, entries.length), ...entries.flat()]);
+}
+
+it("a vocabulary whose tokens are as long as books is refused before their parts are looked up", async () => {
+  const header = vocabulary(["<unk>", "<s>", "</s>", "a".repeat(1e6)]);
+  await expect(openModel(file(header.length, header))).rejects.toMatchObject({
+    code: "OCTAVO_MODEL_FILE_INVALID",
+    message: expect.stringMatching(/tokenizer\.ggml\.tokens has tokens of up to 1000000 characters/),
+  });
+});
+
 describe("a GGUF header is refused before anything is allocated for", () => {
   it.each<[string, Buffer, RegExp]>([
     ["120 million elements", entry("some.list", u32(ARRAY), array(BOOL, 120e6)), /"some.list" has 120000000 elements/],

@@ -130,7 +130,7 @@ function sentencePiece(path: string, metadata: Metadata, vocabulary: Vocabulary,
       fuse_unk: true,
       byte_fallback: true,
       ignore_merges: false,
-      ...mergeable(path, vocabulary, merges ?? mergesFromScores(tokens, scores)),
+      ...mergeable(path, vocabulary, merges ?? mergesFromScores(path, tokens, scores)),
     },
   };
 }
