@@ -25,7 +25,7 @@ const SPACE = /^\p{White_Space}$/u;
 /** A text of repetitions is looked through again from each of its characters, as far as a token reaches. */
 const MAX_LENGTH = 1024;
 /** A node takes about 140 bytes. Models have up to 30,000 added tokens, numbered ones that share their beginnings. */
-const MAX_NODES = 2e6;
+const MAX_NODES = 1e6;
 
 interface Node {
   readonly next: Map<number, Node>;

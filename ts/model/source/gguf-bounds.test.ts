@@ -34,23 +34,31 @@ const strings = (values: readonly string[]) =>
   Buffer.concat([u32(ARRAY), array(STRING, values.length), ...values.map(text)]);
 
 /** The keys up to where the vocabulary is read. */
-function vocabulary(tokens: readonly string[]): Buffer {
+function vocabulary(tokens: Buffer): Buffer {
   const sizes = ["context_length", "embedding_length", "feed_forward_length", "block_count", "vocab_size"];
   const entries = [
     [text("general.architecture"), string("llama")],
     ...[...sizes, "attention.head_count"].map((key) => [text(`llama.${key}`), u32(4), u32(2)]),
     [text("llama.attention.layer_norm_rms_epsilon"), u32(6), Buffer.from(Float32Array.of(1e-5).buffer)],
     [text("tokenizer.ggml.model"), string("llama")],
-    [text("tokenizer.ggml.tokens"), strings(tokens)],
+    [text("tokenizer.ggml.tokens"), tokens],
   ];
   return Buffer.concat([start(0, entries.length), ...entries.flat()]);
 }
 
 it("a vocabulary whose tokens are as long as books is refused before their parts are looked up", async () => {
-  const header = vocabulary(["<unk>", "<s>", "</s>", "a".repeat(1e6)]);
+  const header = vocabulary(strings(["<unk>", "<s>", "</s>", "a".repeat(1e6)]));
   await expect(openModel(file(header.length, header))).rejects.toMatchObject({
     code: "OCTAVO_MODEL_FILE_INVALID",
     message: expect.stringMatching(/tokenizer\.ggml\.tokens has tokens of up to 1000000 characters/),
+  });
+});
+
+it("a vocabulary of more tokens than any model has is refused before anything is made of them", async () => {
+  const header = vocabulary(Buffer.concat([u32(ARRAY), array(STRING, 1.1e6), Buffer.alloc(8 * 1.1e6)]));
+  await expect(openModel(file(header.length, header))).rejects.toMatchObject({
+    code: "OCTAVO_MODEL_FILE_INVALID",
+    message: expect.stringMatching(/tokenizer\.ggml\.tokens has 1100000 elements/),
   });
 });
 
