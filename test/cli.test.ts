@@ -97,6 +97,15 @@ describe("octavo run", () => {
     }
   });
 
+  it("refuses a stdin that does not end", async () => {
+    const options = { reject: false, stdin: { file: "/dev/zero" }, timeout: 50_000 } as const;
+    const { exitCode, stderr } = await execa(process.execPath, ["--import", "tsx", main, "run", "-"], options);
+    expect([exitCode, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^error OCTAVO_FILE_NOT_READABLE: stdin goes on past /),
+    ]);
+  });
+
   it("stopped by Ctrl-C while it waits for its prompt exits with 130", async () => {
     const run = execa(process.execPath, ["--import", "tsx", main, "run"], { reject: false, stdin: "pipe" });
     // More than a pipe holds: when it is gone, the prompt is being read.

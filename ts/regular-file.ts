@@ -11,6 +11,8 @@ const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NO
 
 /** Of the JSON and text files of a model; the largest tokenizer.json of today has 33 MB. */
 const MAX_TEXT_BYTES = 64 * 2 ** 20;
+/** Of what says how a model computes: config.json, generation_config.json. Published ones have a few kB. */
+export const MAX_CONFIG_BYTES = 2 * 2 ** 20;
 
 /** To be closed by the caller. Throws `OCTAVO_FILE_NOT_READABLE`, which says what the thing is when it is no regular file. */
 export async function openRegular(file: string): Promise<{ readonly handle: FileHandle; readonly bytes: number }> {

@@ -11,7 +11,7 @@ import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program } from "../program/program.ts";
-import { isAbsent, readBytes } from "../regular-file.ts";
+import { isAbsent, MAX_CONFIG_BYTES, readBytes } from "../regular-file.ts";
 import { allocatedBytes } from "./bytes.ts";
 import { type DeviceName, type DeviceSize, isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
 import { autoDevices, listGpus } from "./gpus.ts";
@@ -163,7 +163,7 @@ async function openHeaders(model: string): Promise<Manifest> {
 }
 
 async function openConfig(path: string): Promise<Manifest> {
-  const content = await readBytes(path).catch((cause: unknown) => {
+  const content = await readBytes(path, MAX_CONFIG_BYTES).catch((cause: unknown) => {
     throw isAbsent(cause) ? new OctavoError("OCTAVO_MODEL_NOT_FOUND", `${path} is not there`, { cause }) : cause;
   });
   return modelOfConfig(path, parseObject(path, content));

@@ -1,4 +1,6 @@
 /** Added tokens (control tokens among them) are found in a text before anything else is done to it. */
+import { quoted } from "../quoted.ts";
+import { invalidTokenizer } from "./tokenizer-refusals.ts";
 
 /** An entry of `added_tokens` in tokenizer.json. */
 export interface AddedToken {
@@ -20,6 +22,11 @@ export interface AddedToken {
 const WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 const SPACE = /^\p{White_Space}$/u;
 
+/** A text of repetitions is looked through again from each of its characters, as far as a token reaches. */
+const MAX_LENGTH = 1024;
+/** A node takes about 140 bytes. Models have up to 30,000 added tokens, numbered ones that share their beginnings. */
+const MAX_NODES = 1e6;
+
 interface Node {
   readonly next: Map<number, Node>;
   token?: AddedToken;
@@ -29,16 +36,30 @@ interface Node {
 export class AddedTokenSplitter {
   readonly #root: Node = { next: new Map() };
 
-  /** `text`: what to search for, which for a normalised token is not its content. */
+  /**
+   * `text`: what to search for, which for a normalised token is not its content. Throws `OCTAVO_MODEL_FILE_INVALID` for texts that
+   * are longer, or more, than a search takes.
+   */
   constructor(patterns: readonly { readonly text: string; readonly token: AddedToken }[]) {
+    let nodes = 0;
     for (const { text, token } of patterns) {
+      if (text.length > MAX_LENGTH)
+        throw invalidTokenizer(
+          `added_tokens has ${quoted(text)}, of ${text.length} characters; they have up to ${MAX_LENGTH}`,
+        );
       let node = this.#root;
       for (let i = 0; i < text.length; i++) {
         const unit = text.charCodeAt(i);
-        const next: Node = node.next.get(unit) ?? { next: new Map() };
-        node.next.set(unit, next);
+        let next = node.next.get(unit);
+        if (next === undefined) {
+          next = { next: new Map() };
+          node.next.set(unit, next);
+          nodes++;
+        }
         node = next;
       }
+      if (nodes > MAX_NODES)
+        throw invalidTokenizer(`added_tokens has ${patterns.length} tokens with over ${MAX_NODES} characters`);
       node.token = token;
     }
   }

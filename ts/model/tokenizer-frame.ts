@@ -8,6 +8,9 @@ export interface Frame {
   readonly after: readonly number[];
 }
 
+/** Published models have one token before a text and one after it; what a file says is multiplied by what else it says. */
+const MAX_TOKENS = 64;
+
 const id = z.int().min(0);
 const tokenAndId = z.tuple([z.string(), id]);
 const pieceSchema = z.union([
@@ -20,8 +23,11 @@ const processorSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("RobertaProcessing"), cls: tokenAndId, sep: tokenAndId }),
   z.object({
     type: z.literal("TemplateProcessing"),
-    single: z.array(pieceSchema),
-    special_tokens: z.record(z.string(), z.object({ ids: z.array(id), tokens: z.array(z.string()) })),
+    single: z.array(pieceSchema).max(MAX_TOKENS),
+    special_tokens: z.record(
+      z.string(),
+      z.object({ ids: z.array(id).max(MAX_TOKENS), tokens: z.array(z.string()).max(MAX_TOKENS) }),
+    ),
   }),
 ]);
 type Processor = z.infer<typeof processorSchema>;
@@ -30,7 +36,10 @@ const TYPES = "Sequence, ByteLevel, TemplateProcessing, BertProcessing, RobertaP
 /** `idOf`: of the whole vocabulary. Throws `OCTAVO_UNSUPPORTED_MODEL` or `OCTAVO_MODEL_FILE_INVALID`. */
 export function frameOf(postProcessor: unknown, idOf: (token: string) => number | undefined): Frame {
   const frame: { before: number[]; after: number[] } = { before: [], after: [] };
-  for (const entry of flatten(postProcessor)) {
+  const entries = flatten(postProcessor);
+  if (entries.length > MAX_TOKENS)
+    throw invalidTokenizer(`post_processor has ${entries.length} steps, over ${MAX_TOKENS}`);
+  for (const entry of entries) {
     const parsed = processorSchema.safeParse(entry);
     if (!parsed.success)
       throw unsupported("post_processor", entry, `${TYPES} with the fields that the tokenizers library writes`);

@@ -24,6 +24,18 @@ const cutBy = (...patterns: object[]) => ({
   pre_tokenizer: { type: "Sequence", pretokenizers: [...patterns.map(split), BYTES] },
 });
 const replace = (pattern: object, content: string) => ({ type: "Replace", pattern, content });
+/** Tokens before a text, each of them a thousand ids. */
+function multiplied(pieces: number): object {
+  const name = "<|im_end|>";
+  const special = { id: name, ids: Array(1000).fill(2), tokens: Array(1000).fill(name) };
+  const single = [
+    ...Array(pieces).fill({ SpecialToken: { id: name, type_id: 0 } }),
+    { Sequence: { id: "A", type_id: 0 } },
+  ];
+  return { type: "TemplateProcessing", single, special_tokens: { [name]: special } };
+}
+const many = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ ...added, id: 300 + i, content: `${i}${"x".repeat(1000)}` }));
 const endless = { code: "OCTAVO_UNSUPPORTED_MODEL", message: expect.stringContaining("do not end within") };
 const added = {
   id: 1,
@@ -90,6 +102,9 @@ describe("what would grow without bound is refused", () => {
     ["steps without end", cutBy(...Array.from({ length: 1000 }, () => ({ Regex: "a" })))],
     ["bytes of bytes", { pre_tokenizer: { type: "Sequence", pretokenizers: [BYTES, BYTES, BYTES] } }],
     ["an expression as long as a book", cutBy({ Regex: "a|".repeat(1e5) })],
+    ["tokens before a text that are multiplied", { post_processor: multiplied(60_000) }],
+    ["an added token as long as a page", { added_tokens: [{ ...added, content: "a".repeat(3000) }] }],
+    ["added tokens as long as a book together", { added_tokens: [...tinyTokenizer.added_tokens, ...many(1100)] }],
     ["normalisers without end", { normalizer: { type: "Sequence", normalizers: Array(1000).fill({ type: "NFC" }) } }],
   ])("%s", (_, changes) => {
     expect(() => tokenizer(changes)).toThrow(expect.objectContaining({ code: expect.stringMatching(/^OCTAVO_/) }));

@@ -15,7 +15,7 @@ export interface Vocabulary {
 }
 
 /** Bounds what an id in a damaged file can make us allocate; the largest vocabularies have a few hundred thousand. */
-const MAX_TOKENS = 2 ** 24;
+const MAX_TOKENS = 2 ** 20;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -24,7 +24,7 @@ export function readVocabulary(json: Fields, limit: number | undefined): Vocabul
   const model = fields("model", json.model);
   if (model.type !== "BPE" && !(model.type === undefined && "merges" in model))
     throw unsupported("model.type", model.type, "BPE");
-  const vocabulary = readIds(fields("model.vocab", model.vocab), limit ?? MAX_TOKENS);
+  const vocabulary = readIds(fields("model.vocab", model.vocab), Math.min(limit ?? MAX_TOKENS, MAX_TOKENS));
   const tokens: (string | undefined)[] = [];
   for (const [token, id] of vocabulary) {
     if (tokens[id] !== undefined)

@@ -39,7 +39,7 @@ const schema = z.object({
   tie_word_embeddings: flag,
   attention_bias: flag,
   mlp_bias: flag,
-  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int()).max(1000)]).nullish(),
   octavo_rope_pairing: z.enum(["half", "interleaved"]).default("half"),
   /** A bias after attention, where it is not as `attention_bias` says. */
   octavo_output_bias: flag,

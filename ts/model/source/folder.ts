@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { OctavoError } from "../../errors.ts";
 import { cut, quoted } from "../../quoted.ts";
-import { isAbsent, readBytes } from "../../regular-file.ts";
+import { isAbsent, MAX_CONFIG_BYTES, readBytes } from "../../regular-file.ts";
 import { type GenerationDefaults, generationDefaults, generationDefaultsOfConfig } from "./generation-config.ts";
 import { parseObject } from "./json.ts";
 import type { Manifest, TensorEntry } from "./manifest.ts";
@@ -12,6 +12,9 @@ import { invalid } from "./ranges.ts";
 import { type FileTensors, readSafetensors } from "./safetensors.ts";
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string().max(1024)) });
+
+/** The largest models have 100,000 tensors, and an index of 10 MB. */
+const MAX_INDEX_BYTES = 32 * 2 ** 20;
 
 /** Beside a base model, transformers adds it to the weights when it loads them. */
 const ADAPTER = "adapter_config.json";
@@ -21,7 +24,7 @@ const ADAPTER = "adapter_config.json";
  * `readSafetensors` and `readBytes` throw.
  */
 export async function openFolder(path: string): Promise<Manifest> {
-  const config = await readJson(join(path, "config.json"));
+  const config = await readJson(join(path, "config.json"), MAX_CONFIG_BYTES);
   if (!config) throw incomplete(path, "no config.json in the folder: it is not a model, or its download did not end");
   if (await exists(join(path, ADAPTER)))
     throw new OctavoError(
@@ -41,7 +44,7 @@ export async function openFolder(path: string): Promise<Manifest> {
 
 async function readGeneration(path: string, config: Record<string, unknown>): Promise<GenerationDefaults> {
   const file = join(path, "generation_config.json");
-  const generation = await readJson(file);
+  const generation = await readJson(file, MAX_CONFIG_BYTES);
   return generation
     ? generationDefaults(file, generation)
     : generationDefaultsOfConfig(join(path, "config.json"), config);
@@ -52,7 +55,7 @@ async function readTensors(path: string): Promise<FileTensors> {
   const single = join(path, "model.safetensors");
   if (await exists(single)) return readSafetensors(single);
   const indexFile = join(path, "model.safetensors.index.json");
-  const index = await readJson(indexFile);
+  const index = await readJson(indexFile, MAX_INDEX_BYTES);
   if (!index) throw incomplete(path, "neither model.safetensors nor model.safetensors.index.json in the folder");
   const parsed = indexSchema.safeParse(index);
   if (!parsed.success) throw invalid(indexFile, cut(z.prettifyError(parsed.error)));
@@ -102,14 +105,14 @@ async function readTokenizer(path: string): Promise<Manifest["tokenizer"]> {
   return { tokenizerJson, tokenizerConfig: { ...tokenizerConfig, ...withTemplate } };
 }
 
-async function readJson(file: string): Promise<Record<string, unknown> | undefined> {
-  const content = await read(file);
+async function readJson(file: string, limit?: number): Promise<Record<string, unknown> | undefined> {
+  const content = await read(file, limit);
   return content === undefined ? undefined : parseObject(file, content);
 }
 
 /** Undefined for a file that is not there. */
-async function read(file: string): Promise<Buffer | undefined> {
-  return readBytes(file).catch((error: unknown) => {
+async function read(file: string, limit?: number): Promise<Buffer | undefined> {
+  return readBytes(file, limit).catch((error: unknown) => {
     if (isAbsent(error)) return undefined;
     throw error;
   });

@@ -38,7 +38,7 @@ describe("a SentencePiece vocabulary in a GGUF file", () => {
     const preferring = [...scores];
     preferring[tokens.indexOf("ab")] = 1;
     expect(names(tokenizer({ scores: preferring }), "abc")).toEqual(["<s>", "▁ab", "c"]);
-    expect(mergesFromScores(["a", "b", "ab", "😀", "a😀"], undefined)).toEqual([
+    expect(mergesFromScores("tiny.gguf", ["a", "b", "ab", "😀", "a😀"], undefined)).toEqual([
       ["a", "b"],
       ["a", "😀"],
     ]);

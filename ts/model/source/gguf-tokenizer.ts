@@ -13,6 +13,10 @@ const UNKNOWN = 2;
 const CONTROL = 3;
 const USER_DEFINED = 4;
 
+/** The largest vocabularies have a few hundred thousand tokens; what is done for each takes 2 us. */
+const MAX_TOKENS = 2 ** 20;
+const MAX_MERGES = 2 ** 21;
+
 interface Vocabulary {
   readonly tokens: readonly string[];
   readonly types: readonly MetadataValue[];
@@ -130,7 +134,7 @@ function sentencePiece(path: string, metadata: Metadata, vocabulary: Vocabulary,
       fuse_unk: true,
       byte_fallback: true,
       ignore_merges: false,
-      ...mergeable(path, vocabulary, merges ?? mergesFromScores(tokens, scores)),
+      ...mergeable(path, vocabulary, merges ?? mergesFromScores(path, tokens, scores)),
     },
   };
 }
@@ -201,9 +205,11 @@ function flag(path: string, metadata: Metadata, name: string, fallback: boolean)
 }
 
 function readVocabulary(path: string, metadata: Metadata): Vocabulary {
-  const array = (key: string): readonly MetadataValue[] | undefined => {
+  const array = (key: string, most = MAX_TOKENS): readonly MetadataValue[] | undefined => {
     const value = metadata.get(`tokenizer.ggml.${key}`);
     if (value !== undefined && !Array.isArray(value)) throw invalid(path, `tokenizer.ggml.${key} is not an array`);
+    if (value !== undefined && value.length > most)
+      throw invalid(path, `tokenizer.ggml.${key} has ${value.length} elements; read are up to ${most}`);
     return value as readonly MetadataValue[] | undefined;
   };
   const tokens = array("tokens");
@@ -222,7 +228,7 @@ function readVocabulary(path: string, metadata: Metadata): Vocabulary {
   }
   const texts = strings(path, "tokens", tokens);
   checkOnce(path, texts);
-  const merges = array("merges");
+  const merges = array("merges", MAX_MERGES);
   return { tokens: texts, types, scores, merges: merges && strings(path, "merges", merges).map(pairOf(path)) };
 }
 
