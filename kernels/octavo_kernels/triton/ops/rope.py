@@ -1,6 +1,6 @@
 """rope, append, rope_append: rotary positions and writing the KV pages."""
 
-# pyright: basic, reportOptionalOperand=false, reportAssignmentType=false
+# pyright: basic, reportOptionalOperand=false
 
 from __future__ import annotations
 
@@ -46,10 +46,13 @@ def turn_head(x, place, cos, sin, position, TURNED: tl.constexpr, INTERLEAVED: t
 @triton.jit
 def held(x, element: tl.constexpr):
     """x in the pages' type; NaN where that cannot hold it: attention could not tell an infinite key from one without
-    weight."""
-    # From here on rounded to infinity: 65,520, and 2^128 - 2^119.
-    beyond: tl.constexpr = 65520.0 if element == tl.float16 else 3.3961775292304957e38
-    return tl.where(tl.abs(x) < beyond, x, float("nan")).to(element)
+    weight.
+
+    Rounded first and compared then: with a comparison of x itself, ptxas packs the product and the sum before it on
+    sm_100 and fuses them, whatever it is told about fusing (test_compile.py).
+    """
+    y = x.to(element).to(tl.float32)
+    return tl.where(tl.abs(y) < float("inf"), y, float("nan")).to(element)
 
 
 @triton.jit
