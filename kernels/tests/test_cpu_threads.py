@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 import torch
 from octavo_kernels import open_backend
 
@@ -52,3 +55,21 @@ def test_a_step_without_rows_returns_nothing():
     empty = np.zeros((0, 8), np.float32)
     for backend in every_cpu():
         assert run(backend, "add", {"a": empty, "b": empty}, {"y": empty.shape})["y"].shape == empty.shape
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs to choose the CPU of a process")
+def test_a_thread_that_waits_for_one_that_cannot_run_sleeps():
+    """Beside busy processes a thread that spins or yields gives its time away, and two threads are slower than one."""
+    rng = np.random.default_rng(2)
+    x, weight = rng.standard_normal((8, 512)), rng.standard_normal((512, 512))
+    inputs = {"x": x.astype(np.float32), "weight": weight.astype(np.float32)}
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})  # Of two threads one can run.
+    try:
+        team = open_backend("cpu", 2)
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        for _ in range(50):
+            run(team, "linear_float", inputs, {"y": (8, 512)})
+        assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before > 10
+    finally:
+        os.sched_setaffinity(0, cpus)

@@ -10,10 +10,10 @@ namespace octavo {
 
 namespace {
 
-// Spins before the core is offered: some 45 us, longer than threads that all run wait for each other. With a busy process
-// beside us the thread waited for may not be running, and yielding gives it our core; but it also gives that process a
-// slice of milliseconds, so yielding sooner costs more (measured on two cores beside `yes`, tokens/s at batch 8 and 32:
-// 64 spins 500 and 940, 1024 spins 650 and 1,250, 4096 spins 510 and 980; at batch 1 and in prefill no difference).
+// Spins before a thread sleeps: some 45 us, longer than threads that all run wait for each other. With a busy process
+// beside us the one waited for may not be running. We sleep and do not yield: a yield gives that process a slice of
+// milliseconds, in which the one waited for comes, waits for us, and yields in turn. (Decode on two cores of Linux 6.18
+// beside two busy processes and other work: yielding 2 tokens/s, sleeping 20.)
 constexpr int kSpins = 1024;
 // Between steps the core is offered at once: Node and the worker's Python have to run for the next one to come.
 constexpr int kIdleSpins = 64;
@@ -100,28 +100,38 @@ void Team::run(void (*body)(void*, int), void* context) {
 void Team::barrier(int thread) {
   const int threads = active();
   if (threads == 1) return;
-  const auto wait = [](const std::atomic<int64_t>& count, int64_t wanted) {
-    for (int spin = 0; count.load(std::memory_order_acquire) < wanted; spin++) {
-      if (spin < kSpins) {
-        pause_briefly();
-      } else {
-        sched_yield();
-      }
-    }
-  };
   // Each thread tells in a cache line of its own and looks at the others': one line travels between two cores, where a
   // counter that all increase would travel three times (270 against 60 ns). Many threads go through thread 0.
   const int64_t mine = reached_[thread].count.load(std::memory_order_relaxed) + 1;
-  reached_[thread].count.store(mine, std::memory_order_release);
+  tell(reached_[thread].count, mine);
   if (thread == 0 || threads <= kDirect) {
     for (int other = 0; other < threads; other++) wait(reached_[other].count, mine);
   }
   if (threads <= kDirect) return;
   if (thread == 0) {
-    passed_.store(mine, std::memory_order_release);
+    tell(passed_, mine);
   } else {
     wait(passed_, mine);
   }
+}
+
+void Team::wait(const std::atomic<int64_t>& count, int64_t wanted) {
+  for (int spin = 0; spin < kSpins; spin++) {
+    if (count.load(std::memory_order_acquire) >= wanted) return;
+    pause_briefly();
+  }
+  std::unique_lock<std::mutex> lock(arrived_mutex_);
+  waiting_.fetch_add(1);
+  arrived_.wait(lock, [&] { return count.load() >= wanted; });
+  waiting_.fetch_sub(1);
+}
+
+void Team::tell(std::atomic<int64_t>& count, int64_t value) {
+  // Sequentially consistent with `waiting_` in `wait`: either the sleeper sees the new count or we see it asleep.
+  count.store(value);
+  if (waiting_.load() == 0) return;
+  { std::lock_guard<std::mutex> lock(arrived_mutex_); }
+  arrived_.notify_all();
 }
 
 void Team::work(int thread) {

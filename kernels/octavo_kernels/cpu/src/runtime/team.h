@@ -42,6 +42,8 @@ class Team {
   void work(int thread);
   void end();
   bool wait_for_work(int64_t seen);
+  void wait(const std::atomic<int64_t>& count, int64_t wanted);
+  void tell(std::atomic<int64_t>& count, int64_t value);
   void run_on_pool(void (*body)(void*, int), void* context);
 
   const int size_;
@@ -54,6 +56,10 @@ class Team {
   };
   const std::unique_ptr<Reached[]> reached_;
   alignas(64) std::atomic<int64_t> passed_{0};
+  // Threads that sleep in a barrier.
+  alignas(64) std::atomic<int> waiting_{0};
+  std::mutex arrived_mutex_;
+  std::condition_variable arrived_;
   alignas(64) std::atomic<int> asleep_{0};
   void (*body_)(void*, int) = nullptr;
   void* context_ = nullptr;
