@@ -25,7 +25,8 @@ interface ChatFlags extends LoadFlags, SamplingFlags {
   readonly json?: boolean;
 }
 
-const COMMANDS = "/clear forgets the conversation, /help, /exit or Ctrl-D leaves; a space before / makes it text";
+const COMMANDS =
+  "/clear forgets the conversation, /help, /exit or Ctrl-D leaves (after an answer, if one is on its way); a space before / makes it text";
 const HELP = `${COMMANDS}. Ctrl-C stops an answer, and leaves when there is none`;
 
 export function chatCommand(): Command {

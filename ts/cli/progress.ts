@@ -39,3 +39,8 @@ function amount(stage: LoadProgress["stage"], done: number, total: number): stri
   if (stage === "weights") return `: ${formatBytes(done)} of ${formatBytes(total)}`;
   return stage === "kernels" ? `: ${done} of ${total} files` : "";
 }
+
+/** Of a total that may be nothing: a run may need no weights that are not there. */
+export function howFar(done: number, total: number): string {
+  return `${total === 0 ? 100 : Math.round((100 * done) / total)} %`;
+}

@@ -32,7 +32,7 @@ const count = (max: number) => z.int().min(1).max(max);
 /** Of the options that plans and engines share. `threshold` has a check of its own: `thresholdAttributes`. */
 export const PLAN_RULES: Rules<Omit<PlanOptions, "baseline">> = {
   memoryLimit: [count(Number.MAX_SAFE_INTEGER), "a number of bytes"],
-  context: [count(2 ** 24), "a whole number from 1 on"],
+  context: [count(2 ** 24), `a whole number from 1 to ${2 ** 24}`],
   sequences: [count(4096), "a whole number from 1 to 4096"],
   tokenBudget: [count(65_536), "a whole number from 1 to 65536"],
   weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],

@@ -99,6 +99,8 @@ def compiler() -> list[str]:
 
 # Libraries that stay in a folder: a few states of the sources, or versions of the package.
 _KEPT = 8
+# Start of the names of folders that hold what is being compiled.
+_BUILDING = "building-"
 
 
 def library() -> Path:
@@ -111,6 +113,8 @@ def library() -> Path:
     target = FOLDER / f"{_prefix()}{_label(chosen)}.so"
     with _lock(FOLDER / "lock"):
         if not target.exists():  # else another process built it while we waited
+            for left in FOLDER.glob(f"{_BUILDING}*"):  # by a build that was killed
+                shutil.rmtree(left, ignore_errors=True)
             _build(chosen, target, platform.machine())
     return target
 
@@ -150,7 +154,7 @@ def digest(also: Sequence[Path] = ()) -> str:
 
 
 def _build(chosen: list[str], target: Path, machine: str) -> None:
-    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+    with tempfile.TemporaryDirectory(dir=FOLDER, prefix=_BUILDING) as folder:
         objects = build_objects(chosen, Path(folder), machine, _tell)
         part = Path(folder) / target.name
         _run([*chosen, *_SANITIZE, "-shared", "-pthread", *map(str, objects), "-o", str(part)])
