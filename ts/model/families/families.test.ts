@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { OPTIONS } from "../../../test/support/model-options.ts";
 import type { ModelOptions } from "./index.ts";
 import { buildModel, describeModel, modelOfConfig } from "./index.ts";
 
@@ -12,16 +13,6 @@ const CONFIG = {
   vocab_size: 300,
   max_position_embeddings: 128,
   rms_norm_eps: 1e-5,
-};
-const OPTIONS: ModelOptions = {
-  weights: "int8",
-  head: "16bit",
-  threshold: "adaptive",
-  context: 128,
-  pages: 8,
-  rows: 4,
-  kv: "float16",
-  output: { type: "sample" },
 };
 
 describe("a config that would run and be wrong is refused, with the key that is to blame", () => {

@@ -3,22 +3,13 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { OPTIONS } from "../../../test/support/model-options.ts";
 import { tinyConfig, writeTinyModel } from "../../../test/support/tiny-model.ts";
 import { planModel } from "../../memory/plan.ts";
 import { openModel } from "../source/index.ts";
 import type { Manifest, TensorEntry } from "../source/manifest.ts";
-import { buildModel, type ModelOptions, modelOfConfig } from "./index.ts";
+import { buildModel, modelOfConfig } from "./index.ts";
 
-const OPTIONS: ModelOptions = {
-  weights: "int8",
-  head: "16bit",
-  threshold: "adaptive",
-  context: 128,
-  pages: 8,
-  rows: 4,
-  kv: "float16",
-  output: { type: "sample" },
-};
 const model = modelOfConfig("config.json", tinyConfig());
 
 /** The tiny model with one more tensor. */

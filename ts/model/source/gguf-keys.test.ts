@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type GgufTensor, type GgufValue, writeGguf } from "../../../test/support/gguf-writer.ts";
 import { scratchFolder } from "../../../test/support/model-files.ts";
-import { buildModel, describeModel, type ModelOptions } from "../families/index.ts";
+import { OPTIONS } from "../../../test/support/model-options.ts";
+import { buildModel, describeModel } from "../families/index.ts";
 import { configFromGguf } from "./gguf-config.ts";
 import type { MetadataValue } from "./gguf-header.ts";
 import { openModel } from "./index.ts";
@@ -51,16 +52,6 @@ const TENSORS: readonly GgufTensor[] = [
   { name: "blk.0.ffn_norm.weight", shape: [HIDDEN] },
   ...Object.entries(LINEARS).map(([name, shape]) => ({ name: `blk.0.${name}.weight`, shape })),
 ];
-const OPTIONS: ModelOptions = {
-  weights: "int8",
-  head: "16bit",
-  threshold: "adaptive",
-  context: 128,
-  pages: 8,
-  rows: 4,
-  kv: "float16",
-  output: { type: "sample" },
-};
 
 interface Change {
   readonly metadata?: Readonly<Record<string, GgufValue | undefined>>;
