@@ -18,7 +18,7 @@ export function checkOptions<T extends object>(options: T, rules: Rules<T>, wher
 
 /** Throws `OCTAVO_BAD_ARGUMENT` unless `options` are an object with no other keys than these; `where` names the call. */
 export function checkKeys(options: unknown, known: readonly string[], where?: string): asserts options is object {
-  if (typeof options !== "object" || options === null || Array.isArray(options) || ArrayBuffer.isView(options))
+  if (!isObject(options))
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}options are ${quoted(options)}; they take an object`);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
@@ -31,8 +31,13 @@ export function checkKeys(options: unknown, known: readonly string[], where?: st
 
 /** Throws `OCTAVO_BAD_ARGUMENT` unless `value` is an object whose keys mean something; `what` names it. */
 export function checkObject(value: unknown, what: string): asserts value is Readonly<Record<string, unknown>> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) return;
+  if (isObject(value)) return;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${what} are ${kindOf(value)}; they take an object`);
+}
+
+/** Neither a list nor data, whose keys are places. */
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
 function prefix(where: string | undefined): string {

@@ -5,7 +5,7 @@ import { parseSchemes, type Scheme } from "../program/scheme.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
 import { jsonOption, modelOption, wholeNumber } from "./options.ts";
-import { howFar, ProgressLine } from "./progress.ts";
+import { ProgressLine } from "./progress.ts";
 import { print, printJson } from "./screen.ts";
 
 interface EvalFlags {
@@ -58,8 +58,7 @@ async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSigna
   try {
     result = await evaluate(model, text, {
       ...{ window, thresholds, schemes, tokens, devices, threads, head, python, signal },
-      onProgress: ({ stage, done, total }) =>
-        progress.show(`${stage === "weights" ? "loading weights" : "reading the text"}: ${howFar(done, total)}`),
+      onProgress: progress.judge,
     });
   } finally {
     progress.clear();

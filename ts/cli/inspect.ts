@@ -5,7 +5,7 @@ import { OctavoError } from "../errors.ts";
 import type { Inspection } from "../inspect/inspect.ts";
 import { interruptible } from "./interrupt.ts";
 import { jsonOption, modelOption, wholeNumber } from "./options.ts";
-import { howFar, ProgressLine } from "./progress.ts";
+import { ProgressLine } from "./progress.ts";
 import { print, printJson } from "./screen.ts";
 
 interface InspectFlags {
@@ -54,8 +54,7 @@ async function inspect(model: string, flags: InspectFlags, signal: AbortSignal):
   const progress = new ProgressLine();
   const { inspection, observations } = await inspectOutliers(model, text, {
     ...{ threshold: Number(threshold), window, tokens, devices, threads, python, signal },
-    onProgress: ({ stage, done, total }) =>
-      progress.show(`${stage === "weights" ? "loading weights" : "reading the text"}: ${howFar(done, total)}`),
+    onProgress: progress.judge,
   }).finally(() => progress.clear());
   if (flags.svg !== undefined) {
     const title = `${model}: outliers (magnitude at least ${inspection.threshold}) of ${inspection.tokens} tokens; layers by dimensions`;

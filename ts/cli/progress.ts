@@ -11,6 +11,12 @@ const STAGES: Readonly<Record<LoadProgress["stage"], string>> = {
   program: "preparing the program",
 };
 
+interface JudgeProgress {
+  readonly stage: "weights" | "windows";
+  readonly done: number;
+  readonly total: number;
+}
+
 export class ProgressLine {
   readonly #shown = process.stderr.isTTY === true;
   #last = "";
@@ -33,14 +39,15 @@ export class ProgressLine {
     // Minutes without a word would look like a hang, also in a log.
     if (!this.#shown && stage === "kernels" && done === 0) process.stderr.write(`${STAGES.kernels}; takes minutes\n`);
   };
+
+  /** As the `onProgress` of what judges or inspects a model by a text. A run may need no weights that are not there. */
+  readonly judge = ({ stage, done, total }: JudgeProgress): void => {
+    const percent = total === 0 ? 100 : Math.round((100 * done) / total);
+    this.show(`${stage === "weights" ? STAGES.weights : "reading the text"}: ${percent} %`);
+  };
 }
 
 function amount(stage: LoadProgress["stage"], done: number, total: number): string {
   if (stage === "weights") return `: ${formatBytes(done)} of ${formatBytes(total)}`;
   return stage === "kernels" ? `: ${done} of ${total} files` : "";
-}
-
-/** Of a total that may be nothing: a run may need no weights that are not there. */
-export function howFar(done: number, total: number): string {
-  return `${total === 0 ? 100 : Math.round((100 * done) / total)} %`;
 }
