@@ -9,6 +9,7 @@ import { z } from "zod";
 import { GPT2_WORDS, isKnownExpression } from "./source/pre-tokenizers.ts";
 import { BYTE_ALPHABET } from "./token-bytes.ts";
 import { invalidTokenizer, unsupported } from "./tokenizer-refusals.ts";
+import { type Part, readSteps } from "./tokenizer-steps.ts";
 import { MAX_EXPRESSION, TimeLimit } from "./tokenizer-time.ts";
 
 /** Cuts a text. `first`: it is the beginning of the whole text. */
@@ -37,9 +38,12 @@ const stepSchema = z.discriminatedUnion("type", [
     split: optional,
   }),
 ]);
-/** Published ones have up to 5. */
-export const MAX_STEPS = 32;
-const TYPES = "Sequence, Split, ByteLevel, Digits, Punctuation, Metaspace";
+const PART: Part<z.infer<typeof stepSchema>> = {
+  key: "pre_tokenizer",
+  list: "pretokenizers",
+  step: stepSchema,
+  types: "Sequence, Split, ByteLevel, Digits, Punctuation, Metaspace",
+};
 
 export interface Cuts {
   words(text: string, first: boolean): Iterable<string>;
@@ -51,12 +55,7 @@ export interface Cuts {
 
 /** Throws `OCTAVO_UNSUPPORTED_MODEL` or `OCTAVO_MODEL_FILE_INVALID`. */
 export function cutsOf(preTokenizer: unknown): Cuts {
-  const parsed = flatten(preTokenizer).map((entry) => {
-    const step = stepSchema.safeParse(entry);
-    if (step.success) return step.data;
-    throw unsupported("pre_tokenizer", entry, `${TYPES} with the fields that the tokenizers library writes`);
-  });
-  if (parsed.length > MAX_STEPS) throw invalidTokenizer(`pre_tokenizer has ${parsed.length} steps, over ${MAX_STEPS}`);
+  const parsed = readSteps(PART, preTokenizer);
   // Each of them writes every byte as one or two.
   if (parsed.filter(({ type }) => type === "ByteLevel").length > 1)
     throw unsupported("pre_tokenizer", preTokenizer, "ByteLevel once");
@@ -68,13 +67,6 @@ export function cutsOf(preTokenizer: unknown): Cuts {
     byteLevel: parsed.some(({ type }) => type === "ByteLevel"),
     loses: parsed.some((step) => "behavior" in step && step.behavior === "Removed"),
   };
-}
-
-function flatten(entry: unknown): unknown[] {
-  if (entry === null || entry === undefined) return [];
-  if (typeof entry !== "object" || !("type" in entry) || entry.type !== "Sequence") return [entry];
-  if ("pretokenizers" in entry && Array.isArray(entry.pretokenizers)) return entry.pretokenizers.flatMap(flatten);
-  throw unsupported("pre_tokenizer", entry, "a Sequence with pretokenizers");
 }
 
 function* run(steps: readonly Step[], index: number, text: string, first: boolean): Generator<string> {

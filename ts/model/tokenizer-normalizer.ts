@@ -1,8 +1,9 @@
 /** The `normalizer` of a tokenizer.json: what is done to a text before it is cut into words. */
 import { z } from "zod";
 import type { OctavoError } from "../errors.ts";
-import { compile, isOwn, MAX_STEPS, patternSchema } from "./tokenizer-cuts.ts";
-import { invalidTokenizer, unsupported } from "./tokenizer-refusals.ts";
+import { compile, isOwn, patternSchema } from "./tokenizer-cuts.ts";
+import { unsupported } from "./tokenizer-refusals.ts";
+import { type Part, readSteps } from "./tokenizer-steps.ts";
 import { TimeLimit } from "./tokenizer-time.ts";
 
 const flag = z.boolean().nullish();
@@ -15,7 +16,12 @@ const stepSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("StripAccents") }),
 ]);
 type Step = z.infer<typeof stepSchema>;
-const TYPES = "Sequence, NFC, NFD, NFKC, NFKD, Replace, Prepend, Strip, Lowercase, StripAccents";
+const PART: Part<Step> = {
+  key: "normalizer",
+  list: "normalizers",
+  step: stepSchema,
+  types: "Sequence, NFC, NFD, NFKC, NFKD, Replace, Prepend, Strip, Lowercase, StripAccents",
+};
 
 /** A text may become this much longer, per character and beside: one Arabic ligature is 18 characters to NFKD. */
 const GROWTH = { factor: 32, more: 1024 };
@@ -31,12 +37,7 @@ export interface Normalizer {
 
 /** Throws `OCTAVO_UNSUPPORTED_MODEL`. */
 export function normalizerOf(normalizer: unknown): Normalizer {
-  const steps = flatten(normalizer).map((entry) => {
-    const step = stepSchema.safeParse(entry);
-    if (step.success) return step.data;
-    throw unsupported("normalizer", entry, `${TYPES} with the fields that the tokenizers library writes`);
-  });
-  if (steps.length > MAX_STEPS) throw invalidTokenizer(`normalizer has ${steps.length} steps, over ${MAX_STEPS}`);
+  const steps = readSteps(PART, normalizer);
   const functions = steps.map(functionOf);
   const normalize = (text: string) => {
     const most = GROWTH.factor * text.length + GROWTH.more;
@@ -58,13 +59,6 @@ export function normalizerOf(normalizer: unknown): Normalizer {
     normalizeAll,
     shrinks: steps.reduce((product, step) => product * shrinkage(step), 1),
   };
-}
-
-function flatten(entry: unknown): unknown[] {
-  if (entry === null || entry === undefined) return [];
-  if (typeof entry !== "object" || !("type" in entry) || entry.type !== "Sequence") return [entry];
-  if ("normalizers" in entry && Array.isArray(entry.normalizers)) return entry.normalizers.flatMap(flatten);
-  throw unsupported("normalizer", entry, "a Sequence with normalizers");
 }
 
 function tooLong(most: number): OctavoError {
