@@ -162,10 +162,17 @@ test.each([
 });
 
 test("the error of a worker's death has what it wrote then, not what it wrote before", async () => {
-  await using other = await Pool.start({ devices: DEVICE, threads: 1, ops: ["my_ops"] });
+  // A line and an answer come by ways of their own: the line is there when it was handed on.
+  let arrived = () => {};
+  const said = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  const onLog = (_: string, line: string) => line.includes("long ago") && arrived();
+  await using other = await Pool.start({ devices: DEVICE, threads: 1, ops: ["my_ops"], onLog });
   const own = other.devices[0]!;
   const x = await own.zeros({ shape: [1] });
   await own.call("my_ops:says", [x], { text: "long ago" });
+  await said;
   await expect(own.call("my_ops:fails", [x])).rejects.not.toMatchObject({
     message: expect.stringContaining("long ago"),
   });
