@@ -1,0 +1,96 @@
+/**
+ * Ids and logits are those of the day test/golden/bits.json was written, on every backend and instruction set of this machine.
+ * If these fail, an update of Octavo answers otherwise than before, and whoever stored answers, or compares two machines,
+ * finds another model. A change on purpose writes the file anew (`OCTAVO_WRITE_GOLDEN=1 npx vitest run test/golden-bits.test.ts`)
+ * and says why in CHANGELOG.md.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine, type LoadOptions, Pool } from "../ts/index.ts";
+import { answerTogether, type Job, randomJobs } from "./support/answers.ts";
+import { type TinyModel, type TinyOptions, writeTinyModel } from "./support/tiny-model.ts";
+
+const FILE = new URL("golden/bits.json", import.meta.url);
+const WRITE = process.env.OCTAVO_WRITE_GOLDEN !== undefined;
+type Bits = readonly { readonly ids: readonly number[]; readonly logits: string }[];
+const golden: Record<string, Bits> = JSON.parse(readFileSync(FILE, "utf8"));
+
+const CASES: Readonly<Record<string, readonly [TinyOptions, LoadOptions]>> = {
+  llama: [{}, {}],
+  "qwen2, the paper's threshold": [{ family: "qwen2", tied: true, type: "BF16" }, { threshold: 6 }],
+  "mistral, every activation an outlier": [{ family: "mistral" }, { threshold: "all", kv: "bfloat16" }],
+  "16-bit weights": [{ type: "BF16", config: { num_key_value_heads: 4 } }, { weights: "16bit" }],
+  "interleaved rope, an int8 head, no outliers": [
+    { tied: true, config: { octavo_rope_pairing: "interleaved" } },
+    { threshold: 0, head: "int8" },
+  ],
+  "biases everywhere, gelu": [
+    { config: { attention_bias: true, mlp_bias: true, hidden_act: "gelu_pytorch_tanh", head_dim: 32 } },
+    { threshold: { absolute: 2, relative: 3 } },
+  ],
+};
+const DEMO = "the demo model";
+
+/** Short ones, for the interpreter's sake. */
+function tinyJobs(requests: number): Job[] {
+  return randomJobs(6, 300, 20)
+    .slice(0, requests)
+    .map(({ prompt, options }) => ({ prompt, options: { ...options, maxTokens: Math.min(options.maxTokens!, 4) } }));
+}
+
+async function bits(model: string, options: LoadOptions, jobs: readonly Job[]): Promise<Bits> {
+  await using engine = await Engine.load(model, {
+    context: 256,
+    sequences: 4,
+    tokenBudget: 64,
+    threads: 1,
+    ...options,
+  });
+  const answers = await answerTogether(engine, jobs);
+  return answers.map(({ ids, logits }) => ({ ids, logits: createHash("sha256").update(logits.join()).digest("hex") }));
+}
+
+function check(name: string, found: Bits): void {
+  if (WRITE) {
+    golden[name] ??= found;
+    writeFileSync(FILE, `${JSON.stringify(golden, undefined, 1)}\n`);
+  }
+  expect(found).toEqual(golden[name]!.slice(0, found.length));
+}
+
+/** The interpreter is slow: it answers the first request only. */
+const BACKENDS = [
+  { devices: "cpu:0", requests: 6 },
+  { devices: "reference:0", requests: 6 },
+  { devices: "triton-interpreter:0", requests: 1 },
+];
+
+describe.each(Object.entries(CASES))("%s", (name, [tiny, options]) => {
+  let model: TinyModel;
+  beforeAll(async () => {
+    model = await writeTinyModel(tiny);
+  });
+  afterAll(() => model[Symbol.asyncDispose]());
+  it.each(BACKENDS)("$devices", { timeout: 240_000 }, async ({ devices, requests }) => {
+    check(name, await bits(model.path, { ...options, devices }, tinyJobs(requests)));
+  });
+});
+
+describe("every instruction set of this machine", async () => {
+  await using pool = await Pool.start({ devices: "cpu:0", threads: 1 });
+  const { isas } = pool.devices[0]!.description;
+  const before = process.env.OCTAVO_ISA;
+  afterAll(() => {
+    if (before === undefined) delete process.env.OCTAVO_ISA;
+    else process.env.OCTAVO_ISA = before;
+  });
+
+  it.each(isas)("%s", async (isa) => {
+    process.env.OCTAVO_ISA = isa;
+    const name = "llama";
+    await using model = await writeTinyModel(CASES[name]![0]);
+    check(name, await bits(model.path, { devices: "cpu:0" }, tinyJobs(6)));
+    check(DEMO, await bits("smollm2", { devices: "cpu:0" }, randomJobs(3, 49_152, 70)));
+  });
+});
