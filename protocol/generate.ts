@@ -1,5 +1,5 @@
 /**
- * Writes everything that is generated from the contracts (`ops.ts`, `messages.ts`, `ts/errors.ts`):
+ * Writes everything that is generated from the contracts (`ops.ts`, `messages.ts`, `errors.ts`):
  * `npm run generate`. With `--check` it writes nothing and fails when a file is stale.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { OctavoError } from "../ts/errors.ts";
-import { decodeHello, decodeReply, encodeRequest } from "../ts/pool/codec.ts";
+import { decodeHello, decodeReply, encodeRequest } from "../ts/workers/codec.ts";
 import { MAX_HEADER_BYTES, type Request } from "./messages.ts";
 
 interface Vector {

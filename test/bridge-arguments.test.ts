@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OctavoError } from "../ts/errors.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import type { Device } from "../ts/tensor/device.ts";
 import type { TensorHandle } from "../ts/tensor/handle.ts";
 import type { QuantizedWeight } from "../ts/tensor/quantized.ts";

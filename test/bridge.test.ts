@@ -1,6 +1,6 @@
 /** Tensors on a device from Node: if these fail, `device.tensor`, ops on handles or `read` give wrong numbers or wrong errors. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import type { Device } from "../ts/tensor/device.ts";
 import { toFloat16 } from "../ts/tensor/float16.ts";
 import { DEVICES } from "./support/devices.ts";

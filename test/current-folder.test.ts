@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { findPython } from "../ts/pool/python.ts";
+import { findPython } from "../ts/python.ts";
 import { DEVICE } from "./support/devices.ts";
 import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
 

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "../ts/model/source/index.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import { fuse } from "../ts/program/fuse.ts";
 import { DEVICES } from "./support/devices.ts";
 import { logitsProgram, type StepOptions, stepLogits } from "./support/step-logits.ts";

@@ -1,6 +1,6 @@
 /** What a bridge operation costs does not grow with how many handles are alive: if this fails, freeing many takes minutes. */
 import { afterEach, expect, test, vi } from "vitest";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import { DEVICE } from "./support/devices.ts";
 
 const LIVE = 2000;

@@ -8,10 +8,10 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { buildModel, modelOfConfig } from "../ts/model/families/index.ts";
-import { encodeRequest } from "../ts/pool/codec.ts";
-import { findPython, workerEnvironment } from "../ts/pool/python.ts";
 import { fuse } from "../ts/program/fuse.ts";
 import { lower } from "../ts/program/lower.ts";
+import { findPython, workerEnvironment } from "../ts/python.ts";
+import { encodeRequest } from "../ts/workers/codec.ts";
 
 const LAYERS = 3;
 /** Llama-3-8B's layers. */

@@ -4,9 +4,9 @@
  */
 import { open } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ResidentModel } from "../ts/engine/resident.ts";
+import { ResidentModel } from "../ts/deploy/resident.ts";
 import { openModel } from "../ts/model/source/index.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import { DEVICES } from "./support/devices.ts";
 import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
 

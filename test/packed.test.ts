@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findPython } from "../ts/pool/python.ts";
+import { findPython } from "../ts/python.ts";
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), "..");
 let folder: string;

@@ -1,7 +1,7 @@
 /** Big payloads. If these fail, tensors arrive damaged, or only where /dev/shm is large. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { Pool } from "../ts/pool/pool.ts";
-import { SharedMemory } from "../ts/pool/shared-memory.ts";
+import { Pool } from "../ts/pool.ts";
+import { SharedMemory } from "../ts/workers/shared-memory.ts";
 import { DEVICE } from "./support/devices.ts";
 
 afterEach(() => vi.restoreAllMocks());

@@ -1,11 +1,11 @@
 /** What a pool promises about its processes. If these fail, a user's Node hangs, dies, or leaves workers behind. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { shareCores, usableCores } from "../ts/pool/cores.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import { ProgramBuilder } from "../ts/program/builder.ts";
 import { lower } from "../ts/program/lower.ts";
 import { packInputs, unpackOutputs } from "../ts/program/payload.ts";
+import { shareCores, usableCores } from "../ts/workers/cores.ts";
 import { DEVICES } from "./support/devices.ts";
 
 test.each(DEVICES)("a program runs on %s, several steps in flight", async (name) => {

@@ -1,9 +1,9 @@
 /** What is foreseen is what is taken, to the byte. If this fails, plans that fit run out of memory in the middle of a load. */
 import { expect, it } from "vitest";
-import { ResidentModel, residentBytes } from "../ts/engine/resident.ts";
+import { ResidentModel, residentBytes } from "../ts/deploy/resident.ts";
 import { buildModel, type ModelOptions } from "../ts/model/families/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import { fuse } from "../ts/program/fuse.ts";
 import { DEVICE } from "./support/devices.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";

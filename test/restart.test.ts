@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Engine } from "../ts/index.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import { bitsOf } from "./support/answers.ts";
 import { DEVICE } from "./support/devices.ts";
 import { isRunning, waitForEnd, workersOf } from "./support/processes.ts";

@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import type { Threshold } from "../ts/program/threshold.ts";
 import type { Device } from "../ts/tensor/device.ts";
 import type { TensorHandle } from "../ts/tensor/handle.ts";

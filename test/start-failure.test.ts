@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import * as gpus from "../ts/memory/gpus.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
+import * as gpus from "../ts/workers/gpus.ts";
 import { DEVICE } from "./support/devices.ts";
 
 /** In its own module, so that a test can say what this machine has. */
-vi.mock("../ts/memory/gpus.ts", { spy: true });
+vi.mock("../ts/workers/gpus.ts", { spy: true });
 
 let folder: string | undefined;
 afterEach(() => {

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Engine } from "../ts/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
-import { Pool } from "../ts/pool/pool.ts";
+import { Pool } from "../ts/pool.ts";
 import { fuse } from "../ts/program/fuse.ts";
 import { answerAlone, answerTogether, randomJobs } from "./support/answers.ts";
 import { logitsProgram, type StepOptions, stepLogits } from "./support/step-logits.ts";

@@ -47,7 +47,7 @@ def elements(layout: str, dtype: str, shape: tuple[int, ...]) -> int:
 def nbytes(dtype: str, layout: str, shape: tuple[int, ...]) -> int:
     """Bytes that a tensor takes: padding included, a multiple of 64, at least 64.
 
-    `ts/memory/bytes.ts` has the same formula, so that the ledger and the worker agree to the byte.
+    `ts/program/tensor-bytes.ts` has the same formula, so that the ledger and the worker agree to the byte.
     """
     if dtype not in BYTES_PER_ELEMENT:
         raise KernelError(

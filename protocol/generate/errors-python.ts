@@ -1,5 +1,5 @@
 /** `worker/octavo_worker/generated/errors.py`: the error codes as constants. */
-import { ERRORS } from "../../ts/errors.ts";
+import { ERRORS } from "../errors.ts";
 import { HEADER, text } from "./python.ts";
 
 /** OCTAVO_WORKER_LOST -> WORKER_LOST: the module says the rest. */

@@ -1,6 +1,6 @@
 /** Writes the golden vectors beside it: `npx tsx protocol/golden/write.ts`. They are committed; both languages read them. */
 import { writeFile } from "node:fs/promises";
-import { encodeValue } from "../../ts/pool/codec.ts";
+import { encodeValue } from "../../ts/workers/codec.ts";
 import { hostile } from "./hostile.ts";
 import { valid } from "./valid.ts";
 

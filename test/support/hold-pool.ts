@@ -3,7 +3,7 @@
  * its stdin the first device is asked for something that may take a second.
  */
 import { createInterface } from "node:readline";
-import { Pool } from "../../ts/pool/pool.ts";
+import { Pool } from "../../ts/pool.ts";
 
 const pool = await Pool.start({ devices: process.argv[2] ?? "reference:0", threads: 2 });
 for (const device of pool.devices) await device.tensor(new Float32Array(1e6), { shape: [1000, 1000] });

@@ -1,7 +1,7 @@
 /** Processes as tests see them. */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
-import { workerProgram } from "../../ts/pool/python.ts";
+import { workerProgram } from "../../ts/python.ts";
 
 export function isRunning(pid: number): boolean {
   try {

@@ -4,7 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { register } from "tsx/esm/api";
 
 register();
-const { Pool } = await import("../../ts/pool/pool.ts");
+const { Pool } = await import("../../ts/pool.ts");
 const pool = await Pool.start({ ...workerData, threads: 1, stopDeadlineMs: 300 });
 const device = pool.devices[0];
 const target = await device.zeros({ shape: [4] });

@@ -1,6 +1,6 @@
 /** Steps of a program of one sequence, without the engine: what a kernel or a pass may not change is in these logits. */
 import type { Sizes } from "../../protocol/messages.ts";
-import { ResidentModel } from "../../ts/engine/resident.ts";
+import { ResidentModel } from "../../ts/deploy/resident.ts";
 import { buildModel, type ModelOptions } from "../../ts/model/families/index.ts";
 import type { Manifest } from "../../ts/model/source/manifest.ts";
 import { type PayloadData, packInputs, unpackOutputs } from "../../ts/program/payload.ts";

@@ -1,6 +1,6 @@
 /** A command on a terminal of its own, as a person would use it. */
 import { execa } from "execa";
-import { findPython } from "../../ts/pool/python.ts";
+import { findPython } from "../../ts/python.ts";
 
 /** Runs its arguments in a pseudo terminal; pipes in and out of it. */
 const PSEUDO_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";

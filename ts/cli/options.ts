@@ -1,8 +1,8 @@
 /** Options that several commands share, and how their values are read. */
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseBytes } from "../bytes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
 import { OctavoError } from "../errors.ts";
-import { parseBytes } from "../memory/bytes.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 
 export interface ModelFlags {

@@ -1,6 +1,6 @@
 /** `octavo plan`: what a model would take on which devices, from headers alone. */
 import { Command, Option } from "commander";
-import type { Plan } from "../memory/plan.ts";
+import type { Plan } from "../plan/plan.ts";
 import { parseThreshold } from "../program/threshold.ts";
 import { jsonOption, type LoadFlags, modelOption, wholeNumber } from "./options.ts";
 import { print, printJson } from "./screen.ts";
@@ -35,7 +35,7 @@ export function planCommand(): Command {
 }
 
 async function plan(model: string, flags: PlanFlags): Promise<void> {
-  const { planModel } = await import("../memory/plan.ts");
+  const { planModel } = await import("../plan/plan.ts");
   const { devices, tp, pp, context, sequences, weights, head, threshold } = flags;
   const result = await planModel(model, {
     devices,
@@ -59,7 +59,7 @@ const PARTS = ["weights", "kv", "activations", "context", "collectives", "margin
 
 async function describe(model: string, plan: Plan): Promise<string[]> {
   const { fits, refusal, totals, devices } = plan;
-  const { formatBytes } = await import("../memory/bytes.ts");
+  const { formatBytes } = await import("../bytes.ts");
   const table = devices.map((device) => [
     device.name,
     formatBytes(device.total),

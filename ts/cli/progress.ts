@@ -1,6 +1,7 @@
 /** One line on stderr that says what a long task is at; nothing where nobody watches. */
+
+import { formatBytes } from "../bytes.ts";
 import type { LoadProgress } from "../engine/load-options.ts";
-import { formatBytes } from "../memory/bytes.ts";
 import { printable } from "./screen.ts";
 
 const STAGES: Readonly<Record<LoadProgress["stage"], string>> = {

@@ -1,6 +1,7 @@
 /** Speed and memory of a run, for people. */
+
+import { formatBytes } from "../bytes.ts";
 import type { Completion } from "../engine/generation.ts";
-import { formatBytes } from "../memory/bytes.ts";
 import { HANDLE_KINDS, type LedgerReport } from "../memory/ledger.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 

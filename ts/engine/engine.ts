@@ -5,11 +5,11 @@
 import { checkTokenIds } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
-import type { Plan } from "../memory/plan.ts";
 import { type ChatMessage, chatPrompt, checkMessages } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";
+import type { Plan } from "../plan/plan.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Device } from "../tensor/device.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";

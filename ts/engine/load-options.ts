@@ -2,8 +2,8 @@
 import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { parseDeviceNames } from "../memory/devices.ts";
-import { PLAN_RULES } from "../memory/plan-options.ts";
+import { parseDeviceNames } from "../plan/devices.ts";
+import { PLAN_RULES } from "../plan/options.ts";
 import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import type { Warn } from "../warnings.ts";
 

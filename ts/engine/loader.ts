@@ -3,22 +3,23 @@
  * Headers and tokenizer are read while the worker starts; then the plan, which refuses before anything is allocated;
  * then memory, weights and program. Whatever fails, no process is left.
  */
+
+import { type DefineOptions, type DefineTimings, ResidentModel } from "../deploy/resident.ts";
 import { OctavoError } from "../errors.ts";
 import type { PlannedBytes } from "../memory/ledger.ts";
-import { type ModelNeeds, needsOf, type Plan, planManifest } from "../memory/plan.ts";
 import { describeModel, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import { openModel } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
-import { Pool } from "../pool/pool.ts";
+import { type ModelNeeds, needsOf, type Plan, planManifest } from "../plan/plan.ts";
+import { Pool } from "../pool.ts";
 import { DEFAULT_THRESHOLD } from "../program/threshold.ts";
 import type { Device } from "../tensor/device.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { emitWarning } from "../warnings.ts";
 import { FileStates } from "./file-states.ts";
 import { checkLoadOptions, type LoadOptions } from "./load-options.ts";
-import { type DefineOptions, type DefineTimings, ResidentModel } from "./resident.ts";
 
 /** Milliseconds of the parts of a load; the first two run at the same time. */
 export interface LoadTimings extends DefineTimings {

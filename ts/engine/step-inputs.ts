@@ -1,7 +1,7 @@
 /** The arrays of one step, written straight into its payload. Names and shapes: `ts/model/families`. Pure. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
-import { pagesFor } from "../memory/blocks.ts";
+import { pagesFor } from "../memory/kv/pages.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import { inputArrays } from "../program/payload.ts";
 import type { Step, StepRow } from "../schedule/sequence.ts";

@@ -5,13 +5,14 @@
  * first, which leaves its logits on the device ("reference"), and then through one int8 program per threshold, which reads them.
  * Schemes of the LLM.int8() paper are judged likewise; they quantise the 16-bit weights at each step.
  */
+
+import { ResidentModel } from "../deploy/resident.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
-import { ResidentModel } from "../engine/resident.ts";
 import { OctavoError } from "../errors.ts";
 import { describeModel } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
-import { Pool } from "../pool/pool.ts";
+import { Pool } from "../pool.ts";
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import { CHUNK, defineRuns, runChunk } from "./run.ts";

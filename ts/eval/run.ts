@@ -1,11 +1,11 @@
 /** The programs of an evaluation: the 16-bit one, which leaves its logits on the device, and the judged ones, which read them. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { formatBytes } from "../bytes.ts";
+import type { DefineOptions } from "../deploy/resident.ts";
+import { type ResidentModel, residentBytes } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
-import type { DefineOptions } from "../engine/resident.ts";
-import { type ResidentModel, residentBytes } from "../engine/resident.ts";
 import { OctavoError } from "../errors.ts";
-import { formatBytes } from "../memory/bytes.ts";
 import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { fuse } from "../program/fuse.ts";

@@ -1,6 +1,6 @@
 /** The text that models are judged on. */
 import { join } from "node:path";
-import { packageRoot } from "../pool/python.ts";
+import { packageRoot } from "../python.ts";
 import { readText as readRegular } from "../regular-file.ts";
 
 /** `ts/eval/text/README.md` says where it is from. About 8,400 tokens. */

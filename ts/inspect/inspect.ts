@@ -1,16 +1,16 @@
 /** Runs a text through a model with 16-bit weights and counts the outliers among the inputs of its linears. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { formatBytes } from "../bytes.ts";
+import { ResidentModel, residentBytes } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
-import { ResidentModel, residentBytes } from "../engine/resident.ts";
 import { OctavoError } from "../errors.ts";
 import { type Chunk, cutWindows } from "../eval/windows.ts";
-import { formatBytes } from "../memory/bytes.ts";
 import { buildModel, describeModel } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
-import { Pool } from "../pool/pool.ts";
+import { Pool } from "../pool.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";

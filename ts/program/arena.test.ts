@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { allocatedBytes } from "../memory/bytes.ts";
 import { buildModel, modelOfConfig } from "../model/families/index.ts";
 import { arena, lifetimes } from "./arena.ts";
 import { fuse } from "./fuse.ts";
 import { sizeOf } from "./shapes.ts";
+import { allocatedBytes } from "./tensor-bytes.ts";
 
 /** SmolLM2-135M. */
 const DEMO = {

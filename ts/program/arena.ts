@@ -6,9 +6,9 @@
  * Largest first, each into the smallest gap that holds it (best fit) among the values alive at the same time.
  */
 import type { Sizes } from "../../protocol/messages.ts";
-import { allocatedBytes } from "../memory/bytes.ts";
 import type { Program, ValueId } from "./program.ts";
 import { sizeOf } from "./shapes.ts";
+import { allocatedBytes } from "./tensor-bytes.ts";
 
 export interface Placement {
   readonly program: Program;

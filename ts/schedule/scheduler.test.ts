@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
-import { pagesFor } from "../memory/blocks.ts";
+import { pagesFor } from "../memory/kv/pages.ts";
 import { Scheduler, type SchedulerLimits, STEPS_IN_FLIGHT } from "./scheduler.ts";
 import type { Sequence, Step } from "./sequence.ts";
 

@@ -11,7 +11,7 @@
  * known yet is always of the step just before. A sequence that ends (stop token, abort) may have a row in the step after:
  * its result is dropped, and its pages come back only when that step has returned.
  */
-import { PagePool, pagesFor } from "../memory/blocks.ts";
+import { PagePool, pagesFor } from "../memory/kv/pages.ts";
 import { Line } from "./line.ts";
 import { Sequence, type Step, type StepRow } from "./sequence.ts";
 

@@ -1,8 +1,8 @@
 /** Host data of tensors: which typed array holds which dtype, and conversions. 16-bit floats are their bits in a Uint16Array. */
 import type { DType } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
-import { elementCount } from "../memory/bytes.ts";
 import { TYPED_ARRAYS } from "../program/payload.ts";
+import { elementCount } from "../program/tensor-bytes.ts";
 import { kindOf, quoted } from "../quoted.ts";
 import { toBfloat16, toFloat16 } from "./float16.ts";
 

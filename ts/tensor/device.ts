@@ -3,14 +3,14 @@ import type { Allocation, Ceiling, DeviceDescription, LoadItem, Statistics } fro
 import type { DType, OpName } from "../../protocol/ops.ts";
 import { checkKeys } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { contentBytes } from "../memory/bytes.ts";
 import { DeviceLedger, type HandleKind, type LedgerEntry, type LedgerReport } from "../memory/ledger.ts";
-import type { Answer, RequestBody, RequestOptions } from "../pool/connection.ts";
-import type { SharedMemory } from "../pool/shared-memory.ts";
-import type { Worker } from "../pool/worker.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
+import { contentBytes } from "../program/tensor-bytes.ts";
 import { kindOf } from "../quoted.ts";
+import type { Answer, RequestBody, RequestOptions } from "../workers/connection.ts";
+import type { SharedMemory } from "../workers/shared-memory.ts";
+import type { Worker } from "../workers/worker.ts";
 import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
 import { badArgument, checkContent, checkLoad, checkSpecs, checkTensorOptions } from "./checks.ts";
@@ -233,7 +233,7 @@ export class Device {
   /** What the worker measures of itself. */
   async stats(): Promise<Statistics> {
     const { reply } = await this.request({ kind: "stats" });
-    return reply.statistics!; // `pool/answers.ts` takes no answer without what was asked for; so below.
+    return reply.statistics!; // `workers/answers.ts` takes no answer without what was asked for; so below.
   }
 
   /** Bytes of `description.memoryAvailable` now: this process may have taken memory of the same machine since the worker was ready. */

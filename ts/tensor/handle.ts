@@ -2,9 +2,9 @@
 import type { DType, Layout, OPS, OpName } from "../../protocol/ops.ts";
 import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { allocatedBytes, contentBytes } from "../memory/bytes.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
+import { allocatedBytes, contentBytes } from "../program/tensor-bytes.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
 import { type HostArray, viewAs } from "./data.ts";

@@ -74,7 +74,7 @@ export class ProgramHandle {
     const deadlineMs = options.deadlineMs ?? this.device.stepDeadlineMs ?? this.#deadlines.of(all);
     const answer = await this.device.request(body, payload, { deadlineMs });
     const { profile, nonfinite } = answer.reply;
-    const counters = answer.reply.counters!; // `pool/answers.ts` takes no answer to a step without them.
+    const counters = answer.reply.counters!; // `workers/answers.ts` takes no answer to a step without them.
     this.#deadlines.took(all, counters.nanoseconds / 1e6);
     return {
       payload: answer.payload ?? NOTHING,

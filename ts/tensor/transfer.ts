@@ -3,10 +3,10 @@ import { readSync, writeSync } from "node:fs";
 import { SHARED_MEMORY_THRESHOLD } from "../../protocol/messages.ts";
 import type { Layout } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
-import { MAX_FRAME_BYTES } from "../pool/channel.ts";
-import type { RequestBody } from "../pool/connection.ts";
-import type { Segment, SharedMemory } from "../pool/shared-memory.ts";
-import type { Worker } from "../pool/worker.ts";
+import { MAX_FRAME_BYTES } from "../workers/channel.ts";
+import type { RequestBody } from "../workers/connection.ts";
+import type { Segment, SharedMemory } from "../workers/shared-memory.ts";
+import type { Worker } from "../workers/worker.ts";
 
 /** One message's share of a big write: the worker copies one piece while this process fills the next. */
 const PIECE_BYTES = 8 * 2 ** 20;

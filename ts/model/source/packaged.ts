@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { OctavoError } from "../../errors.ts";
-import { askPython, findPython, pythonPath } from "../../pool/python.ts";
+import { askPython, findPython, pythonPath } from "../../python.ts";
 
 /** Name -> Python package with one GGUF file inside. */
 const PACKAGES: ReadonlyMap<string, { readonly module: string; readonly project: string }> = new Map([

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { DTYPES } from "../../protocol/ops.ts";
-import { allocatedBytes, contentBytes, formatBytes, parseBytes } from "./bytes.ts";
-import { isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
+import { DTYPES } from "../protocol/ops.ts";
+import { formatBytes, parseBytes } from "./bytes.ts";
+import { isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./plan/devices.ts";
+import { allocatedBytes, contentBytes } from "./program/tensor-bytes.ts";
 
 describe("bytes of a tensor", () => {
   it("are whole cache lines that hold the content, in every layout", () => {

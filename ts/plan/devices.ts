@@ -1,6 +1,7 @@
 /** Device names ("cpu:0") and device sizes ("8x24GiB") as users write them. Pure. */
+
+import { parseBytes } from "../bytes.ts";
 import { OctavoError } from "../errors.ts";
-import { parseBytes } from "./bytes.ts";
 
 export const DEVICE_BACKENDS = ["cpu", "reference", "cuda", "triton-interpreter"] as const;
 export type DeviceBackend = (typeof DEVICE_BACKENDS)[number];

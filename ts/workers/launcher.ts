@@ -1,9 +1,9 @@
 /** Starts worker processes on this machine. */
 import { execa } from "execa";
 import { OctavoError } from "../errors.ts";
+import { findPython, workerEnvironment, workerProgram } from "../python.ts";
 import { MAX_FRAME_BYTES } from "./channel.ts";
 import { eachLine } from "./log-lines.ts";
-import { findPython, workerEnvironment, workerProgram } from "./python.ts";
 
 export interface LaunchOptions {
   readonly endpoint: string;

@@ -7,7 +7,7 @@
 import { closeSync, ftruncateSync, openSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { OctavoError } from "../errors.ts";
-import { roundUp } from "../memory/bytes.ts";
+import { roundUp } from "../program/tensor-bytes.ts";
 import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
 
 const ROOT = "/dev/shm";

@@ -1,18 +1,18 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
 
-import { OctavoError } from "../errors.ts";
-import { type DeviceName, parseDeviceNames } from "../memory/devices.ts";
-import { autoDevices } from "../memory/gpus.ts";
-import { quoted } from "../quoted.ts";
-import { Device } from "../tensor/device.ts";
-import { emitWarning, type Warn } from "../warnings.ts";
-import { Channel } from "./channel.ts";
-import { shareCores, usableCores } from "./cores.ts";
-import { checkDescriptors } from "./descriptors.ts";
+import { OctavoError } from "./errors.ts";
+import { type DeviceName, parseDeviceNames } from "./plan/devices.ts";
 import { checkPoolOptions } from "./pool-options.ts";
 import { checkPackage } from "./python.ts";
-import { SharedMemory } from "./shared-memory.ts";
-import { Worker } from "./worker.ts";
+import { quoted } from "./quoted.ts";
+import { Device } from "./tensor/device.ts";
+import { emitWarning, type Warn } from "./warnings.ts";
+import { Channel } from "./workers/channel.ts";
+import { shareCores, usableCores } from "./workers/cores.ts";
+import { checkDescriptors } from "./workers/descriptors.ts";
+import { autoDevices } from "./workers/gpus.ts";
+import { SharedMemory } from "./workers/shared-memory.ts";
+import { Worker } from "./workers/worker.ts";
 
 export interface PoolOptions {
   /**

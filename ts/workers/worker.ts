@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type DeviceDescription, type Hello, PROTOCOL_VERSION } from "../../protocol/messages.ts";
 import { OctavoError } from "../errors.ts";
-import type { DeviceName } from "../memory/devices.ts";
+import type { DeviceName } from "../plan/devices.ts";
 import type { Channel, Peer } from "./channel.ts";
 import { type Answer, Connection, type RequestBody, type RequestOptions } from "./connection.ts";
 import { checkDescriptors } from "./descriptors.ts";

@@ -1,6 +1,5 @@
 /** A model that lives on one device: its parameters in handles, and programs over them, each made when it is needed. */
 import type { LoadItem, Sizes } from "../../protocol/messages.ts";
-import { allocatedBytes } from "../memory/bytes.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
@@ -8,6 +7,7 @@ import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, ParameterSource, Program } from "../program/program.ts";
+import { allocatedBytes } from "../program/tensor-bytes.ts";
 import type { Device, LoadRequest } from "../tensor/device.ts";
 import type { TensorHandle } from "../tensor/handle.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";

@@ -3,7 +3,7 @@
  * work is worse than a hang that is noticed late. Steps have `StepDeadlines`.
  */
 import type { Request } from "../../protocol/messages.ts";
-import { allocatedBytes } from "../memory/bytes.ts";
+import { allocatedBytes } from "../program/tensor-bytes.ts";
 import type { RequestBody } from "./connection.ts";
 
 /** What does not grow with anything. */

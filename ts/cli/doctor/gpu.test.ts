@@ -1,7 +1,7 @@
 /** If these fail, a user with a GPU is not told why it stays idle. */
 import { expect, test } from "vitest";
-import type { Gpu } from "../memory/gpus.ts";
-import { describeGpus } from "./doctor-gpu.ts";
+import type { Gpu } from "../../workers/gpus.ts";
+import { describeGpus } from "./gpu.ts";
 
 const H100: Gpu = {
   name: "NVIDIA H100",

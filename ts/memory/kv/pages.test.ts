@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { PagePool, pagesFor } from "./blocks.ts";
+import { PagePool, pagesFor } from "./pages.ts";
 
 test("free and used pages always add up, and no page has two owners", () => {
   const operation = fc.oneof(

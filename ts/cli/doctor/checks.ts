@@ -1,11 +1,11 @@
 /** The checks of `octavo doctor`, in the order in which they depend on each other. */
 import { statfs } from "node:fs/promises";
-import { formatBytes } from "../memory/bytes.ts";
-import { openModel } from "../model/source/index.ts";
-import { askPython, findPython, requirements } from "../pool/python.ts";
-import { checkGpu } from "./doctor-gpu.ts";
-import { checkWorker } from "./doctor-worker.ts";
-import { describeError } from "./report.ts";
+import { formatBytes } from "../../bytes.ts";
+import { openModel } from "../../model/source/index.ts";
+import { askPython, findPython, requirements } from "../../python.ts";
+import { describeError } from "../report.ts";
+import { checkGpu } from "./gpu.ts";
+import { checkWorker } from "./worker.ts";
 
 export interface Check {
   readonly name: string;

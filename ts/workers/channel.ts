@@ -10,9 +10,9 @@ import { isMainThread } from "node:worker_threads";
 import type { Router } from "zeromq";
 import type { Hello } from "../../protocol/messages.ts";
 import { messageOf, OctavoError } from "../errors.ts";
+import { NOT_BUNDLED } from "../python.ts";
 import { decodeHello } from "./codec.ts";
 import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
-import { NOT_BUNDLED } from "./python.ts";
 import { Queue } from "./queue.ts";
 
 /** Largest frame. A larger one costs the sender its connection, so both sides check before they send. */

@@ -5,8 +5,8 @@
  * `research/serving.md` section 3), so a running sequence never waits for memory and none is ever preempted. The price
  * is pages that stay empty when a sequence stops early.
  */
-import { PAGE_SIZE } from "../../protocol/ops.ts";
-import { OctavoError } from "../errors.ts";
+import { PAGE_SIZE } from "../../../protocol/ops.ts";
+import { OctavoError } from "../../errors.ts";
 
 /** Pages that hold `tokens` positions. */
 export function pagesFor(tokens: number): number {

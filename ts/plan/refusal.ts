@@ -1,9 +1,9 @@
 /** Why a plan does not fit, in numbers, and the smallest changes of options that would. Pure. */
 import { PAGE_SIZE } from "../../protocol/ops.ts";
-import { formatBytes } from "./bytes.ts";
+import { formatBytes } from "../bytes.ts";
 import type { DeviceSize } from "./devices.ts";
+import type { PlanOptions } from "./options.ts";
 import type { Plan } from "./plan.ts";
-import type { PlanOptions } from "./plan-options.ts";
 
 type Options = PlanOptions & { readonly device: DeviceSize };
 

@@ -1,10 +1,10 @@
 /** A real worker, from start to goodbye: what it reports is what a model would run on. */
-import { formatBytes } from "../memory/bytes.ts";
-import type { Check } from "./doctor-checks.ts";
-import { describeError } from "./report.ts";
+import { formatBytes } from "../../bytes.ts";
+import { describeError } from "../report.ts";
+import type { Check } from "./checks.ts";
 
 export async function checkWorker(device: string, python: string, signal: AbortSignal): Promise<Check> {
-  const { Pool } = await import("../pool/pool.ts");
+  const { Pool } = await import("../../pool.ts");
   // What everybody needs is a worker on the CPU.
   const check = device === "cpu:0" ? { name: "worker", needed: true } : { name: `${device} worker`, needed: false };
   const start = performance.now();

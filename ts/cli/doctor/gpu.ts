@@ -1,9 +1,9 @@
 /** What `octavo doctor` says about the way to a GPU: torch, triton, the driver and the GPUs it lists, a worker on cuda:0. */
-import { formatBytes } from "../memory/bytes.ts";
-import { autoDevices, type Gpu, listGpus } from "../memory/gpus.ts";
-import { requirements } from "../pool/python.ts";
-import type { Check } from "./doctor-checks.ts";
-import { checkWorker } from "./doctor-worker.ts";
+import { formatBytes } from "../../bytes.ts";
+import { requirements } from "../../python.ts";
+import { autoDevices, type Gpu, listGpus } from "../../workers/gpus.ts";
+import type { Check } from "./checks.ts";
+import { checkWorker } from "./worker.ts";
 
 /** Compute capability of the oldest GPUs that the kernels are made for: Ampere. */
 const OLDEST = 8;

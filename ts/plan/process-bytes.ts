@@ -1,6 +1,6 @@
 /** What the processes take beside a model's tensors. Pure. */
 import type { Parameter } from "../program/program.ts";
-import { elementCount } from "./bytes.ts";
+import { elementCount } from "../program/tensor-bytes.ts";
 import type { DeviceBackend } from "./devices.ts";
 
 /**

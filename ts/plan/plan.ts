@@ -11,11 +11,11 @@ import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program } from "../program/program.ts";
+import { allocatedBytes } from "../program/tensor-bytes.ts";
 import { isAbsent, MAX_CONFIG_BYTES, readBytes } from "../regular-file.ts";
-import { allocatedBytes } from "./bytes.ts";
+import { autoDevices, listGpus } from "../workers/gpus.ts";
 import { type DeviceName, type DeviceSize, isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
-import { autoDevices, listGpus } from "./gpus.ts";
-import { checkPlanOptions, type PlanModelOptions, type PlanOptions } from "./plan-options.ts";
+import { checkPlanOptions, type PlanModelOptions, type PlanOptions } from "./options.ts";
 import { processBytes, threadBytes } from "./process-bytes.ts";
 import { explainRefusal } from "./refusal.ts";
 

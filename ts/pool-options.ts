@@ -1,9 +1,9 @@
 /** The options of `Pool.start` as callers write them, those without types too. */
 import { z } from "zod";
-import { checkOptions, type Rules } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
-import { quoted } from "../quoted.ts";
+import { checkOptions, type Rules } from "./arguments.ts";
+import { OctavoError } from "./errors.ts";
 import type { PoolOptions } from "./pool.ts";
+import { quoted } from "./quoted.ts";
 
 const milliseconds = z
   .number()

@@ -8,7 +8,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { OctavoError } from "../errors.ts";
+import { OctavoError } from "./errors.ts";
 
 /** What a program that was bundled has to know. The same words in README.md. */
 export const NOT_BUNDLED =

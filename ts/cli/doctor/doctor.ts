@@ -1,10 +1,10 @@
 /** `octavo doctor`: what is here, what is missing, and for what. */
 import { Command } from "commander";
-import type { Check } from "./doctor-checks.ts";
-import { interruptible } from "./interrupt.ts";
-import { jsonOption } from "./options.ts";
-import { ProgressLine } from "./progress.ts";
-import { print, printJson } from "./screen.ts";
+import { interruptible } from "../interrupt.ts";
+import { jsonOption } from "../options.ts";
+import { ProgressLine } from "../progress.ts";
+import { print, printJson } from "../screen.ts";
+import type { Check } from "./checks.ts";
 
 interface DoctorFlags {
   readonly python?: string;
@@ -22,7 +22,7 @@ export function doctorCommand(): Command {
 }
 
 async function doctor(flags: DoctorFlags, signal: AbortSignal): Promise<void> {
-  const { checkMachine } = await import("./doctor-checks.ts");
+  const { checkMachine } = await import("./checks.ts");
   const progress = new ProgressLine();
   const checks: Check[] = [];
   for await (const check of checkMachine(flags.python, signal, (name) => progress.show(`checking ${name}`))) {
