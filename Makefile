@@ -31,11 +31,11 @@ soak: setup ## Long run with faults
 
 gpu-check: ## Everything on a real GPU
 	@tools/setup.sh torch
-	@.venv/bin/python -m octavo_kernels.triton.check --json bench/results/gpu-check.json
+	@PYTHONPATH=kernels .venv/bin/python -m proofs.gpu_check --json bench/results/gpu-check.json
 
 kernels-report: ## What the Triton kernels would cost on GPUs: docs/gpu-costs.md
 	@tools/setup.sh torch
-	@.venv/bin/python -m octavo_kernels.triton.report
+	@PYTHONPATH=kernels .venv/bin/python -m proofs.report
 
 generate: ## Write what is generated from protocol/
 	npm run --silent generate
@@ -46,4 +46,4 @@ requirements: setup ## Pin the Python packages again from requirements/*.in
 	cd requirements && for name in model compiler; do ../$(UV) --no-deps $$name.in -o $$name.txt || exit 1; done
 
 clean: ## Remove what setup and builds made
-	rm -rf .venv node_modules dist kernels/*.egg-info worker/*.egg-info kernels/octavo_kernels/cpu/build kernels/octavo_kernels/triton/build
+	rm -rf .venv node_modules dist kernels/*.egg-info worker/*.egg-info kernels/octavo_kernels/cpu/build kernels/proofs/build

@@ -22,6 +22,6 @@ run "pyright" .venv/bin/python -m pyright
 run "tsc" npm run --silent typecheck
 [ "${1:-}" = lint ] && exit 0
 run "vitest" npx vitest run
-run "kernels for GPUs" .venv/bin/python -m octavo_kernels.triton.compile
+run "kernels for GPUs" env PYTHONPATH=kernels .venv/bin/python -m proofs.compile
 run "sanitizers" tools/sanitize.sh short
 run "pytest" .venv/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup

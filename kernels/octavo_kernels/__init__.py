@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .backend import Backend, Ceiling, Counters, Executable, SourcePart
 from .errors import KernelError
-from .program import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
+from .program.spec import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
 from .tensor import Tensor, nbytes
 
 if TYPE_CHECKING:

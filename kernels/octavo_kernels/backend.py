@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .program import ProgramSpec
+from .program.spec import ProgramSpec
 from .tensor import Tensor
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from octavo_kernels import Counters, Executable
-from octavo_kernels.conformance import cases, identical, run_case
 from octavo_kernels.cpu.backend import CpuBackend
 from octavo_kernels.cpu.library import available_isas
 from octavo_kernels.generated.ops import OPS
 from octavo_kernels.tensor import ALIGNMENT, Tensor, nbytes, round_up
+from proofs.conformance import cases, identical, run_case
 
 _PROT_NONE = 0
 _mprotect = ctypes.CDLL(None, use_errno=True).mprotect

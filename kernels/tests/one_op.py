@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 from octavo_kernels import Backend, open_backend
-from octavo_kernels.conformance.case import Case, run_case
 from octavo_kernels.generated.ops import OPS
+from proofs.conformance.case import Case, run_case
 
 _DTYPES = {"float32": "float32", "float16": "float16", "uint16": "bfloat16", "int32": "int32", "int8": "int8"}
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from octavo_kernels import Backend
-from octavo_kernels.conformance import Case, Result, cases, run_case
 from octavo_kernels.generated.ops import OPS
+from proofs.conformance import Case, Result, cases, run_case
 
 # Whose rows are independent by their definition; `linear_published` is not, attention and pool have sequences.
 _BY_ROWS = {

@@ -17,7 +17,7 @@ import pytest
 import torch
 from octavo_kernels import KernelError
 from octavo_kernels.nn import Int8Linear, int8_linear, linear_int8, quantize, quantize_weight
-from octavo_kernels.shapes import carry_words, pad64
+from octavo_kernels.program.shapes import carry_words, pad64
 from torch import nn
 
 MODES = ["exact", "published"]

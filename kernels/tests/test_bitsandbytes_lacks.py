@@ -9,7 +9,7 @@ import torch
 from octavo_kernels.nn import Int8Linear, linear_int8, quantize
 from octavo_kernels.nn.launched import TritonEngine
 from octavo_kernels.nn.threshold import dial
-from octavo_kernels.shapes import carry_words
+from octavo_kernels.program.shapes import carry_words
 from torch import nn
 
 MODES = ["exact", "published"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from octavo_kernels import Backend, KernelError
-from octavo_kernels.checks import DataChecks
-from octavo_kernels.conformance import Case, cases, run_program, single_op
-from octavo_kernels.conformance.case import Prepared, prepared_tensors
+from octavo_kernels.validate.step import DataChecks
+from proofs.conformance import Case, cases, run_program, single_op
+from proofs.conformance.case import Prepared, prepared_tensors
 
 TOKEN, BAD = "OCTAVO_TOKEN_OUT_OF_RANGE", "OCTAVO_BAD_ARGUMENT"
 

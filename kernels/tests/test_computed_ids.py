@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 from octavo_kernels import Backend
-from octavo_kernels.conformance import Case, cases, run_program
-from octavo_kernels.conformance.case import ProgramWriter
+from proofs.conformance import Case, cases, run_program
+from proofs.conformance.case import ProgramWriter
 
 from .conftest import opened
 

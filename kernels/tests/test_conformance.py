@@ -6,7 +6,8 @@ from functools import cache
 
 import pytest
 from octavo_kernels import Backend
-from octavo_kernels.conformance import (
+from octavo_kernels.generated.ops import OPS
+from proofs.conformance import (
     Case,
     Result,
     cases,
@@ -17,7 +18,6 @@ from octavo_kernels.conformance import (
     single_op,
     unfused,
 )
-from octavo_kernels.generated.ops import OPS
 
 from .conftest import opened
 

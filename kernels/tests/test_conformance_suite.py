@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from octavo_kernels.conformance import Case, Result, cases, differences, identical, run_case
-from octavo_kernels.conformance.generate import _axes
 from octavo_kernels.generated.ops import OPS
+from proofs.conformance import Case, Result, cases, differences, identical, run_case
+from proofs.conformance.generate import _axes
 
 from .conftest import opened
 

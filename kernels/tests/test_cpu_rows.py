@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from octavo_kernels import KernelError
-from octavo_kernels.conformance.floats import narrow
-from octavo_kernels.conformance.rows import edges
-from octavo_kernels.shapes import carry_words, pad64
+from octavo_kernels.program.shapes import carry_words, pad64
 from one_op import cpu, every_cpu, reference, run
+from proofs.conformance.floats import narrow
+from proofs.conformance.rows import edges
 
 # Around the 4 columns of a group, the 16 of a vector and the 64 of a block, and the hidden size of the demo model.
 COLUMNS = [1, 3, 15, 16, 17, 63, 64, 65, 576]

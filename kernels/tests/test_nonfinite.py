@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from octavo_kernels import Backend
-from octavo_kernels.conformance import Case, Result, cases, run_case, run_program, single_op
-from octavo_kernels.conformance.floats import narrow, widen
+from proofs.conformance import Case, Result, cases, run_case, run_program, single_op
+from proofs.conformance.floats import narrow, widen
 
 # Operands with a row of numbers for each row of the results.
 _OPERANDS = {

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from octavo_kernels import Backend
-from octavo_kernels.conformance import cases, identical, run_case
 from octavo_kernels.generated.ops import OPS
+from proofs.conformance import cases, identical, run_case
 
 from .conftest import opened
 from .emulated.backend import EmulatedBackend, missing_tools

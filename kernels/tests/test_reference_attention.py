@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from octavo_kernels.conformance.paging import paged
 from octavo_kernels.reference.attention import attention
 from octavo_kernels.reference.rope import append, rope, rope_append
+from proofs.conformance.paging import paged
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 EPS = 2.0**-24

@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from octavo_kernels.conformance.rows import edges, ordinary
 from octavo_kernels.reference.linear import linear_float, linear_int8, linear_published
 from octavo_kernels.reference.quantize import quantize, quantize_weight
+from proofs.conformance.rows import edges, ordinary
 
 EPS = 2.0**-24
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from octavo_kernels.conformance.rows import ordinary
 from octavo_kernels.reference.activation import activate, glu
 from octavo_kernels.reference.fused import add_norm_quantize, glu_quantize, norm_quantize
 from octavo_kernels.reference.judge import pool, score
 from octavo_kernels.reference.norm import norm
+from proofs.conformance.rows import ordinary
 
 EPS = 2.0**-24
 

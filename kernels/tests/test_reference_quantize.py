@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from octavo_kernels.conformance.rows import EDGES, edges, ordinary
 from octavo_kernels.reference.quantize import quantize, quantize_weight
+from proofs.conformance.rows import EDGES, edges, ordinary
 
 _DECOMPOSE = ("off", "threshold", "adaptive", "all")
 

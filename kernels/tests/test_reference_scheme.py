@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from octavo_kernels.conformance.rows import ordinary
 from octavo_kernels.reference.linear import linear_published
 from octavo_kernels.reference.quantize import quantize_weight
 from octavo_kernels.reference.scheme import linear_scheme
+from proofs.conformance.rows import ordinary
 
 EPS = 2.0**-24
 ALL = list(itertools.product(("absmax", "zeropoint"), ("tensor", "row", "vector"), (0.0, 6.0)))

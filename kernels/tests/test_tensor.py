@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from octavo_kernels import Backend, KernelError, nbytes
-from octavo_kernels.conformance.case import fill
 from octavo_kernels.generated.ops import BYTES_PER_ELEMENT
 from octavo_kernels.tensor import allocate
+from proofs.conformance.case import fill
 
 
 @pytest.mark.parametrize(

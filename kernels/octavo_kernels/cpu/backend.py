@@ -12,9 +12,9 @@ import numpy as np
 from ..backend import Ceiling, Reserve, SourcePart, unlimited
 from ..errors import KernelError
 from ..host import HostMemory
-from ..program import ProgramSpec
+from ..program.spec import ProgramSpec
 from ..tensor import Tensor
-from ..validate import validate
+from ..validate.program import validate
 from .executable import CpuExecutable
 from .library import CeilingStruct, available_isas, load_library
 from .load import load, read

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import payload as payloads
 from ..backend import Counters, Reserve
-from ..checks import DataChecks
 from ..errors import KernelError
 from ..generated.ops import OPS
-from ..program import SIZES, Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
+from ..program import payload as payloads
+from ..program.spec import SIZES, Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
 from ..tensor import ALIGNMENT, Tensor, aligned_bytes
+from ..validate.step import DataChecks
 from . import library as abi
 
 

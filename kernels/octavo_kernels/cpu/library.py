@@ -8,7 +8,7 @@ from functools import cache
 
 from ..errors import KernelError
 from ..generated.ops import OPS
-from ..program import SIZES
+from ..program.spec import SIZES
 from . import build
 
 ABI_VERSION = 3

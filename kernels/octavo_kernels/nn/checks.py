@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import KernelError
-from ..shapes import carry_words, pad64
+from ..program.shapes import carry_words, pad64
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 

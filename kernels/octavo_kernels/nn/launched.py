@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ..shapes import carry_words, pad64
+from ..program.shapes import carry_words, pad64
 from ..tensor import ALIGNMENT
 from ..triton.eager import run_op
 from .derived import Derived

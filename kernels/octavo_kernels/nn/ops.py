@@ -19,8 +19,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ..program.shapes import carry_words, pad64
 from ..reference import quantize as definition
-from ..shapes import carry_words, pad64
 from .checks import check_digits, check_input, check_weight
 from .engine import engine_for
 from .threshold import Dial

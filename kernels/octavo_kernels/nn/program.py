@@ -9,10 +9,21 @@ import torch
 
 from ..backend import Executable
 from ..cpu.backend import CpuBackend
-from ..payload import Layout
-from ..program import SIZES, Arena, AttributeValue, Dimension, Handle, Input, Operation, ProgramSpec, Value, resolve
+from ..program.payload import Layout
+from ..program.shapes import carry_words, pad64
+from ..program.spec import (
+    SIZES,
+    Arena,
+    AttributeValue,
+    Dimension,
+    Handle,
+    Input,
+    Operation,
+    ProgramSpec,
+    Value,
+    resolve,
+)
 from ..reference.views import TORCH_DTYPES
-from ..shapes import carry_words, pad64
 from ..tensor import Tensor, nbytes
 from .threshold import Dial
 

@@ -11,9 +11,9 @@ import torch
 from ..backend import Ceiling, Reserve, SourcePart, unlimited
 from ..errors import KernelError
 from ..host import HostMemory
-from ..program import ProgramSpec
+from ..program.spec import ProgramSpec
 from ..tensor import Tensor
-from ..validate import validate
+from ..validate.program import validate
 from .executable import ReferenceExecutable, row_major_bytes
 from .load import load
 from .views import tensor_view

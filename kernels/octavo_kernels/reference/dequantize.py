@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..source_types import SOURCE_TYPES, check_bytes
+from ..weights.source_types import SOURCE_TYPES, check_bytes
 
 
 def dequantize(kind: str, data: np.ndarray, count: int) -> np.ndarray:

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from ..backend import Counters, Reserve
-from ..checks import DataChecks
 from ..errors import KernelError
-from ..payload import Layout, check_sizes
-from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
+from ..program.payload import Layout, check_sizes
+from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from ..tensor import Tensor
+from ..validate.step import DataChecks
 from .finite import results_finite
 from .ops import DEFINITIONS
 from .views import view

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from ..generated.ops import PAGE_SIZE
-from ..program import Operation
+from ..program.spec import Operation
 
 
 def results_finite(operation: Operation, view: Callable[[int], torch.Tensor]) -> bool:

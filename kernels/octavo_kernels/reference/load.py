@@ -9,8 +9,8 @@ import torch
 
 from ..backend import SourcePart
 from ..errors import KernelError
-from ..load import check_load
 from ..tensor import Tensor
+from ..weights.load import check_load
 from .dequantize import dequantize
 from .quantize import quantize_weight
 from .views import tensor_view

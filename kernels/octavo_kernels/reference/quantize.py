@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from ..shapes import carry_words, pad64
+from ..program.shapes import carry_words, pad64
 from .numbers import f32, row_sum, row_sum_of_squares, sqrt
 
 BASE = 255

@@ -10,9 +10,9 @@ import torch
 
 from ..backend import Ceiling, DeviceMemory, Reserve, SourcePart, unlimited
 from ..errors import KernelError
-from ..program import ProgramSpec
+from ..program.spec import ProgramSpec
 from ..tensor import Tensor, nbytes
-from ..validate import validate
+from ..validate.program import validate
 from .device import Device
 from .executable import TritonExecutable
 from .load import host_load, load

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..payload import NUMPY_DTYPES
-from ..program import SIZES, ProgramSpec, resolve
+from ..program.payload import NUMPY_DTYPES
+from ..program.spec import SIZES, ProgramSpec, resolve
 from ..tensor import ALIGNMENT, round_up
 from .buckets import Capacity
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import KernelError
-from ..program import SIZES, Input, ProgramSpec
+from ..program.spec import SIZES, Input, ProgramSpec
 
 #: Rows of a captured graph. Decode has few; beyond them launching takes less time than the kernels.
 CAPTURED = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)

@@ -14,7 +14,7 @@ import torch
 
 from ..errors import KernelError
 from ..generated.ops import OPS
-from ..program import AttributeValue
+from ..program.spec import AttributeValue
 from . import interpreter, jit
 from .launch import Launch, Operand
 

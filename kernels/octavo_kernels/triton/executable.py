@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from ..backend import Counters, Reserve
-from ..checks import DataChecks
 from ..errors import KernelError
 from ..generated.ops import OPS
-from ..payload import NUMPY_DTYPES, Layout, check_sizes
-from ..places import written_root
-from ..program import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
+from ..program.payload import NUMPY_DTYPES, Layout, check_sizes
+from ..program.spec import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
 from ..reference.finite import results_finite
 from ..tensor import Tensor, nbytes
+from ..validate.places import written_root
+from ..validate.step import DataChecks
 from .buckets import Buckets, Capacity
 from .device import Device
 from .frame import Frame, Memories, constant_sizes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
+from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from .block import SYMBOLS, InputBlock, OutputBlock
 from .buckets import Capacity
 from .launch import Context, Launch, Operand

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from ..backend import SourcePart
 from ..errors import KernelError
-from ..load import check_load
 from ..tensor import Tensor, allocate
+from ..weights.load import check_load
 
 #: Reads, dequantises and quantises into plain tensors of the machine's memory: (form, parts, target, scale).
 HostLoad = Callable[[str, Sequence[SourcePart], Tensor, "Tensor | None"], None]

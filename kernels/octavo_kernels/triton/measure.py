@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..program import Arena, Columns, Handle, Operation, ProgramSpec, resolve
+from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from ..tensor import nbytes
 from .buckets import Buckets
 from .device import Device

@@ -16,9 +16,9 @@ from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable
 from octavo_kernels.host import HostMemory
-from octavo_kernels.payload import Layout
-from octavo_kernels.program import SIZES
-from octavo_kernels.validate import validate
+from octavo_kernels.program.payload import Layout
+from octavo_kernels.program.spec import SIZES
+from octavo_kernels.validate.program import validate
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 _DRIVER = Path(__file__).with_name("driver.cpp")

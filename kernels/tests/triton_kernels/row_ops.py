@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from octavo_kernels.conformance import cases
-from octavo_kernels.conformance.case import Case
 from octavo_kernels.reference.ops import DEFINITIONS
 from octavo_kernels.triton import interpreter
 from octavo_kernels.triton.eager import EagerContext
 from octavo_kernels.triton.launch import Operand
+from proofs.conformance import cases
+from proofs.conformance.case import Case
 
 interpreter.enable()
 

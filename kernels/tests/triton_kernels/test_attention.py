@@ -123,9 +123,9 @@ def test_a_captured_graph_has_room_for_more_rows_and_sequences(case, form):
     expected = case.attend(reference(), inputs)
     triton()
     from octavo_kernels.triton import interpreter
-    from octavo_kernels.triton.compile.context import MetaContext
     from octavo_kernels.triton.launch import Operand
     from octavo_kernels.triton.ops import PLANS
+    from proofs.compile.context import MetaContext
 
     class Context(MetaContext):
         interpreted = True

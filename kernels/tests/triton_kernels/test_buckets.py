@@ -4,7 +4,7 @@ not there."""
 from __future__ import annotations
 
 import pytest
-from octavo_kernels.program import SIZES, Arena, Input, ProgramSpec, Value
+from octavo_kernels.program.spec import SIZES, Arena, Input, ProgramSpec, Value
 from octavo_kernels.triton.buckets import CAPTURED, Buckets
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from octavo_kernels.triton.compile.context import PROCESSORS
-from octavo_kernels.triton.compile.entries import Entry
-from octavo_kernels.triton.compile.exceptions import APPROXIMATE, SPILLING, UNPLANNED
-from octavo_kernels.triton.compile.facts import Facts
-from octavo_kernels.triton.compile.store import load
+from proofs.compile.context import PROCESSORS
+from proofs.compile.entries import Entry
+from proofs.compile.exceptions import APPROXIMATE, SPILLING, UNPLANNED
+from proofs.compile.facts import Facts
+from proofs.compile.store import load
 
 #: Shared memory that a program may have, bytes: CUDA C++ Programming Guide, table of technical specifications.
 SHARED = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from octavo_kernels.triton.compile import ptx, sass
-from octavo_kernels.triton.compile.facts import Facts
+from proofs.compile import ptx, sass
+from proofs.compile.facts import Facts
 
 #: Two nested loops and the branch to itself that ends every kernel.
 CODE = """

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import opened
 from octavo_kernels import KernelError
-from octavo_kernels.conformance.llama import SEQUENCES, VOCABULARY
-from octavo_kernels.conformance.llama_steps import Row, Runner
 from octavo_kernels.triton.backend import TritonBackend
-from octavo_kernels.triton.check import programs
-from octavo_kernels.triton.check.programs import llama
+from proofs.conformance.llama import SEQUENCES, VOCABULARY
+from proofs.conformance.llama_steps import Row, Runner
+from proofs.gpu_check import programs
+from proofs.gpu_check.programs import llama
 
 from .replaying import ReplayingDevice
 

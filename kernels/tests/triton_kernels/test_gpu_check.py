@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 import time
 from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from conftest import opened
-from octavo_kernels.conformance import Case, Result, run_case
-from octavo_kernels.triton.check import values
-from octavo_kernels.triton.check.layer import Sizes
-from octavo_kernels.triton.check.speed import layers, linears
+from proofs.conformance import Case, Result, run_case
+from proofs.gpu_check import values
+from proofs.gpu_check.layer import Sizes
+from proofs.gpu_check.speed import layers, linears
 
 _TINY = Sizes(hidden=64, qkv=96, ffn=80)
 
 
 def test_without_a_gpu_it_says_so_and_fails():
-    command = [sys.executable, "-m", "octavo_kernels.triton.check"]
-    ended = subprocess.run(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True)
+    command = [sys.executable, "-m", "proofs.gpu_check"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ended.returncode == 3
     assert ended.stderr.startswith("gpu-check: nothing was checked: no usable GPU: ")
     assert "OCTAVO_NO_DEVICE" in ended.stderr
@@ -53,8 +55,8 @@ class HostTimer:
 
 
 def test_what_is_timed_runs(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("octavo_kernels.triton.check.speed.bitsandbytes_linear", lambda x, n: None)
-    monkeypatch.setattr("octavo_kernels.triton.check.speed._LAYER_ROWS", (2,))
+    monkeypatch.setattr("proofs.gpu_check.speed.bitsandbytes_linear", lambda x, n: None)
+    monkeypatch.setattr("proofs.gpu_check.speed._LAYER_ROWS", (2,))
     device = torch.device("cpu")
     found = [*linears(_TINY, (1, 3), device, HostTimer(), 0), *layers(_TINY, device, HostTimer())]
     assert [speed.name for speed in found] == [*(2 * ["qkv 96x64"]), *(2 * ["o 64x64"]), *(2 * ["gate_up 160x64"]),

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from octavo_kernels.conformance.llama import Llama
-from octavo_kernels.conformance.llama_steps import Row, Runner
-from octavo_kernels.program import Operation
+from octavo_kernels.program.spec import Operation
 from octavo_kernels.triton.backend import TritonBackend
-from octavo_kernels.triton.check import layer
 from octavo_kernels.triton.eager import complete
 from octavo_kernels.triton.launch import Launch, Operand
 from octavo_kernels.triton.workspace import Measure
+from proofs.conformance.llama import Llama
+from proofs.conformance.llama_steps import Row, Runner
+from proofs.gpu_check import layer
 
 from .recording import NoAllocation, RecordingDevice
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from octavo_kernels.program.shapes import carry_words
 from octavo_kernels.reference.linear import linear_int8 as definition
 from octavo_kernels.reference.quantize import quantize
-from octavo_kernels.shapes import carry_words
 
 from triton_kernels.linears import (
     ARCHITECTURES,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from octavo_kernels.triton.compile.facts import Facts
-from octavo_kernels.triton.compile.store import Compiled, load
-from octavo_kernels.triton.report import carries, devices, model, occupancy
-from octavo_kernels.triton.report.targets import targets
-from octavo_kernels.triton.report.text import report
-from octavo_kernels.triton.report.work import Work
+from proofs.compile.facts import Facts
+from proofs.compile.store import Compiled, load
+from proofs.report import carries, devices, model, occupancy
+from proofs.report.targets import targets
+from proofs.report.text import report
+from proofs.report.work import Work
 
 PATH = Path(__file__).parents[3] / "docs/gpu-costs.md"
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from octavo_kernels.conformance.rows import edges
+from proofs.conformance.rows import edges
 
 from .row_ops import differing, expected, like, ordinary, run
 

@@ -106,9 +106,9 @@ def test_a_captured_graph_has_room_for_more_rows():
     rows = Rows(logits_like_a_model(2, 600), temperature=1.0, top_p=0.9, wanted=3, sampled=[5, 6, 7])
     expected = rows.sample(triton())
     from octavo_kernels.triton import interpreter
-    from octavo_kernels.triton.compile.context import MetaContext
     from octavo_kernels.triton.launch import Operand
     from octavo_kernels.triton.ops import PLANS
+    from proofs.compile.context import MetaContext
 
     class Context(MetaContext):
         interpreted = True

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 from conftest import opened
-from octavo_kernels.conformance import cases, differences, run_case
 from octavo_kernels.generated.ops import OPS
+from proofs.conformance import cases, differences, run_case
 
 
 @pytest.mark.parametrize("op", OPS)

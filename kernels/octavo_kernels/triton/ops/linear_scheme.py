@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from ...shapes import pad64
+from ...program.shapes import pad64
 from ..launch import Context, Launch, Operand, cdiv
 from ..numbers import NOT_FINITE, magnitude_bits, rint_to_int
 

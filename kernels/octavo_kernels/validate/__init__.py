@@ -1,0 +1,1 @@
+"""What a worker refuses: programs before they are defined, steps before they run."""

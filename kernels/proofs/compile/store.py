@@ -1,0 +1,65 @@
+"""Compiles everything once, and keeps what was found until a source changes.
+
+`load` is for any process, also one with Triton's interpreter: the compiling is done by another
+(`python -m proofs.compile`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .entries import Entry
+from .facts import Facts
+
+_PACKAGE_NAME = __name__.rpartition(".")[0]
+_ROOT = Path(__file__).parents[2]
+_KERNELS = _ROOT / "octavo_kernels"
+FOLDER = Path(__file__).parents[1] / "build"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All launches, and what is known of each compilation by its key."""
+
+    entries: list[Entry]
+    facts: dict[str, Facts]
+    #: The ops that have kernels.
+    ops: list[str]
+
+
+def digest() -> str:
+    """Of all sources that kernels, plans and their reading are made of."""
+    folders = (_KERNELS / "triton", Path(__file__).parent)
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    whole = hashlib.sha256()
+    for path in [*sources, _KERNELS / "generated/ops.py"]:
+        whole.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+    return whole.hexdigest()[:24]
+
+
+def kept() -> Path:
+    """Where everything that is compiled from the sources as they are lies, once it is."""
+    return FOLDER / f"compiled-{digest()}.json"
+
+
+@cache
+def load() -> Compiled:
+    """All launches and facts; compiles what is missing, which takes minutes after a change of many kernels."""
+    path = kept()
+    if not path.exists():
+        # The interpreter, once enabled here, would be inherited.
+        environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        # An empty entry means the current folder.
+        given = environment.get("PYTHONPATH", "").split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, given)])
+        subprocess.run([sys.executable, "-m", _PACKAGE_NAME], env=environment, check=True)
+    data = json.loads(path.read_text())
+    entries = [Entry.of(one) for one in data["entries"]]
+    return Compiled(entries, {key: Facts.of(one) for key, one in data["facts"].items()}, data["ops"])

@@ -1,0 +1,1 @@
+"""`make gpu-check`: everything that only a real GPU can show, `python -m proofs.gpu_check`."""
