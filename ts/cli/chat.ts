@@ -3,7 +3,7 @@ import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
-import type { ChatMessage } from "../model/chat.ts";
+import type { ChatMessage } from "../model/chat/message.ts";
 import { Interrupted, interruptible } from "./interrupt.ts";
 import { MessageReader } from "./message-reader.ts";
 import {

@@ -4,7 +4,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
-import type { ChatMessage } from "../model/chat.ts";
+import type { ChatMessage } from "../model/chat/message.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import { quoted } from "../quoted.ts";
 import { interruptible } from "./interrupt.ts";

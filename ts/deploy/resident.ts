@@ -8,8 +8,9 @@ import { fuse } from "../program/fuse.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, ParameterSource, Program } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
-import type { Device, LoadRequest } from "../tensor/device.ts";
+import type { Device } from "../tensor/device.ts";
 import type { TensorHandle } from "../tensor/handle.ts";
+import type { LoadRequest } from "../tensor/load.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 
 export interface DefineOptions {

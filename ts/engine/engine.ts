@@ -5,7 +5,8 @@
 import { checkTokenIds } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
-import { type ChatMessage, chatPrompt, checkMessages } from "../model/chat.ts";
+import type { ChatMessage } from "../model/chat/message.ts";
+import { chatPrompt, checkMessages } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { OctavoError } from "../errors.ts";
-import { type ChatMessage, chatPrompt, renderChat } from "./chat.ts";
+import type { ChatMessage } from "./chat/message.ts";
+import { chatPrompt, renderChat } from "./chat.ts";
 
 interface Golden {
   readonly chats: readonly (readonly ChatMessage[])[];

@@ -1,7 +1,8 @@
 /** What messages say stays text, and what a template may take is bounded. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type ChatMessage, chatPrompt, type PromptOptions, renderChat } from "./chat.ts";
+import type { ChatMessage } from "./chat/message.ts";
+import { chatPrompt, type PromptOptions, renderChat } from "./chat.ts";
 import { openModel } from "./source/index.ts";
 import { Tokenizer } from "./tokenizer.ts";
 

@@ -6,14 +6,10 @@ import { Budget } from "./chat/budget.ts";
 import { escaped, fenceMessages } from "./chat/fenced-messages.ts";
 import { chatFunctions, TemplateRefusal } from "./chat/globals.ts";
 import { interpret } from "./chat/interpreter.ts";
+import type { ChatMessage } from "./chat/message.ts";
 import { type Node, parseTemplate } from "./chat/syntax.ts";
 import type { Value } from "./chat/values.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-
-export interface ChatMessage {
-  readonly role: "system" | "user" | "assistant";
-  readonly content: string;
-}
 
 export interface RenderOptions {
   /** Ends with the start of the assistant's turn. Default true. */

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type ChatMessage, renderChat } from "./chat.ts";
+import type { ChatMessage } from "./chat/message.ts";
+import { renderChat } from "./chat.ts";
 import { openModel } from "./source/index.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { Tokenizer } from "./tokenizer.ts";

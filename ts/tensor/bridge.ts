@@ -3,7 +3,7 @@
  * program) leave together, so a call costs one round trip. What the program looks like depends only on the op, its
  * attributes and the shapes, and is kept.
  */
-import { type DType, type Layout, OPS, type OpName } from "../../protocol/ops.ts";
+import { type Layout, OPS, type OpName } from "../../protocol/ops.ts";
 import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { HandleKind } from "../memory/ledger.ts";
@@ -12,21 +12,9 @@ import { type InputsOf, ProgramBuilder } from "../program/builder.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, Program, ValueId } from "../program/program.ts";
 import { quoted } from "../quoted.ts";
-import type { Device } from "./device.ts";
-import type { TensorHandle } from "./handle.ts";
+import type { DeviceMemory } from "./device-memory.ts";
+import type { ResultHandles, TensorHandle } from "./handle.ts";
 import { LruCache } from "./lru.ts";
-
-type OpTable = typeof OPS;
-type OutputSpecs<N extends OpName> = OpTable[N]["outputs"];
-
-/** The operands of an op as handles. */
-export type OperandHandles<N extends OpName> = { readonly [K in keyof InputsOf<N>]: TensorHandle | undefined };
-/** The results of an op, under the names of the op table. */
-export type ResultHandles<N extends OpName> = {
-  readonly [K in keyof OutputSpecs<N>]: TensorHandle<
-    OutputSpecs<N>[K] extends { readonly dtypes: readonly (infer D extends DType)[] } ? D : DType
-  >;
-};
 
 /** What a result is, if not a plain tensor of the user. */
 export interface ResultOptions {
@@ -45,7 +33,7 @@ const NO_SIZES = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
 
 /** Runs one op of the table. Throws what `ProgramBuilder.call` throws, before any effect. */
 export async function runOp<N extends OpName>(
-  device: Device,
+  device: DeviceMemory,
   op: N,
   operands: Readonly<Record<string, TensorHandle | undefined>>,
   attributes: AttributesOf<N>,
@@ -68,7 +56,7 @@ export async function runOp<N extends OpName>(
  * Throws `OCTAVO_WRONG_DEVICE`, `OCTAVO_DISPOSED`, and what the builder throws, before any effect.
  */
 export async function evaluate(
-  device: Device,
+  device: DeviceMemory,
   key: string,
   operands: Readonly<Record<string, TensorHandle | undefined>>,
   build: (builder: ProgramBuilder, values: Readonly<Record<string, ValueId>>) => Readonly<Record<string, ValueId>>,
@@ -124,7 +112,7 @@ function resultName(name: string): string {
   return `result.${name}`;
 }
 
-async function run(device: Device, lowered: LoweredProgram, results: readonly TensorHandle[]): Promise<void> {
+async function run(device: DeviceMemory, lowered: LoweredProgram, results: readonly TensorHandle[]): Promise<void> {
   const bytes = lowered.arenaBytes;
   const arena = { dtype: "int8", layout: "plain", shape: [bytes], kind: "arena", owner: "bridge" } as const;
   const arenas = bytes === 0 ? [] : [device.newHandle(arena)];

@@ -3,7 +3,7 @@ import type { CallOption } from "../../protocol/messages.ts";
 import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { kindOf, quoted } from "../quoted.ts";
-import type { Device } from "./device.ts";
+import type { DeviceMemory } from "./device-memory.ts";
 import type { TensorHandle } from "./handle.ts";
 
 /** Keyword arguments of a function. Whole numbers arrive as int, others as float. */
@@ -13,7 +13,7 @@ export type CallOptions = Readonly<Record<string, string | number | boolean | re
 const MAX_RESULTS = 16;
 
 export async function callFunction(
-  device: Device,
+  device: DeviceMemory,
   name: string,
   handles: readonly TensorHandle[],
   options: CallOptions,

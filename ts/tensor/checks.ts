@@ -6,7 +6,6 @@ import { HANDLE_KINDS } from "../memory/ledger.ts";
 import { TYPED_ARRAYS } from "../program/payload.ts";
 import { kindOf, quoted } from "../quoted.ts";
 import { checkDtype, checkShape } from "./data.ts";
-import type { LoadRequest } from "./device.ts";
 import type { TensorHandle, TensorSpec } from "./handle.ts";
 
 const SPEC_KEYS = ["dtype", "layout", "shape", "kind", "owner"] as const satisfies readonly (keyof TensorSpec)[];
@@ -52,23 +51,4 @@ export function checkContent({ dtype, label }: TensorHandle, data: unknown): voi
   if (data instanceof TYPED_ARRAYS[dtype] || data instanceof Uint8Array || data instanceof DataView) return;
   const text = `write: ${label} takes a ${TYPED_ARRAYS[dtype].name}, or bytes as a Uint8Array, not ${kindOf(data)}`;
   throw new OctavoError("OCTAVO_DTYPE_MISMATCH", text);
-}
-
-const LOAD_KEYS = ["form", "target", "scale", "parts"] as const satisfies readonly (keyof LoadRequest)[];
-
-/** Throws `OCTAVO_BAD_ARGUMENT`. What parts are is checked with the message. */
-export function checkLoad(items: unknown, options: unknown): void {
-  checkKeys(options, ["onProgress", "signal"], "load");
-  if (!Array.isArray(items)) throw badArgument(`load takes a list of tensors to fill, not ${kindOf(items)}`);
-  for (let index = 0; index < items.length; index++) {
-    const item: Partial<LoadRequest> = items[index];
-    checkKeys(item, LOAD_KEYS, "load");
-    if (item.form !== "int8" && item.form !== "float") {
-      throw badArgument(`load: form is ${quoted(item.form)}; it takes "int8" or "float"`);
-    }
-    const { parts } = item;
-    if (!Array.isArray(parts) || [...parts].some((part) => !Number.isSafeInteger(part?.bytes))) {
-      throw badArgument("load: parts take a list of byte ranges: { file, offset, bytes, type, rows, columns }");
-    }
-  }
 }

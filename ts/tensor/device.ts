@@ -1,81 +1,36 @@
 /** One device of a pool: memory for tensors, programs over them, and the books about both. */
-import type { Allocation, Ceiling, DeviceDescription, LoadItem, Statistics } from "../../protocol/messages.ts";
+import type { Ceiling, Statistics } from "../../protocol/messages.ts";
 import type { DType, OpName } from "../../protocol/ops.ts";
 import { checkKeys } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { DeviceLedger, type HandleKind, type LedgerEntry, type LedgerReport } from "../memory/ledger.ts";
+import type { LedgerReport } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import { contentBytes } from "../program/tensor-bytes.ts";
-import { kindOf } from "../quoted.ts";
-import type { Answer, RequestBody, RequestOptions } from "../workers/connection.ts";
-import type { SharedMemory } from "../workers/shared-memory.ts";
-import type { Worker } from "../workers/worker.ts";
-import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
+import { runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
-import { badArgument, checkContent, checkLoad, checkSpecs, checkTensorOptions } from "./checks.ts";
-import { checkDtype, checkShape, convert, dtypeOf, type HostData } from "./data.ts";
-import { TensorHandle, type TensorSpec } from "./handle.ts";
+import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./checks.ts";
+import { convert, dtypeOf, type HostData } from "./data.ts";
+import { DeviceMemory } from "./device-memory.ts";
+import {
+  type LinearOptions,
+  type OperandHandles,
+  type ResultHandles,
+  TensorHandle,
+  type TensorSpec,
+  type WeightHandles,
+} from "./handle.ts";
+import { linear } from "./linear.ts";
+import { type LoadOptions, type LoadRequest, loadTensors } from "./load.ts";
 import { ProgramHandle } from "./program-handle.ts";
 import { type QuantizedWeight, quantizeWeight } from "./quantized.ts";
-import { readBytes, writeBytes } from "./transfer.ts";
-
-export interface LoadRequest {
-  /** `int8` quantises rows into `target` (packed codes) and `scale` (float32 [rows]); `float` converts. */
-  readonly form: "int8" | "float";
-  readonly target: TensorHandle;
-  readonly scale?: TensorHandle | undefined;
-  /** Byte ranges of files, stacked by rows. */
-  readonly parts: LoadItem["parts"];
-}
 
 export interface TensorOptions<D extends DType> {
   readonly shape: readonly number[];
   readonly dtype?: D;
 }
 
-export interface LoadOptions {
-  /** In bytes of the files. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  /** Ends the load after the tensors that are being loaded. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** One `load` message has about this many bytes of files: small enough to stop soon, large enough to cost nothing. */
-const LOAD_BATCH_BYTES = 32 * 2 ** 20;
-
-export class Device {
-  /** "cpu:0" */
-  readonly name: string;
-  readonly ledger: DeviceLedger;
-  readonly #worker: Worker;
-  readonly #newHandle: () => number;
-  readonly #shared: SharedMemory | undefined;
-
-  /** Made by `Pool.start`. */
-  constructor(worker: Worker, newHandle: () => number, shared: SharedMemory | undefined) {
-    this.name = worker.name;
-    this.ledger = new DeviceLedger(worker.name);
-    this.#worker = worker;
-    this.#newHandle = newHandle;
-    this.#shared = shared;
-    worker.lost.addEventListener("abort", () => this.ledger.releaseAll(), { once: true });
-  }
-
-  get description(): DeviceDescription {
-    return this.#worker.description;
-  }
-
-  /** Process id of the worker. */
-  get pid(): number {
-    return this.#worker.pid;
-  }
-
-  /** Aborted, with the `OctavoError` of the loss as its reason, when the worker is lost. */
-  get lost(): AbortSignal {
-    return this.#worker.lost;
-  }
-
+export class Device extends DeviceMemory {
   /** Zeroed memory for all of `specs`, in one message: all or nothing. Throws `OCTAVO_OUT_OF_MEMORY`. */
   async allocate<D extends DType>(specs: readonly TensorSpec<D>[]): Promise<TensorHandle<D>[]> {
     checkSpecs(specs);
@@ -86,32 +41,8 @@ export class Device {
   }
 
   /** Fills handles from files, in order. Throws `OCTAVO_FILE_NOT_READABLE`, `OCTAVO_MODEL_FILE_INVALID`, the signal's reason. */
-  async load(items: readonly LoadRequest[], options: LoadOptions = {}): Promise<void> {
-    checkLoad(items, options);
-    const total = items.reduce((sum, item) => sum + bytesOf(item), 0);
-    let finished = 0;
-    let batch: LoadItem[] = [];
-    let batchBytes = 0;
-    const flush = async () => {
-      options.signal?.throwIfAborted();
-      if (batch.length > 0) {
-        await this.request({ kind: "load", items: batch }, undefined, {
-          onProgress: (done) => options.onProgress?.(finished + done, total),
-        });
-      }
-      finished += batchBytes;
-      options.onProgress?.(finished, total);
-      batch = [];
-      batchBytes = 0;
-    };
-    for (const item of items) {
-      const { form, target, scale, parts } = item;
-      const handle = this.own(target).id;
-      batch.push({ form, handle, ...(scale === undefined ? {} : { scale: this.own(scale).id }), parts: [...parts] });
-      batchBytes += bytesOf(item);
-      if (batchBytes >= LOAD_BATCH_BYTES) await flush();
-    }
-    await flush();
+  load(items: readonly LoadRequest[], options: LoadOptions = {}): Promise<void> {
+    return loadTensors(this, items, options);
   }
 
   /** `data` into a plain handle from byte `byteOffset` on. Await it before the handle is used; until then keep `data` as it is. */
@@ -128,7 +59,7 @@ export class Device {
       throw new OctavoError("OCTAVO_SHAPE_MISMATCH", text);
     }
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    if (bytes.length > 0) await writeBytes(this.#worker, this.#shared, handle.id, bytes, byteOffset);
+    await this.writeInto(handle, bytes, byteOffset);
   }
 
   /** Makes a program ready. It allocates nothing: `options.arena` has at least `lowered.arenaBytes` bytes when that is not 0. */
@@ -139,14 +70,14 @@ export class Device {
   ): Promise<ProgramHandle> {
     const { arena } = options;
     if (arena !== undefined) this.own(arena);
-    const program = new ProgramHandle(this, this.#newHandle(), lowered);
+    const program = new ProgramHandle(this, this.newIds(1)[0]!, lowered);
     const place = arena === undefined ? {} : { arena: arena.id };
     const { values, ops, inputs, outputs, limits } = lowered.message;
     const sent = this.request({ kind: "define", program: program.id, ...place, limits, values, ops, inputs, outputs });
     // Its memory is the worker's own business; the entry says that the handle lives.
     const entry = { handle: program.id, dtype: "int8", layout: "plain", shape: [0], bytes: 0 } as const;
     this.ledger.reserve({ ...entry, kind: "program", owner });
-    await this.#settle([program.id], sent);
+    await this.settle([program.id], sent);
     return program;
   }
 
@@ -207,8 +138,21 @@ export class Device {
    * Throws `OCTAVO_UNKNOWN_OP`, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH`,
    * `OCTAVO_WRONG_DEVICE`, `OCTAVO_DISPOSED`, before any effect.
    */
-  run<N extends OpName>(op: N, operands: OperandHandles<N>, attributes?: AttributesOf<N>): Promise<ResultHandles<N>> {
+  override run<N extends OpName>(
+    op: N,
+    operands: OperandHandles<N>,
+    attributes?: AttributesOf<N>,
+  ): Promise<ResultHandles<N>> {
     return runOp(this, op, operands, attributes === undefined ? ({} as AttributesOf<N>) : attributes);
+  }
+
+  /** `x.linear(weight, options)`. */
+  override linear(
+    x: TensorHandle,
+    weight: TensorHandle | WeightHandles,
+    options: LinearOptions = {},
+  ): Promise<TensorHandle<"float32">> {
+    return linear(this, x, weight, options);
   }
 
   /**
@@ -252,111 +196,4 @@ export class Device {
   async memory(): Promise<LedgerReport> {
     return this.ledger.report(await this.stats());
   }
-
-  // For the rooms of this package; not part of the public surface.
-
-  /** @internal `PoolOptions.stepDeadlineMs`. */
-  get stepDeadlineMs(): number | undefined {
-    return this.#worker.stepDeadlineMs;
-  }
-
-  /** @internal One message to the worker; sent before this returns. */
-  request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
-    return this.#worker.request(body, payload, options);
-  }
-
-  /** @internal A handle that the worker does not know yet. */
-  newHandle<D extends DType>(spec: TensorSpec<D>): TensorHandle<D> {
-    checkShape(spec.shape);
-    checkDtype(spec.dtype);
-    return new TensorHandle(this, this.#newHandle(), spec);
-  }
-
-  /** @internal Ids for tensors of which the worker will say what they are. */
-  newIds(count: number): number[] {
-    return Array.from({ length: count }, this.#newHandle);
-  }
-
-  /** @internal Memory for new handles: in the ledger, reserved now, and committed or released when the answer is there. */
-  async obtain(handles: readonly TensorHandle[]): Promise<void> {
-    for (const handle of handles) this.ledger.reserve(entryOf(handle));
-    await this.#settle(
-      handles.map(({ id }) => id),
-      this.request({ kind: "allocate", handles: handles.map(allocationOf) }),
-    );
-  }
-
-  /** @internal A handle under one of `newIds`, for memory that the worker has made. */
-  adopt({ handle, dtype, layout, shape }: Allocation, kind: HandleKind, owner: string): TensorHandle {
-    const adopted = new TensorHandle(this, handle, { dtype, layout, shape, kind, owner });
-    this.ledger.reserve(entryOf(adopted));
-    this.ledger.commit(handle);
-    return adopted;
-  }
-
-  /** @internal The handle, if it is one of this device and alive; else `OCTAVO_WRONG_DEVICE` or `OCTAVO_DISPOSED`. */
-  own<D extends DType>(handle: TensorHandle<D>): TensorHandle<D> {
-    if (!(handle instanceof TensorHandle)) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${this.name}: a tensor handle is needed, not ${kindOf(handle)}`);
-    }
-    if (handle.device !== this) throw this.#foreign(handle);
-    if (handle.disposed) throw new OctavoError("OCTAVO_DISPOSED", `${handle.label} was disposed`);
-    return handle;
-  }
-
-  /** @internal Frees tensors and programs, all or none. A lost or stopped worker has freed everything already. */
-  async free(handles: readonly { readonly id: number }[]): Promise<void> {
-    const ids = handles.map(({ id }) => id).filter((id) => this.ledger.get(id) !== undefined);
-    if (ids.length === 0) return;
-    try {
-      await this.request({ kind: "free", handles: ids });
-    } catch (error) {
-      // With the worker, its memory is gone: what the caller wanted.
-      if (this.ledger.get(ids[0]!) !== undefined && !this.#worker.ended) throw error;
-    }
-    for (const id of ids) if (this.ledger.get(id) !== undefined) this.ledger.release(id);
-  }
-
-  /** @internal */
-  async readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer> {
-    return readBytes(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
-  }
-
-  #foreign({ label, device }: TensorHandle): OctavoError {
-    const samePool = device.#newHandle === this.#newHandle;
-    if (!samePool) {
-      const text = `${label} belongs to another pool than this ${this.name}; read it there and make a tensor here`;
-      return new OctavoError("OCTAVO_WRONG_DEVICE", text);
-    }
-    if (device.name === this.name) {
-      const text = `${label} was lost with an earlier worker of ${this.name}; make it again`;
-      return new OctavoError("OCTAVO_WORKER_LOST", text, { cause: device.lost.reason });
-    }
-    const text = `${label} cannot be used on ${this.name}; read it and make a tensor there`;
-    return new OctavoError("OCTAVO_WRONG_DEVICE", text);
-  }
-
-  async #settle<T>(ids: readonly number[], answer: Promise<T>): Promise<T> {
-    try {
-      const value = await answer;
-      for (const id of ids) this.ledger.commit(id);
-      return value;
-    } catch (error) {
-      // A loss has released everything already.
-      for (const id of ids) if (this.ledger.get(id) !== undefined) this.ledger.release(id);
-      throw error;
-    }
-  }
-}
-
-function allocationOf({ id, dtype, layout, shape }: TensorHandle): Allocation {
-  return { handle: id, dtype, layout, shape: [...shape] };
-}
-
-function entryOf({ id, dtype, layout, shape, bytes, kind, owner }: TensorHandle): LedgerEntry {
-  return { handle: id, dtype, layout, shape, bytes, kind, owner };
-}
-
-function bytesOf(item: LoadRequest): number {
-  return item.parts.reduce((sum, part) => sum + part.bytes, 0);
 }

@@ -4,14 +4,11 @@ import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
+import type { InputsOf } from "../program/builder.ts";
 import { allocatedBytes, contentBytes } from "../program/tensor-bytes.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "../program/threshold.ts";
-import { type OperandHandles, type ResultHandles, runOp } from "./bridge.ts";
 import { type HostArray, viewAs } from "./data.ts";
-import type { Device } from "./device.ts";
 import { fromBfloat16, fromFloat16 } from "./float16.ts";
-import { type LinearOptions, linear } from "./linear.ts";
-import type { QuantizedWeight } from "./quantized.ts";
 
 export interface TensorSpec<D extends DType = DType> {
   readonly dtype: D;
@@ -23,6 +20,52 @@ export interface TensorSpec<D extends DType = DType> {
   readonly owner: string;
 }
 
+type OpTable = typeof OPS;
+type OutputSpecs<N extends OpName> = OpTable[N]["outputs"];
+
+/** The operands of an op as handles. */
+export type OperandHandles<N extends OpName> = { readonly [K in keyof InputsOf<N>]: TensorHandle | undefined };
+/** The results of an op, under the names of the op table. */
+export type ResultHandles<N extends OpName> = {
+  readonly [K in keyof OutputSpecs<N>]: TensorHandle<
+    OutputSpecs<N>[K] extends { readonly dtypes: readonly (infer D extends DType)[] } ? D : DType
+  >;
+};
+
+/** An int8 weight: `QuantizedWeight` is one. */
+export interface WeightHandles {
+  /** int8 [N, K], packed. */
+  readonly codes: TensorHandle<"int8">;
+  /** float32 [N]: the absmax of each row. */
+  readonly scale: TensorHandle<"float32">;
+  readonly shape: readonly number[];
+}
+
+export interface LinearOptions {
+  /** float32 [N] */
+  readonly bias?: TensorHandle | undefined;
+  /** With an int8 weight: which activations get a second digit. Default "adaptive". */
+  readonly threshold?: Threshold | undefined;
+  /**
+   * With an int8 weight. `exact` (default): one integer sum, a row does not depend on its neighbours. `published`: as the
+   * paper and bitsandbytes do it; the threshold is then a number, 0 for none, by default 6.
+   */
+  readonly mode?: "exact" | "published" | undefined;
+}
+
+/** What a handle asks of the device that it lives on. `Device` is one. */
+export interface HandleDevice {
+  readonly name: string;
+  /** Aborted when its worker is lost. */
+  readonly lost: AbortSignal;
+  run<N extends OpName>(op: N, operands: OperandHandles<N>, attributes?: AttributesOf<N>): Promise<ResultHandles<N>>;
+  linear(x: TensorHandle, weight: TensorHandle | WeightHandles, options?: LinearOptions): Result;
+  /** @internal */
+  readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer>;
+  /** @internal */
+  free(handles: readonly { readonly id: number }[]): Promise<void>;
+}
+
 type Operands = Readonly<Record<string, TensorHandle | undefined>>;
 type Result = Promise<TensorHandle<"float32">>;
 /** Ops with the one result `y`. */
@@ -31,7 +74,7 @@ type OpWithY = { [N in OpName]: keyof (typeof OPS)[N]["outputs"] extends "y" ? N
 export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   /** Unique for the life of the pool. */
   readonly id: number;
-  readonly device: Device;
+  readonly device: HandleDevice;
   readonly dtype: D;
   readonly layout: Layout;
   readonly shape: readonly number[];
@@ -42,7 +85,7 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   #disposed: Promise<void> | undefined;
 
   /** Made by `Device`, never by users. */
-  constructor(device: Device, id: number, spec: TensorSpec<D>) {
+  constructor(device: HandleDevice, id: number, spec: TensorSpec<D>) {
     this.device = device;
     this.id = id;
     this.dtype = spec.dtype;
@@ -93,18 +136,18 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   // The ops of docs/ops.md, by the operand that comes first. Each gives new tensors, which the caller disposes of.
 
   /** x [T, K], w [N, K] -> float32 [T, N]: LLM.int8() with a weight of `device.quantize`, else a float product. */
-  linear(weight: TensorHandle | QuantizedWeight, options: LinearOptions = {}): Promise<TensorHandle<"float32">> {
-    return linear(this, weight, options);
+  linear(weight: TensorHandle | WeightHandles, options: LinearOptions = {}): Result {
+    return this.device.linear(this, weight, options);
   }
 
   /** Digits, carries and step of float32 rows [T, K], as `linear_int8` takes them. */
   async quantize(threshold: Threshold = DEFAULT_THRESHOLD): Promise<ResultHandles<"quantize">> {
-    return runOp(this.device, "quantize", { x: this }, thresholdAttributes(threshold));
+    return this.device.run("quantize", { x: this }, thresholdAttributes(threshold));
   }
 
   /** float [T, K] in another float dtype, rounded to nearest even. */
   async cast<T extends "float32" | "float16" | "bfloat16">(dtype: T): Promise<TensorHandle<T>> {
-    const { y } = await runOp(this.device, "cast", { x: this }, { dtype });
+    const { y } = await this.device.run("cast", { x: this }, { dtype });
     return y as TensorHandle<DType> as TensorHandle<T>;
   }
 
@@ -134,7 +177,7 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     rest: { v: TensorHandle; slots: TensorHandle; keys: TensorHandle; values: TensorHandle },
     options: AttributesOf<"append">,
   ): Promise<void> {
-    await runOp(this.device, "append", besides("append", "k", this, rest), options);
+    await this.device.run("append", besides("append", "k", this, rest), options);
   }
 
   /** Of q: causal attention over KV pages. */
@@ -170,12 +213,12 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     rest: Omit<OperandHandles<"sample">, "logits">,
     options: AttributesOf<"sample">,
   ): Promise<ResultHandles<"sample">> {
-    return runOp(this.device, "sample", besides("sample", "logits", this, rest), options);
+    return this.device.run("sample", besides("sample", "logits", this, rest), options);
   }
 
   /** Of logits [S, V]: surprise of the targets, divergence from reference logits. */
   score(targets: TensorHandle, reference?: TensorHandle): Promise<ResultHandles<"score">> {
-    return runOp(this.device, "score", { logits: this, targets, reference }, {});
+    return this.device.run("score", { logits: this, targets, reference }, {});
   }
 
   /** Frees the memory. What was asked for before still happens; later uses throw `OCTAVO_DISPOSED`. Twice is once. */
@@ -204,14 +247,16 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
   }
 
   async #only<N extends OpWithY>(op: N, operands: Operands, attributes: AttributesOf<N>): Result {
-    const { y } = (await runOp(this.device, op, operands, attributes)) as { y: TensorHandle<"float32"> };
+    const { y } = (await this.device.run(op, operands as OperandHandles<N>, attributes)) as {
+      y: TensorHandle<"float32">;
+    };
     return y;
   }
 }
 
 /** The operands of an op whose first is this tensor: the others come as an object, and cannot stand for it. */
-function besides(op: OpName, name: string, first: TensorHandle, rest: Operands): Operands {
+function besides<N extends OpName>(op: N, name: string, first: TensorHandle, rest: Operands): OperandHandles<N> {
   checkObject(rest, `${op}: operands`);
-  if (!Object.hasOwn(rest, name)) return { [name]: first, ...rest };
+  if (!Object.hasOwn(rest, name)) return { [name]: first, ...rest } as unknown as OperandHandles<N>;
   throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${op}: ${name} is the tensor itself and cannot be given again`);
 }

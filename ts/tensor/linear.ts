@@ -2,27 +2,18 @@
 import { checkKeys } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { checkProduct } from "../program/constraints.ts";
-import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "../program/threshold.ts";
+import { DEFAULT_THRESHOLD, thresholdAttributes } from "../program/threshold.ts";
 import { quoted } from "../quoted.ts";
 import { evaluate, runOp } from "./bridge.ts";
-import type { TensorHandle } from "./handle.ts";
+import type { DeviceMemory } from "./device-memory.ts";
+import type { LinearOptions, TensorHandle, WeightHandles } from "./handle.ts";
 import { QuantizedWeight } from "./quantized.ts";
 
-export interface LinearOptions {
-  /** float32 [N] */
-  readonly bias?: TensorHandle | undefined;
-  /** With an int8 weight: which activations get a second digit. Default "adaptive". */
-  readonly threshold?: Threshold | undefined;
-  /**
-   * With an int8 weight. `exact` (default): one integer sum, a row does not depend on its neighbours. `published`: as the
-   * paper and bitsandbytes do it; the threshold is then a number, 0 for none, by default 6.
-   */
-  readonly mode?: "exact" | "published" | undefined;
-}
-
+/** What `TensorHandle.linear` promises, on the device of `x`. */
 export async function linear(
+  device: DeviceMemory,
   x: TensorHandle,
-  weight: TensorHandle | QuantizedWeight,
+  weight: TensorHandle | WeightHandles,
   options: LinearOptions,
 ): Promise<TensorHandle<"float32">> {
   checkKeys(options, ["bias", "threshold", "mode"], "linear");
@@ -30,15 +21,15 @@ export async function linear(
   if (mode !== "exact" && mode !== "published") {
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `linear: mode is ${quoted(mode)}; it takes "exact" or "published"`);
   }
-  x.device.own(x);
-  if (weight instanceof QuantizedWeight) x.device.own(weight.codes);
-  else x.device.own(weight);
+  device.own(x);
+  const quantized = weight instanceof QuantizedWeight;
+  device.own(quantized ? weight.codes : (weight as TensorHandle));
   checkProduct("linear", x.shape, weight.shape);
-  if (!(weight instanceof QuantizedWeight)) {
+  if (!quantized) {
     if (options.threshold !== undefined || mode !== "exact") {
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", "linear: threshold and mode are for int8 weights (device.quantize)");
     }
-    return (await runOp(x.device, "linear_float", { x, weight, bias }, {})).y;
+    return (await runOp(device, "linear_float", { x, weight: weight as TensorHandle, bias }, {})).y;
   }
   const { codes, scale } = weight;
   if (mode === "published") {
@@ -47,11 +38,11 @@ export async function linear(
       const text = `linear: mode "published" takes a number as threshold, not ${quoted(threshold)}`;
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
-    return (await runOp(x.device, "linear_published", { x, weight: codes, scale, bias }, { threshold })).y;
+    return (await runOp(device, "linear_published", { x, weight: codes, scale, bias }, { threshold })).y;
   }
   const attributes = thresholdAttributes(options.threshold ?? DEFAULT_THRESHOLD);
   const { y } = await evaluate(
-    x.device,
+    device,
     `linear ${JSON.stringify(attributes)}`,
     { x, weight: codes, scale, bias },
     (builder, values) => {

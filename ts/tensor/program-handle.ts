@@ -3,7 +3,7 @@ import type { Counters, Sizes } from "../../protocol/messages.ts";
 import { OctavoError } from "../errors.ts";
 import { costOf } from "../program/cost.ts";
 import type { LoweredProgram } from "../program/lower.ts";
-import type { Device } from "./device.ts";
+import type { DeviceMemory } from "./device-memory.ts";
 import { StepDeadlines } from "./step-deadlines.ts";
 
 export interface StepResult {
@@ -34,7 +34,7 @@ const NOTHING = new Uint8Array(0);
 export class ProgramHandle {
   /** Unique for the life of the pool, among tensors and programs. */
   readonly id: number;
-  readonly device: Device;
+  readonly device: DeviceMemory;
   readonly inputs: LoweredProgram["inputs"];
   readonly outputs: LoweredProgram["outputs"];
   readonly #operations: LoweredProgram["operations"];
@@ -42,7 +42,7 @@ export class ProgramHandle {
   #disposed: Promise<void> | undefined;
 
   /** Made by `Device.define`. */
-  constructor(device: Device, id: number, lowered: LoweredProgram) {
+  constructor(device: DeviceMemory, id: number, lowered: LoweredProgram) {
     this.device = device;
     this.id = id;
     this.inputs = lowered.inputs;

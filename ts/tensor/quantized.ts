@@ -1,10 +1,10 @@
 /** An int8 weight on a device: what LLM.int8() multiplies with. */
 import { OctavoError } from "../errors.ts";
 import { runOp } from "./bridge.ts";
-import type { Device } from "./device.ts";
-import type { TensorHandle } from "./handle.ts";
+import type { DeviceMemory } from "./device-memory.ts";
+import type { HandleDevice, TensorHandle, WeightHandles } from "./handle.ts";
 
-export class QuantizedWeight {
+export class QuantizedWeight implements WeightHandles {
   /** int8 [N, K], packed; `read` gives it row-major. */
   readonly codes: TensorHandle<"int8">;
   /** float32 [N]: the absmax of each row. A weight is about `codes * scale / 127`. */
@@ -22,7 +22,7 @@ export class QuantizedWeight {
     this.scale = scale;
   }
 
-  get device(): Device {
+  get device(): HandleDevice {
     return this.codes.device;
   }
 
@@ -40,7 +40,7 @@ export class QuantizedWeight {
   }
 }
 
-export async function quantizeWeight(device: Device, weight: TensorHandle): Promise<QuantizedWeight> {
+export async function quantizeWeight(device: DeviceMemory, weight: TensorHandle): Promise<QuantizedWeight> {
   const results = { codes: { layout: "packed", kind: "weight" }, scale: { kind: "scale" } } as const;
   const { codes, scale } = await runOp(device, "quantize_weight", { weight }, {}, results);
   return new QuantizedWeight(codes, scale);

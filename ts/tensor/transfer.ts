@@ -4,7 +4,7 @@ import { SHARED_MEMORY_THRESHOLD } from "../../protocol/messages.ts";
 import type { Layout } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { MAX_FRAME_BYTES } from "../workers/channel.ts";
-import type { RequestBody } from "../workers/connection.ts";
+import type { RequestBody } from "../workers/requests.ts";
 import type { Segment, SharedMemory } from "../workers/shared-memory.ts";
 import type { Worker } from "../workers/worker.ts";
 

@@ -3,7 +3,7 @@
  * something else than what was asked, and whatever follows cannot be trusted either.
  */
 import type { RequestKind } from "../../protocol/messages.ts";
-import type { OkReply, RequestBody } from "./connection.ts";
+import type { OkReply, RequestBody } from "./requests.ts";
 
 type Field = Exclude<keyof OkReply, "kind" | "id" | "epoch">;
 

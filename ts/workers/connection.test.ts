@@ -4,7 +4,8 @@ import type { Reply } from "../../protocol/messages.ts";
 import type { OctavoError } from "../errors.ts";
 import type { Peer } from "./channel.ts";
 import { encodeValue } from "./codec.ts";
-import { Connection, type RequestBody } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { RequestBody } from "./requests.ts";
 
 const EPOCH = 7;
 let sent: Uint8Array[][];

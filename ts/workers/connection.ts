@@ -9,12 +9,8 @@ import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
 import { decodeReply, encodeRequest as encode } from "./codec.ts";
 import { computes, deadlineOf } from "./deadlines.ts";
 import { Queue } from "./queue.ts";
+import type { OkReply, RequestBody } from "./requests.ts";
 import { Watch } from "./watch.ts";
-
-type WithoutEnvelope<R> = R extends Request ? Omit<R, "id" | "epoch"> : never;
-/** A request without what the connection adds. */
-export type RequestBody = WithoutEnvelope<Request>;
-export type OkReply = Extract<Reply, { kind: "ok" }>;
 
 export interface Answer {
   readonly reply: OkReply;

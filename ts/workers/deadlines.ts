@@ -4,7 +4,7 @@
  */
 import type { Request } from "../../protocol/messages.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
-import type { RequestBody } from "./connection.ts";
+import type { RequestBody } from "./requests.ts";
 
 /** What does not grow with anything. */
 const OTHER_MS = 30_000;

@@ -4,9 +4,10 @@ import { type DeviceDescription, type Hello, PROTOCOL_VERSION } from "../../prot
 import { OctavoError } from "../errors.ts";
 import type { DeviceName } from "../plan/devices.ts";
 import type { Channel, Peer } from "./channel.ts";
-import { type Answer, Connection, type RequestBody, type RequestOptions } from "./connection.ts";
+import { type Answer, Connection, type RequestOptions } from "./connection.ts";
 import { checkDescriptors } from "./descriptors.ts";
 import { type Exit, type LaunchedProcess, launchLocal, startFailure } from "./launcher.ts";
+import type { RequestBody } from "./requests.ts";
 import { isAlive, next, type WorkerEvent, type WorkerState } from "./state.ts";
 import { Watch } from "./watch.ts";
 

@@ -4,19 +4,9 @@ import { formatBytes } from "../../bytes.ts";
 import { openModel } from "../../model/source/index.ts";
 import { askPython, findPython, requirements } from "../../python.ts";
 import { describeError } from "../report.ts";
+import type { Check } from "./check.ts";
 import { checkGpu } from "./gpu.ts";
 import { checkWorker } from "./worker.ts";
-
-export interface Check {
-  readonly name: string;
-  readonly ok: boolean;
-  /** Whether Octavo cannot answer a prompt without it. */
-  readonly needed: boolean;
-  /** What was found, or what is wrong. */
-  readonly detail: string;
-  /** What to do. */
-  readonly fix?: string;
-}
 
 const WORKER_PACKAGES = ["numpy", "pyzmq", "msgspec"];
 

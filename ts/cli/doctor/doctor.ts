@@ -4,7 +4,7 @@ import { interruptible } from "../interrupt.ts";
 import { jsonOption } from "../options.ts";
 import { ProgressLine } from "../progress.ts";
 import { print, printJson } from "../screen.ts";
-import type { Check } from "./checks.ts";
+import type { Check } from "./check.ts";
 
 interface DoctorFlags {
   readonly python?: string;

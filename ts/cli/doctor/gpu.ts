@@ -2,7 +2,7 @@
 import { formatBytes } from "../../bytes.ts";
 import { requirements } from "../../python.ts";
 import { autoDevices, type Gpu, listGpus } from "../../workers/gpus.ts";
-import type { Check } from "./checks.ts";
+import type { Check } from "./check.ts";
 import { checkWorker } from "./worker.ts";
 
 /** Compute capability of the oldest GPUs that the kernels are made for: Ampere. */

@@ -1,7 +1,7 @@
 /** A real worker, from start to goodbye: what it reports is what a model would run on. */
 import { formatBytes } from "../../bytes.ts";
 import { describeError } from "../report.ts";
-import type { Check } from "./checks.ts";
+import type { Check } from "./check.ts";
 
 export async function checkWorker(device: string, python: string, signal: AbortSignal): Promise<Check> {
   const { Pool } = await import("../../pool.ts");

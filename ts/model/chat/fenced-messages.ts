@@ -1,8 +1,8 @@
 /** The messages of a chat with fences in them, and the fence. */
 import { OctavoError } from "../../errors.ts";
-import type { ChatMessage } from "../chat.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { Fences } from "./fence.ts";
+import type { ChatMessage } from "./message.ts";
 import type { Node } from "./syntax.ts";
 
 type Model = Pick<Tokenizer, "chatTemplate" | "specialTokens" | "addedTokens">;
