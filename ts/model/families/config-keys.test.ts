@@ -3,10 +3,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { REAL_CONFIGS } from "../../../test/support/real-configs.ts";
 import { tinyConfig } from "../../../test/support/tiny-model.ts";
-import { describeModel, modelOfConfig } from "./index.ts";
+import { type LlamaConfig, llamaConfig } from "./config.ts";
+import { modelOfConfig } from "./index.ts";
 
-const describeConfig = (config: Readonly<Record<string, unknown>>) =>
-  describeModel(modelOfConfig("config.json", config));
+function describeConfig(config: Readonly<Record<string, unknown>>): LlamaConfig {
+  modelOfConfig("config.json", config);
+  return llamaConfig((config.architectures as string[])[0]!, config);
+}
 
 function refused(config: Readonly<Record<string, unknown>>, message: RegExp, code = "OCTAVO_UNSUPPORTED_MODEL") {
   expect(() => describeConfig(config)).toThrow(

@@ -71,7 +71,6 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
 };
 
 export interface LlamaConfig {
-  readonly architecture: string;
   readonly layers: number;
   readonly hidden: number;
   readonly intermediate: number;
@@ -126,7 +125,6 @@ export function llamaConfig(architecture: string, config: Readonly<Record<string
     throw unsupported(`hidden_act ${quoted(c.hidden_act)}; implemented: ${Object.keys(ACTIVATIONS).join(", ")}`);
   const qwen = architecture === "Qwen2ForCausalLM";
   return {
-    architecture,
     layers: c.num_hidden_layers,
     hidden: c.hidden_size,
     intermediate: c.intermediate_size,

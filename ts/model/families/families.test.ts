@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { OPTIONS } from "../../../test/support/model-options.ts";
+import { llamaConfig } from "./config.ts";
 import type { ModelOptions } from "./index.ts";
 import { buildModel, describeModel, modelOfConfig } from "./index.ts";
 
@@ -69,7 +70,7 @@ describe("files that are not what the config says are refused before anything is
 describe("what a config says without saying it", () => {
   it("Qwen2's window is not used unless use_sliding_window says so", () => {
     const config = { ...CONFIG, architectures: ["Qwen2ForCausalLM"], sliding_window: 8 };
-    expect(describeModel(modelOfConfig("config.json", config)).window).toBe(0);
+    expect(llamaConfig("Qwen2ForCausalLM", config).window).toBe(0);
   });
 
   it("the head of tied embeddings is the embedding, once in memory unless it is to be int8", () => {

@@ -3,32 +3,38 @@ import { OctavoError } from "../../errors.ts";
 import type { Program } from "../../program/program.ts";
 import { cut, quoted } from "../../quoted.ts";
 import type { Manifest } from "../source/manifest.ts";
-import { type LlamaConfig, llamaConfig } from "./config.ts";
-import { llamaTensors, manifestOfConfig } from "./from-config.ts";
-import { buildLlama, type ModelOptions } from "./llama.ts";
+import { llamaConfig } from "./config.ts";
+import type { ModelDescription } from "./description.ts";
+import { buildLlama } from "./llama.ts";
+import type { ModelOptions } from "./options.ts";
+import { type ModelTensors, promisedTensors, tensorsOf } from "./tensors.ts";
 import { checkAllUsed, checkLoadable } from "./used-tensors.ts";
 
-export type { ModelOptions } from "./llama.ts";
+export type { ModelDescription } from "./description.ts";
+export type { ModelOptions } from "./options.ts";
 
-export interface ModelDescription extends LlamaConfig {
-  readonly family: string;
-  /** Elements of all tensors in the files. */
-  readonly parameters: number;
+/** A model of a family, its config checked. */
+interface Model {
+  readonly description: Omit<ModelDescription, "family" | "architecture" | "parameters">;
+  build(tensors: ModelTensors, options: ModelOptions): Program;
 }
 
 interface Family {
   readonly name: string;
-  describe(architecture: string, config: Manifest["config"]): LlamaConfig;
-  /** Names and shapes of the tensors that such a config promises. */
-  tensors(config: LlamaConfig): Iterable<readonly [string, readonly number[]]>;
-  build(architecture: string, manifest: Manifest, options: ModelOptions): Program;
+  /** Throws `OCTAVO_MODEL_FILE_INVALID`, `OCTAVO_UNSUPPORTED_MODEL` for a config that is wrong or asks for too much. */
+  read(architecture: string, config: Manifest["config"]): Model;
 }
 
 const llama: Family = {
   name: "llama",
-  describe: llamaConfig,
-  tensors: llamaTensors,
-  build: buildLlama,
+  read(architecture, config) {
+    const read = llamaConfig(architecture, config);
+    const { layers, hidden, heads, kvHeads, headDim, vocabulary, context, eosTokenIds } = read;
+    return {
+      description: { layers, hidden, heads, kvHeads, headDim, vocabulary, context, eosTokenIds },
+      build: (tensors, options) => buildLlama(read, tensors, options),
+    };
+  },
 };
 
 const FAMILIES: ReadonlyMap<string, Family> = new Map([
@@ -37,7 +43,7 @@ const FAMILIES: ReadonlyMap<string, Family> = new Map([
   ["Qwen2ForCausalLM", llama],
 ]);
 
-function familyOf({ path, config }: Pick<Manifest, "path" | "config">): { architecture: string; family: Family } {
+function read({ path, config }: Pick<Manifest, "path" | "config">) {
   const named: unknown = config.architectures;
   const first: unknown = Array.isArray(named) ? named[0] : named;
   const architecture = typeof first === "string" ? cut(first, 80) : quoted(first);
@@ -47,21 +53,34 @@ function familyOf({ path, config }: Pick<Manifest, "path" | "config">): { archit
       "OCTAVO_UNKNOWN_ARCHITECTURE",
       `${path}: no family for the architecture ${architecture}; there are ${[...FAMILIES.keys()].join(", ")}`,
     );
-  return { architecture, family };
+  return { architecture, family: family.name, model: family.read(architecture, config) };
 }
+
+/** What the smallest program of a model asks for is what its files hold. */
+const SMALLEST: ModelOptions = {
+  weights: "int8",
+  head: "16bit",
+  threshold: 0,
+  context: 1,
+  pages: 1,
+  rows: 1,
+  kv: "float16",
+  output: { type: "logits" },
+};
 
 /** A model of which only the config is there: enough to plan, not to load. */
 export function modelOfConfig(path: string, config: Manifest["config"]): Manifest {
-  const { architecture, family } = familyOf({ path, config });
-  return manifestOfConfig(path, config, family.tensors(family.describe(architecture, config)));
+  const promised = promisedTensors(path, config);
+  read({ path, config }).model.build(promised, SMALLEST);
+  return promised.manifest;
 }
 
 /** What a model is, from its headers. */
 export function describeModel(manifest: Manifest): ModelDescription {
-  const { architecture, family } = familyOf(manifest);
+  const { architecture, family, model } = read(manifest);
   let parameters = 0;
   for (const { shape } of manifest.tensors.values()) parameters += shape.reduce((product, n) => product * n, 1);
-  return { ...family.describe(architecture, manifest.config), family: family.name, parameters };
+  return { family, architecture, parameters, ...model.description };
 }
 
 /**
@@ -69,9 +88,9 @@ export function describeModel(manifest: Manifest): ModelDescription {
  * `OCTAVO_MODEL_INCOMPLETE` or `OCTAVO_MODEL_FILE_INVALID` for tensors missing or misshapen.
  */
 export function buildModel(manifest: Manifest, options: ModelOptions): Program {
-  const { architecture, family } = familyOf(manifest);
+  const { model } = read(manifest);
   checkLoadable(manifest);
-  const program = family.build(architecture, manifest, options);
+  const program = model.build(tensorsOf(manifest), options);
   checkAllUsed(manifest, program);
   return program;
 }

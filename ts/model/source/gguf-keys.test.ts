@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { type GgufTensor, type GgufValue, writeGguf } from "../../../test/support/gguf-writer.ts";
 import { scratchFolder } from "../../../test/support/model-files.ts";
 import { OPTIONS } from "../../../test/support/model-options.ts";
+import { llamaConfig } from "../families/config.ts";
 import { buildModel, describeModel } from "../families/index.ts";
 import { configFromGguf } from "./gguf-config.ts";
 import type { MetadataValue } from "./gguf-header.ts";
@@ -98,7 +99,7 @@ describe("a file as llama.cpp's converter writes it", () => {
       ...biases,
     ]);
     const manifest = await openModel(file);
-    expect(describeModel(manifest)).toMatchObject({
+    expect(llamaConfig("Qwen2ForCausalLM", manifest.config)).toMatchObject({
       qkvBias: true,
       tiedEmbeddings: true,
       pairing: "half",
@@ -142,13 +143,21 @@ describe("a number for each layer", () => {
 describe("the biases of a llama file", () => {
   it("are all used", async () => {
     const { manifest, sources } = await built({ tensors: Object.keys(LINEARS).map(bias) });
-    expect(describeModel(manifest)).toMatchObject({ qkvBias: true, outputBias: true, mlpBias: true });
+    expect(llamaConfig("LlamaForCausalLM", manifest.config)).toMatchObject({
+      qkvBias: true,
+      outputBias: true,
+      mlpBias: true,
+    });
     expect([...sources].filter((name) => name.endsWith(".bias"))).toHaveLength(7);
   });
 
   it("are used where only q, k and v have them", async () => {
     const { manifest } = await built({ tensors: ["attn_q", "attn_k", "attn_v"].map(bias) });
-    expect(describeModel(manifest)).toMatchObject({ qkvBias: true, outputBias: false, mlpBias: false });
+    expect(llamaConfig("LlamaForCausalLM", manifest.config)).toMatchObject({
+      qkvBias: true,
+      outputBias: false,
+      mlpBias: false,
+    });
   });
 
   it("where only some are there are refused, with the tensor's name", async () => {
@@ -210,7 +219,7 @@ describe("a key of the architecture's", () => {
 
 describe("rope's scaling", () => {
   const scalingOf = async (metadata: Required<Change>["metadata"]) =>
-    describeModel((await built({ metadata })).manifest).scaling;
+    llamaConfig("LlamaForCausalLM", (await built({ metadata })).manifest.config).scaling;
 
   it("is linear when a factor comes without a type, under its old name as well", async () => {
     const linear = { kind: "linear", factor: 4 };
@@ -264,7 +273,7 @@ describe("a tensor of a GGUF file", () => {
       { name: "rope_freqs.weight", shape: [8], data: new Float32Array(8).fill(value) },
     ];
     const { manifest } = await built({ tensors: factors(1) });
-    expect(describeModel(manifest).scaling).toMatchObject({ kind: "llama3", factor: 1 });
+    expect(llamaConfig("LlamaForCausalLM", manifest.config).scaling).toMatchObject({ kind: "llama3", factor: 1 });
     await refused({ tensors: factors(3) }, /rope_freqs\.weight/);
   });
 });
