@@ -15,6 +15,7 @@ run() {
 
 run "generated files" npm run --silent generate -- --check
 run "biome" npx biome check .
+run "floors" node tools/floors.mjs
 run "knip" npx knip
 run "ruff" .venv/bin/python -m ruff check .
 run "ruff format" .venv/bin/python -m ruff format --check .
