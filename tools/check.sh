@@ -19,6 +19,7 @@ run "floors" node tools/floors.mjs
 run "knip" npx knip
 run "ruff" .venv/bin/python -m ruff check .
 run "ruff format" .venv/bin/python -m ruff format --check .
+run "import floors" env PYTHONPATH=kernels:worker .venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-cache
 run "pyright" .venv/bin/python -m pyright
 run "tsc" npm run --silent typecheck
 [ "${1:-}" = lint ] && exit 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .program.spec import ProgramSpec
-from .tensor import Tensor
+from .tensor import Reserve, Tensor, unlimited
 
 if TYPE_CHECKING:
     import torch
@@ -56,15 +56,6 @@ class DeviceMemory:
     total: int
     used: int
     context: int
-
-
-#: Called with the bytes that are about to be taken; raises KernelError OCTAVO_OUT_OF_MEMORY when they are not there.
-#: Systems promise more memory than they have, and end who takes it at its word.
-Reserve = Callable[[int], None]
-
-
-def unlimited(size: int) -> None:
-    """A Reserve that leaves it to the system."""
 
 
 class Executable(Protocol):

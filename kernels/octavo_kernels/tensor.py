@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,15 @@ _HUGE_PAGE = 2 * 1024 * 1024
 # A packed weight is cut into panels of this many rows; int8 panels also into groups of this many columns.
 PACKED_ROWS = 16
 PACKED_COLUMNS = 64
+
+
+#: Called with the bytes that are about to be taken; raises KernelError OCTAVO_OUT_OF_MEMORY when they are not there.
+#: Systems promise more memory than they have, and end who takes it at its word.
+Reserve = Callable[[int], None]
+
+
+def unlimited(size: int) -> None:
+    """A Reserve that leaves it to the system."""
 
 
 def round_up(n: int, multiple: int) -> int:

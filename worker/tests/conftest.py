@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 from octavo_kernels import Counters, KernelError, ProgramSpec, SourcePart, Tensor
-from octavo_kernels.backend import Reserve
 from octavo_kernels.host import HostMemory
+from octavo_kernels.tensor import Reserve
 from octavo_worker.codec import decode_request
 from octavo_worker.generated import messages as wire
 from octavo_worker.session import Session

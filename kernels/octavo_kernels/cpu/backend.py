@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..backend import Ceiling, Reserve, SourcePart, unlimited
+from ..backend import Ceiling, SourcePart
 from ..errors import KernelError
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
-from ..tensor import Tensor
+from ..tensor import Reserve, Tensor, unlimited
 from ..validate.program import validate
 from .executable import CpuExecutable
 from .library import CeilingStruct, available_isas, load_library

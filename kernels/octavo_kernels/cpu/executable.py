@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..backend import Counters, Reserve
+from ..backend import Counters
 from ..errors import KernelError
 from ..generated.ops import OPS
 from ..program import payload as payloads
 from ..program.spec import SIZES, Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
-from ..tensor import ALIGNMENT, Tensor, aligned_bytes
+from ..tensor import ALIGNMENT, Reserve, Tensor, aligned_bytes
 from ..validate.step import DataChecks
 from . import library as abi
 

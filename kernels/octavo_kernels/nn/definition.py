@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from ..reference import linear, quantize
-from .engine import Digits
+from .engine import Digits, Engine
 from .threshold import Dial
 
 
-class DefinitionEngine:
+class DefinitionEngine(Engine):
     """See engine.Engine."""
 
     def quantize(self, x: torch.Tensor, dial: Dial) -> Digits:
@@ -24,12 +24,6 @@ class DefinitionEngine:
         low, high, carries, step = digits
         given = {"low": low, "high": high, "carries": carries, "step": step}
         return linear.linear_int8(**given, weight=weight, scale=scale, bias=bias)["y"]
-
-    def int8_linear(
-        self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dial: Dial
-    ) -> torch.Tensor:
-        """See engine.Engine."""
-        return self.linear_int8(self.quantize(x, dial), weight, scale, bias)
 
     def linear_published(
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, threshold: float

@@ -11,11 +11,11 @@ from ..program.shapes import carry_words, pad64
 from ..tensor import ALIGNMENT
 from ..triton.eager import run_op
 from .derived import Derived
-from .engine import Digits
+from .engine import Digits, Engine
 from .threshold import Dial
 
 
-class TritonEngine:
+class TritonEngine(Engine):
     """See engine.Engine."""
 
     def __init__(self) -> None:
@@ -42,12 +42,6 @@ class TritonEngine:
         inputs = {**_named(digits), "weight": self._padded.of(weight), "scale": scale, "bias": bias}
         run_op("linear_int8", inputs, {"y": y})
         return y
-
-    def int8_linear(
-        self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dial: Dial
-    ) -> torch.Tensor:
-        """See engine.Engine."""
-        return self.linear_int8(self.quantize(x, dial), weight, scale, bias)
 
     def linear_published(
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, threshold: float

@@ -17,7 +17,7 @@ from ..cpu.backend import CpuBackend
 from ..cpu.library import load_library
 from ..tensor import Tensor, aligned_bytes, allocate
 from .derived import Derived
-from .engine import Digits
+from .engine import Digits, Engine
 from .packing import pack
 from .program import Program, exact, linear, published, quantizer
 from .threads import open_on_torch_threads
@@ -45,7 +45,7 @@ class _Layer:
         return {"weight": self.weight, "scale": self.scale, "bias": self.bias}
 
 
-class LibraryEngine:
+class LibraryEngine(Engine):
     """See engine.Engine. Any thread may call it; calls wait for each other, as each uses all cores."""
 
     def __init__(self) -> None:

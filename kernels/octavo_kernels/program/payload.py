@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..backend import Reserve, unlimited
 from ..errors import KernelError
-from ..tensor import ALIGNMENT, round_up
+from ..tensor import ALIGNMENT, Reserve, round_up, unlimited
 from .spec import SIZES, ProgramSpec, resolve
 
 # A program may return a value many times over: 64 MiB and more are asked for.

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from ..backend import Ceiling, Reserve, SourcePart, unlimited
+from ..backend import Ceiling, SourcePart
 from ..errors import KernelError
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
-from ..tensor import Tensor
+from ..tensor import Reserve, Tensor, unlimited
 from ..validate.program import validate
 from .executable import ReferenceExecutable, row_major_bytes
 from .load import load

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ..backend import Counters, Reserve
+from ..backend import Counters
 from ..errors import KernelError
 from ..program.payload import Layout, check_sizes
 from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
-from ..tensor import Tensor
+from ..tensor import Reserve, Tensor
 from ..validate.step import DataChecks
 from .finite import results_finite
 from .ops import DEFINITIONS

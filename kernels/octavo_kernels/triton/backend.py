@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 
-from ..backend import Ceiling, DeviceMemory, Reserve, SourcePart, unlimited
+from ..backend import Ceiling, DeviceMemory, SourcePart
 from ..errors import KernelError
 from ..program.spec import ProgramSpec
-from ..tensor import Tensor, nbytes
+from ..tensor import Reserve, Tensor, nbytes, unlimited
 from ..validate.program import validate
 from .device import Device
 from .executable import TritonExecutable

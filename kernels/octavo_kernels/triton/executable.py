@@ -13,13 +13,13 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from ..backend import Counters, Reserve
+from ..backend import Counters
 from ..errors import KernelError
 from ..generated.ops import OPS
 from ..program.payload import NUMPY_DTYPES, Layout, check_sizes
 from ..program.spec import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
 from ..reference.finite import results_finite
-from ..tensor import Tensor, nbytes
+from ..tensor import Reserve, Tensor, nbytes
 from ..validate.places import written_root
 from ..validate.step import DataChecks
 from .buckets import Buckets, Capacity

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from octavo_kernels import Backend, Ceiling, KernelError, ProgramSpec, SourcePart, Tensor
-from octavo_kernels.backend import Reserve, unlimited
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable
 from octavo_kernels.host import HostMemory
 from octavo_kernels.program.payload import Layout
 from octavo_kernels.program.spec import SIZES
+from octavo_kernels.tensor import Reserve, unlimited
 from octavo_kernels.validate.program import validate
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
