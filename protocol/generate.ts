@@ -17,6 +17,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** Path from the repository's root, and how its content is made. */
 const FILES: Readonly<Record<string, () => string>> = {
   "kernels/octavo_kernels/generated/__init__.py": () => `"""${HEADER}"""\n`,
+  "kernels/octavo_kernels/generated/errors.py": errorsPython,
   "kernels/octavo_kernels/generated/ops.py": opsPython,
   "kernels/octavo_kernels/cpu/src/generated/ops.h": opsCpp,
   "worker/octavo_worker/generated/__init__.py": () => `"""${HEADER}"""\n`,

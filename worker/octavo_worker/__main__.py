@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import lifeline
+from .generated.errors import ErrorCode
 
 TOKEN_VARIABLE = "OCTAVO_WORKER_TOKEN"
 
@@ -27,7 +28,7 @@ def main() -> int:
     lifeline.hold_to_parent()
     if sys.version_info < (3, 10):
         return _fail(
-            3, "OCTAVO_MISSING_DEPENDENCY", f"Python 3.10 or later is needed, this is {sys.version.split()[0]}"
+            3, ErrorCode.MISSING_DEPENDENCY, f"Python 3.10 or later is needed, this is {sys.version.split()[0]}"
         )
     try:
         import octavo_kernels
@@ -39,13 +40,13 @@ def main() -> int:
         from .shared_memory import SharedFile
     except ImportError as error:
         text = f"{error}; run: {sys.executable} -m pip install {_packages()}"
-        return _fail(3, "OCTAVO_MISSING_DEPENDENCY", text)
+        return _fail(3, ErrorCode.MISSING_DEPENDENCY, text)
     try:
         backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa, _index(options.device))
     except octavo_kernels.KernelError as error:
-        return _fail(3 if error.code == "OCTAVO_MISSING_DEPENDENCY" else 4, error.code, error.message)
+        return _fail(3 if error.code == ErrorCode.MISSING_DEPENDENCY else 4, error.code, error.message)
     except ImportError as error:
-        return _fail(3, "OCTAVO_MISSING_DEPENDENCY", f"the {options.backend} backend cannot be imported: {error}")
+        return _fail(3, ErrorCode.MISSING_DEPENDENCY, f"the {options.backend} backend cannot be imported: {error}")
     session = Session(backend, options.device, options.epoch, SharedFile(options.shared_memory))
     channel = Channel(options.endpoint, options.max_frame)
     channel.greet(

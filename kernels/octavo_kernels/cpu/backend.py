@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..backend import Ceiling, Reserve, SourcePart, unlimited
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
 from ..tensor import Tensor
@@ -34,12 +34,12 @@ class CpuBackend(HostMemory):
         self.isa = isa or os.environ.get(ISA_VARIABLE) or self.isas[-1]
         if self.isa not in self.isas:
             text = f"this machine cannot run the instruction set {self.isa!r}; it has {', '.join(self.isas)}"
-            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+            raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         self.threads = threads
         self.model = _processor()
         self._context = self._library.octavo_open(self.isa.encode(), threads)
         if not self._context:
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", f"could not start {threads} threads")
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, f"could not start {threads} threads")
 
     def borrow_threads(self, parallel: int, thread_count: int) -> None:
         """Steps run on OpenMP's threads from now on, as many as before: of the runtime whose GOMP_parallel and
@@ -65,7 +65,7 @@ class CpuBackend(HostMemory):
     ) -> CpuExecutable:
         """See backend.Backend."""
         if self._context is None:
-            raise KernelError("OCTAVO_DISPOSED", "define: the backend was closed")
+            raise KernelError(ErrorCode.DISPOSED, "define: the backend was closed")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         return CpuExecutable(self._library, self._context, complete, tensors, arena, reserve)
 
@@ -74,7 +74,7 @@ class CpuBackend(HostMemory):
         found = CeilingStruct()
         self._library.octavo_measure(self._context, ctypes.byref(found))
         if not found.read_bytes:
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory to measure with")
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, "no memory to measure with")
         return Ceiling(found.read_bytes, found.int8_operations, found.float32_operations)
 
     def close(self) -> None:

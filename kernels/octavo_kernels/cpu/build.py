@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 
 SOURCES = Path(__file__).parent / "src"
 _BESIDE = Path(__file__).parent / "build"
@@ -94,7 +94,7 @@ def compiler() -> list[str]:
         if os.access(zig, os.X_OK):
             return [zig, "c++", "-mcpu=baseline"]  # else it compiles for this very processor
     text = "no C++ compiler: install g++ or clang++, or `pip install ziglang`, or set CXX"
-    raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+    raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
 
 
 # Libraries that stay in a folder: a few states of the sources, or versions of the package.
@@ -198,10 +198,10 @@ def _run(command: list[str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         text = f"the C++ compiler {command[0]!r} does not run ({error.strerror}): install it, or set CXX to another"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
     if done.returncode != 0:
         text = f"building the CPU library failed: {' '.join(command)}\n{done.stderr[:4000]}"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from .threshold import Dial
 
 Digits = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -51,7 +51,7 @@ def engine_for(device: torch.device) -> Engine:
         return _cpu()
     if device.type == "cuda":
         return _cuda()
-    raise KernelError("OCTAVO_WRONG_DEVICE", f"there are kernels for cpu and cuda, none for {device}")
+    raise KernelError(ErrorCode.WRONG_DEVICE, f"there are kernels for cpu and cuda, none for {device}")
 
 
 @cache
@@ -61,7 +61,7 @@ def _cpu() -> Engine:
     try:
         return LibraryEngine()
     except KernelError as error:
-        if error.code != "OCTAVO_MISSING_DEPENDENCY":
+        if error.code != ErrorCode.MISSING_DEPENDENCY:
             raise
         from .definition import DefinitionEngine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 
 
 class Block(NamedTuple):
@@ -34,8 +34,8 @@ SOURCE_TYPES = {
 def check_bytes(kind: str, count: int, size: int) -> None:
     """Raise KernelError unless `count` elements of `kind` take `size` bytes."""
     if kind not in SOURCE_TYPES:
-        raise KernelError("OCTAVO_UNSUPPORTED_MODEL", f"element type {kind}; there are {', '.join(SOURCE_TYPES)}")
+        raise KernelError(ErrorCode.UNSUPPORTED_MODEL, f"element type {kind}; there are {', '.join(SOURCE_TYPES)}")
     block = SOURCE_TYPES[kind]
     if count % block.elements or size != count // block.elements * block.bytes:
         text = f"{count} elements of {kind} take {count // block.elements * block.bytes} bytes, the range has {size}"
-        raise KernelError("OCTAVO_MODEL_FILE_INVALID", text)
+        raise KernelError(ErrorCode.MODEL_FILE_INVALID, text)
