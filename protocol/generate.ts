@@ -11,6 +11,7 @@ import { messagesPython } from "./generate/messages-python.ts";
 import { opsCpp } from "./generate/ops-cpp.ts";
 import { opsPython } from "./generate/ops-python.ts";
 import { HEADER } from "./generate/python.ts";
+import { sourceTypesCpp, sourceTypesPython } from "./generate/source-types.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -19,7 +20,9 @@ const FILES: Readonly<Record<string, () => string>> = {
   "kernels/octavo_kernels/generated/__init__.py": () => `"""${HEADER}"""\n`,
   "kernels/octavo_kernels/generated/errors.py": errorsPython,
   "kernels/octavo_kernels/generated/ops.py": opsPython,
+  "kernels/octavo_kernels/generated/source_types.py": sourceTypesPython,
   "kernels/octavo_kernels/cpu/src/generated/ops.h": opsCpp,
+  "kernels/octavo_kernels/cpu/src/generated/source_types.h": sourceTypesCpp,
   "worker/octavo_worker/generated/__init__.py": () => `"""${HEADER}"""\n`,
   "worker/octavo_worker/generated/messages.py": messagesPython,
   "worker/octavo_worker/generated/errors.py": errorsPython,

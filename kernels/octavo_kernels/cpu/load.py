@@ -13,9 +13,9 @@ import numpy as np
 from ..backend import SourcePart
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import BYTES_PER_ELEMENT
+from ..generated.source_types import SOURCE_TYPES
 from ..tensor import Tensor
 from ..weights.load import check_load
-from ..weights.source_types import SOURCE_TYPES
 from .library import DTYPE_CODES, load_library
 
 _TYPE_CODES = {name: code for code, name in enumerate(SOURCE_TYPES)}

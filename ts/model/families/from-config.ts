@@ -1,5 +1,5 @@
 /** A manifest made of a config alone: the tensors that it promises, without a file. For planning before a download. */
-import type { SourceType } from "../../../protocol/messages.ts";
+import type { SourceType } from "../../../protocol/source-types.ts";
 import { sourceBytes } from "../source/element-types.ts";
 import type { Manifest, TensorEntry } from "../source/manifest.ts";
 import type { LlamaConfig } from "./config.ts";
