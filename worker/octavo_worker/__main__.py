@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import lifeline
+from .generated import environment
 from .generated.errors import ErrorCode
-
-TOKEN_VARIABLE = "OCTAVO_WORKER_TOKEN"
 
 
 def main() -> int:
     options = _arguments()
-    token = os.environ.pop(TOKEN_VARIABLE, "")
+    token = os.environ.pop(environment.WORKER_TOKEN, "")
     faulthandler.enable(all_threads=False)  # A crash in native code then says in the log where it was.
     lifeline.ignore_signals()
     lifeline.hold_to_parent()
@@ -69,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backend", required=True, help="cpu, cuda, reference or triton-interpreter")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--epoch", type=int, required=True, help="incarnation of the device's worker")
-    parser.add_argument("--isa", default=os.environ.get("OCTAVO_ISA") or None, help="force an instruction set")
+    parser.add_argument("--isa", help="force an instruction set")
     parser.add_argument("--shared-memory", type=int, help="inherited descriptor of the payload file")
     parser.add_argument("--max-frame", type=int, default=1 << 30, help="largest frame in bytes")
     return parser.parse_args()

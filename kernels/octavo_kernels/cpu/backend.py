@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backend import Ceiling, Reserve, SourcePart, unlimited
 from ..errors import ErrorCode, KernelError
+from ..generated import environment
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
 from ..tensor import Tensor
@@ -18,9 +19,6 @@ from ..validate.program import validate
 from .executable import CpuExecutable
 from .library import CeilingStruct, available_isas, load_library
 from .load import load, read
-
-# Chooses the instruction set, as the argument `isa` does: for tests and for looking at differences.
-ISA_VARIABLE = "OCTAVO_CPU_ISA"
 
 
 class CpuBackend(HostMemory):
@@ -31,7 +29,10 @@ class CpuBackend(HostMemory):
     def __init__(self, threads: int, isa: str | None = None) -> None:
         self._library = load_library()
         self.isas = available_isas()
-        self.isa = isa or os.environ.get(ISA_VARIABLE) or self.isas[-1]
+        for former, now in environment.RENAMED.items():
+            if os.environ.get(former):
+                raise KernelError(ErrorCode.BAD_ARGUMENT, f"the environment variable {former} is now {now}")
+        self.isa = isa or os.environ.get(environment.ISA) or self.isas[-1]
         if self.isa not in self.isas:
             text = f"this machine cannot run the instruction set {self.isa!r}; it has {', '.join(self.isas)}"
             raise KernelError(ErrorCode.BAD_ARGUMENT, text)

@@ -16,6 +16,7 @@ import torch
 
 from ..backend import Ceiling, DeviceMemory
 from ..errors import ErrorCode, KernelError
+from ..generated import environment
 from . import ceiling, interpreter, jit, nvml
 from .launch import Launch
 
@@ -142,7 +143,7 @@ def _require_usable(index: int) -> None:
         found = f"{torch.cuda.get_device_name(index)} (sm_{capability[0]}{capability[1]})"
         text = f"cuda:{index} is a {found}; the kernels need sm_{OLDEST[0]}{OLDEST[1]} (Ampere) or later"
         raise KernelError(ErrorCode.NO_DEVICE, text)
-    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+    if not (os.environ.get(environment.CC) or shutil.which("gcc") or shutil.which("clang")):
         text = "Triton builds each kernel's launcher with a C compiler, and there is none: install gcc, or set CC"
         raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
 
