@@ -1,29 +1,36 @@
 /**
- * Writes everything that is generated from the contracts (`ops.ts`, `messages.ts`, `errors.ts`):
- * `npm run generate`. With `--check` it writes nothing and fails when a file is stale.
+ * Writes everything that is generated from the contracts, the tables of this folder: `npm run generate`. With `--check` it writes nothing and fails when a file is stale.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { errorsMarkdown, opsMarkdown } from "./generate/docs.ts";
+import { environmentMarkdown, environmentPython } from "./generate/environment.ts";
 import { errorsPython } from "./generate/errors-python.ts";
 import { messagesPython } from "./generate/messages-python.ts";
 import { opsCpp } from "./generate/ops-cpp.ts";
 import { opsPython } from "./generate/ops-python.ts";
 import { HEADER } from "./generate/python.ts";
+import { sourceTypesCpp, sourceTypesPython } from "./generate/source-types.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 /** Path from the repository's root, and how its content is made. */
 const FILES: Readonly<Record<string, () => string>> = {
   "kernels/octavo_kernels/generated/__init__.py": () => `"""${HEADER}"""\n`,
+  "kernels/octavo_kernels/generated/environment.py": () => environmentPython("kernels"),
+  "kernels/octavo_kernels/generated/errors.py": errorsPython,
   "kernels/octavo_kernels/generated/ops.py": opsPython,
+  "kernels/octavo_kernels/generated/source_types.py": sourceTypesPython,
   "kernels/octavo_kernels/cpu/src/generated/ops.h": opsCpp,
+  "kernels/octavo_kernels/cpu/src/generated/source_types.h": sourceTypesCpp,
   "worker/octavo_worker/generated/__init__.py": () => `"""${HEADER}"""\n`,
+  "worker/octavo_worker/generated/environment.py": () => environmentPython("worker"),
   "worker/octavo_worker/generated/messages.py": messagesPython,
   "worker/octavo_worker/generated/errors.py": errorsPython,
   "docs/ops.md": opsMarkdown,
   "docs/errors.md": errorsMarkdown,
+  "docs/environment.md": environmentMarkdown,
 };
 
 /** Paths whose content on disk is not what the contracts say; with `write`, brought up to date. */

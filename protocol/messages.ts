@@ -11,6 +11,7 @@
  */
 import { z } from "zod";
 import { DTYPES, LAYOUTS, OPS, type OpName } from "./ops.ts";
+import { SOURCE_TYPE_NAMES } from "./source-types.ts";
 
 /** Raised whenever either side would misread the other. Both sides must be equal. */
 export const PROTOCOL_VERSION = 2;
@@ -61,31 +62,13 @@ export const allocation = z.strictObject({
   shape: z.array(count).max(8),
 });
 
-/** Element types of weight files, in GGUF's spelling where it has one. */
-export const SOURCE_TYPES = [
-  "F32",
-  "F16",
-  "BF16",
-  "F64",
-  "I8",
-  "Q8_0",
-  "Q4_0",
-  "Q4_1",
-  "Q5_0",
-  "Q5_1",
-  "Q4_K",
-  "Q5_K",
-  "Q6_K",
-] as const;
-export type SourceType = (typeof SOURCE_TYPES)[number];
-
 export const sourcePart = z.strictObject({
   file: z.string().max(4096),
   /** Of the tensor, for errors. */
   name: z.string().max(1024).optional(),
   offset: count,
   bytes: count,
-  type: z.enum(SOURCE_TYPES),
+  type: z.enum(SOURCE_TYPE_NAMES),
   rows: count,
   columns: count,
 });

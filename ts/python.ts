@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { variable } from "./environment.ts";
 import { OctavoError } from "./errors.ts";
 
 /** What a program that was bundled has to know. The same words in README.md. */
@@ -47,7 +48,7 @@ function ownFolder(): string {
 /** The option, then OCTAVO_PYTHON, then the package's own `.venv`, then `python3` of the PATH. */
 export function findPython(option?: string): string {
   if (option !== undefined) return option;
-  const fromEnvironment = process.env.OCTAVO_PYTHON;
+  const fromEnvironment = variable("OCTAVO_PYTHON");
   if (fromEnvironment) return fromEnvironment;
   const windows = process.platform === "win32";
   const own = join(packageRoot(), ".venv", windows ? "Scripts/python.exe" : "bin/python");
@@ -70,15 +71,15 @@ export function workerEnvironment(token: string): Record<string, string> {
     PYTHONDONTWRITEBYTECODE: "",
     PYTHONSAFEPATH: "1", // For Pythons that a worker starts itself (3.11 and later).
     // numpy would start a BLAS thread per core, 50 ms for nothing: kernels have their own team.
-    OPENBLAS_NUM_THREADS: process.env.OPENBLAS_NUM_THREADS ?? "1",
-    CUDA_DEVICE_ORDER: process.env.CUDA_DEVICE_ORDER ?? "PCI_BUS_ID", // cuda:1 is then nvidia-smi's GPU 1
+    OPENBLAS_NUM_THREADS: variable("OPENBLAS_NUM_THREADS") ?? "1",
+    CUDA_DEVICE_ORDER: variable("CUDA_DEVICE_ORDER") ?? "PCI_BUS_ID", // cuda:1 is then nvidia-smi's GPU 1
     OCTAVO_WORKER_TOKEN: token,
   };
 }
 
 /** The entries of the caller's PYTHONPATH. A `.` among them is the caller's own wish. */
 export function pythonPath(): string[] {
-  return (process.env.PYTHONPATH ?? "").split(delimiter).filter((path) => path !== "");
+  return (variable("PYTHONPATH") ?? "").split(delimiter).filter((path) => path !== "");
 }
 
 /** What a Python script prints. It sees the packages that a worker would see. Throws what `execFile` throws. */

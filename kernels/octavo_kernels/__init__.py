@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .backend import Backend, Ceiling, Counters, Executable, SourcePart
-from .errors import KernelError
+from .errors import ErrorCode, KernelError
 from .program.spec import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
 from .tensor import Tensor, nbytes
 
@@ -30,7 +30,7 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
     Raises KernelError OCTAVO_BAD_ARGUMENT, OCTAVO_MISSING_DEPENDENCY, OCTAVO_NO_DEVICE.
     """
     if threads < 1:
-        raise KernelError("OCTAVO_BAD_ARGUMENT", f"threads must be at least 1, got {threads}")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"threads must be at least 1, got {threads}")
     if name == "cpu":
         from .cpu.backend import CpuBackend
 
@@ -40,7 +40,7 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
             from .reference.backend import ReferenceBackend
         except ImportError as error:
             text = f"the reference backend needs torch ({error}); run: {sys.executable} -m pip install torch"
-            raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
+            raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
         return ReferenceBackend(threads, isa)
     if name in ("cuda", "triton-interpreter"):
         try:
@@ -49,8 +49,8 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
             return TritonBackend(_triton_device(name, index), threads, isa)
         except ImportError as error:
             text = f"the {name} backend needs torch and triton ({error}); run: {sys.executable} -m pip install torch"
-            raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
-    raise KernelError("OCTAVO_BAD_ARGUMENT", f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+            raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
+    raise KernelError(ErrorCode.BAD_ARGUMENT, f"no backend {name!r}; there are {', '.join(BACKENDS)}")
 
 
 def _triton_device(name: str, index: int) -> Device:
@@ -70,6 +70,7 @@ __all__ = [
     "Ceiling",
     "Columns",
     "Counters",
+    "ErrorCode",
     "Executable",
     "Handle",
     "Input",

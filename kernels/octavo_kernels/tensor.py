@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import KernelError
+from .errors import ErrorCode, KernelError
 from .generated.ops import BYTES_PER_ELEMENT
 
 # A cache line: no two tensors share one, and every vector load of a row start is aligned.
@@ -47,7 +47,7 @@ def elements(layout: str, dtype: str, shape: tuple[int, ...]) -> int:
         return math.prod(shape)
     if len(shape) != 2:
         raise KernelError(
-            "OCTAVO_SHAPE_MISMATCH",
+            ErrorCode.SHAPE_MISMATCH,
             f"a packed tensor has the shape [N, K], not {list(shape)}",
         )
     rows, columns = shape
@@ -61,16 +61,16 @@ def nbytes(dtype: str, layout: str, shape: tuple[int, ...]) -> int:
     """
     if dtype not in BYTES_PER_ELEMENT:
         raise KernelError(
-            "OCTAVO_DTYPE_MISMATCH",
+            ErrorCode.DTYPE_MISMATCH,
             f"unknown dtype {dtype!r}; there are {', '.join(BYTES_PER_ELEMENT)}",
         )
     if layout not in ("plain", "packed"):
         raise KernelError(
-            "OCTAVO_DTYPE_MISMATCH",
+            ErrorCode.DTYPE_MISMATCH,
             f"unknown layout {layout!r}; there are plain and packed",
         )
     if any(size < 0 for size in shape):
-        raise KernelError("OCTAVO_SHAPE_MISMATCH", f"a negative size in the shape {list(shape)}")
+        raise KernelError(ErrorCode.SHAPE_MISMATCH, f"a negative size in the shape {list(shape)}")
     return max(
         ALIGNMENT,
         round_up(elements(layout, dtype, shape) * BYTES_PER_ELEMENT[dtype], ALIGNMENT),
@@ -107,7 +107,7 @@ def aligned_bytes(size: int, huge: bool = True) -> np.ndarray:
             return _align(_pages(size), size, ALIGNMENT)
         return _align(_pages(round_up(size, _HUGE_PAGE) + _HUGE_PAGE, huge=True), size, _HUGE_PAGE)
     except (MemoryError, OSError, OverflowError, ValueError) as error:
-        raise KernelError("OCTAVO_OUT_OF_MEMORY", f"the system did not give {size} bytes: {error}") from error
+        raise KernelError(ErrorCode.OUT_OF_MEMORY, f"the system did not give {size} bytes: {error}") from error
 
 
 def _pages(size: int, huge: bool = False) -> np.ndarray:

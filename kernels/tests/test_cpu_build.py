@@ -131,8 +131,14 @@ def test_an_instruction_set_that_the_machine_lacks_is_refused(monkeypatch: pytes
     with pytest.raises(KernelError, match="it has scalar") as raised:
         open_backend("cpu", 1, "avx1024")
     assert raised.value.code == "OCTAVO_BAD_ARGUMENT"
-    monkeypatch.setenv("OCTAVO_CPU_ISA", "scalar")
+    monkeypatch.setenv("OCTAVO_ISA", "scalar")
     assert open_backend("cpu", 1).isa == "scalar"
+
+
+def test_the_former_name_of_a_variable_is_not_overlooked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OCTAVO_CPU_ISA", "scalar")
+    with pytest.raises(KernelError, match="OCTAVO_CPU_ISA is now OCTAVO_ISA"):
+        open_backend("cpu", 1)
 
 
 def test_workers_that_start_together_build_once(quick_build: list[Path]):

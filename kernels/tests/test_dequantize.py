@@ -8,8 +8,8 @@ import gguf
 import numpy as np
 import pytest
 from octavo_kernels import Backend, SourcePart
+from octavo_kernels.generated.source_types import SOURCE_TYPES
 from octavo_kernels.reference.dequantize import dequantize
-from octavo_kernels.weights.source_types import SOURCE_TYPES
 
 # Where the float16 scales and minima of a block stand; every other byte may be anything.
 _HALVES = {

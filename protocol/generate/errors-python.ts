@@ -1,23 +1,29 @@
-/** `worker/octavo_worker/generated/errors.py`: the error codes as constants. */
+/** `generated/errors.py` of both Python packages: the worker also has codes to say before it can import the kernels. */
 import { ERRORS } from "../errors.ts";
 import { HEADER, text } from "./python.ts";
 
-/** OCTAVO_WORKER_LOST -> WORKER_LOST: the module says the rest. */
+/** OCTAVO_WORKER_LOST -> WORKER_LOST: the class says the rest. */
 function constant(code: string): string {
   return code.replace(/^OCTAVO_/, "");
 }
 
 export function errorsPython(): string {
   const codes = Object.entries(ERRORS);
+  const retryable = codes.filter(([, error]) => error.retryable);
   return `"""Error codes; what they mean is in docs/errors.md. ${HEADER}"""
 
 from __future__ import annotations
 
-${codes.map(([code]) => `${constant(code)} = ${text(code)}`).join("\n")}
+from enum import Enum
 
-#: Whether the same request may succeed later without a change by the caller.
-RETRYABLE: dict[str, bool] = {
-${codes.map(([code, { retryable }]) => `    ${constant(code)}: ${retryable ? "True" : "False"},`).join("\n")}
-}
+
+class ErrorCode(str, Enum):
+${codes.map(([code]) => `    ${constant(code)} = ${text(code)}`).join("\n")}
+
+    __str__ = str.__str__
+
+
+#: The same request may succeed later without a change by the caller, unless the error itself says otherwise.
+RETRYABLE = frozenset({${retryable.map(([code]) => `ErrorCode.${constant(code)}`).join(", ")}})
 `;
 }

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import * as messages from "../messages.ts";
 import { DTYPES, LAYOUTS, OPS } from "../ops.ts";
+import { SOURCE_TYPE_NAMES } from "../source-types.ts";
 import { bracketed, HEADER, text } from "./python.ts";
 
 const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
@@ -22,7 +23,7 @@ const ENUMS = new Map<string, readonly string[]>([
   ["DType", DTYPES],
   ["Layout", LAYOUTS],
   ["OpName", Object.keys(OPS)],
-  ["SourceType", messages.SOURCE_TYPES],
+  ["SourceType", SOURCE_TYPE_NAMES],
   ["SizeSymbol", messages.SIZE_SYMBOLS],
 ]);
 /** Unions whose members' names are clear without the union's. */

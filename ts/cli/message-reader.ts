@@ -6,6 +6,7 @@
  */
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
+import { variable } from "../environment.ts";
 import { OctavoError } from "../errors.ts";
 
 const PROMPT = "> ";
@@ -44,7 +45,7 @@ export class MessageReader {
       input,
       ...(this.#screen ? { output: this.#screen, terminal: true, prompt: PROMPT } : {}),
     });
-    const marks = screen !== undefined && process.env.TERM !== "dumb";
+    const marks = screen !== undefined && variable("TERM") !== "dumb";
     if (marks) screen.write(PASTE_MARKS_ON);
     if (marks) this.#lines.on("SIGCONT", () => screen.write(PASTE_MARKS_ON)); // After Ctrl-Z, a shell's own.
     // Also when the process exits in the middle: the shell after us may not know the marks.

@@ -1,5 +1,6 @@
 /** What a user sees of an error, and the exit status that scripts see. */
 import { CommanderError } from "commander";
+import { variable } from "../environment.ts";
 import { messageOf, OctavoError } from "../errors.ts";
 import { cut } from "../quoted.ts";
 import { Interrupted } from "./interrupt.ts";
@@ -55,6 +56,6 @@ export function describeError(error: unknown): string {
   const { cause, stack: trace } = error as Partial<Error>;
   const reason = cause === undefined ? "" : messageOf(cause);
   const detail = reason === "" || message.includes(reason) ? "" : `\n  cause: ${cut(reason, 2000)}`;
-  const stack = (known && !process.env.OCTAVO_DEBUG) || !trace ? "" : `\n${trace}`;
+  const stack = (known && !variable("OCTAVO_DEBUG")) || !trace ? "" : `\n${trace}`;
   return line + detail + stack;
 }

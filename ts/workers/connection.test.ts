@@ -1,7 +1,7 @@
 /** Requests and their answers over a peer that is a script: what a user's awaits rest on. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Reply } from "../../protocol/messages.ts";
-import type { OctavoError } from "../errors.ts";
+import { ERRORS, type OctavoError } from "../errors.ts";
 import type { Peer } from "./channel.ts";
 import { encodeValue } from "./codec.ts";
 import { Connection } from "./connection.ts";
@@ -59,6 +59,16 @@ test("each answer reaches its own request", async () => {
   expect((await first).reply.bytes).toBe(5);
   await expect(second).rejects.toMatchObject({ code: "OCTAVO_SHAPE_MISMATCH", message: "cpu:0: no" });
   expect(busy).toEqual([true, false]);
+});
+
+test.each([
+  ["OCTAVO_OUT_OF_MEMORY", false],
+  ["OCTAVO_WORKER_LOST", true],
+] as const)("whether %s may pass is what the worker said of this failure: %s", async (code, retryable) => {
+  expect(ERRORS[code].retryable).toBe(!retryable);
+  const request = connection.request({ kind: "drain" });
+  reply({ kind: "error", id: 1, code, message: "?", retryable });
+  await expect(request).rejects.toMatchObject({ code, retryable });
 });
 
 test.each(["OCTAVO_FROM_THE_FUTURE", "constructor"])("the code %s is a failed worker, not a crash", async (code) => {

@@ -2,6 +2,7 @@
 import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { promisify } from "node:util";
+import { variable } from "../environment.ts";
 
 export interface Gpu {
   readonly name: string;
@@ -25,7 +26,8 @@ export function autoDevices(
   env: Environment = process.env,
   deviceFiles = listDevices(),
 ): readonly [string, ...string[]] {
-  if (env.OCTAVO_DEVICE) return [env.OCTAVO_DEVICE];
+  const chosen = variable("OCTAVO_DEVICE", env);
+  if (chosen !== undefined) return [chosen];
   // A container without GPUs sees the host's /proc/driver/nvidia, but not the device files.
   const present = deviceFiles.some((file) => /^nvidia\d+$/.test(file));
   return present && !hidden(env) ? ["cuda:0", "cpu:0"] : ["cpu:0"];

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import lifeline
-
-TOKEN_VARIABLE = "OCTAVO_WORKER_TOKEN"
+from .generated import environment
+from .generated.errors import ErrorCode
 
 
 def main() -> int:
     options = _arguments()
-    token = os.environ.pop(TOKEN_VARIABLE, "")
+    token = os.environ.pop(environment.WORKER_TOKEN, "")
     faulthandler.enable(all_threads=False)  # A crash in native code then says in the log where it was.
     lifeline.ignore_signals()
     lifeline.hold_to_parent()
     if sys.version_info < (3, 10):
         return _fail(
-            3, "OCTAVO_MISSING_DEPENDENCY", f"Python 3.10 or later is needed, this is {sys.version.split()[0]}"
+            3, ErrorCode.MISSING_DEPENDENCY, f"Python 3.10 or later is needed, this is {sys.version.split()[0]}"
         )
     try:
         import octavo_kernels
@@ -39,13 +39,13 @@ def main() -> int:
         from .shared_memory import SharedFile
     except ImportError as error:
         text = f"{error}; run: {sys.executable} -m pip install {_packages()}"
-        return _fail(3, "OCTAVO_MISSING_DEPENDENCY", text)
+        return _fail(3, ErrorCode.MISSING_DEPENDENCY, text)
     try:
         backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa, _index(options.device))
     except octavo_kernels.KernelError as error:
-        return _fail(3 if error.code == "OCTAVO_MISSING_DEPENDENCY" else 4, error.code, error.message)
+        return _fail(3 if error.code == ErrorCode.MISSING_DEPENDENCY else 4, error.code, error.message)
     except ImportError as error:
-        return _fail(3, "OCTAVO_MISSING_DEPENDENCY", f"the {options.backend} backend cannot be imported: {error}")
+        return _fail(3, ErrorCode.MISSING_DEPENDENCY, f"the {options.backend} backend cannot be imported: {error}")
     session = Session(backend, options.device, options.epoch, SharedFile(options.shared_memory))
     channel = Channel(options.endpoint, options.max_frame)
     channel.greet(
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backend", required=True, help="cpu, cuda, reference or triton-interpreter")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--epoch", type=int, required=True, help="incarnation of the device's worker")
-    parser.add_argument("--isa", default=os.environ.get("OCTAVO_ISA") or None, help="force an instruction set")
+    parser.add_argument("--isa", help="force an instruction set")
     parser.add_argument("--shared-memory", type=int, help="inherited descriptor of the payload file")
     parser.add_argument("--max-frame", type=int, default=1 << 30, help="largest frame in bytes")
     return parser.parse_args()

@@ -9,6 +9,7 @@ import threading
 import msgspec
 import numpy as np
 import zmq
+from octavo_kernels import ErrorCode
 
 from . import codec
 from .generated import messages as wire
@@ -69,7 +70,7 @@ class Channel:
         if size > self._limit:
             text = f"a reply of {size} bytes is larger than the largest frame, {self._limit} bytes"
             error = wire.Error(
-                id=reply.id, epoch=reply.epoch, code="OCTAVO_OUT_OF_MEMORY", message=text, retryable=False
+                id=reply.id, epoch=reply.epoch, code=ErrorCode.OUT_OF_MEMORY, message=text, retryable=False
             )
             self._socket.send(codec.encode(error))
             return

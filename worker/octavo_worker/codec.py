@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from .generated import errors, messages
+from .generated import messages
 
 
 class ProtocolError(Exception):
     """A header that breaks the protocol; nothing has happened because of it."""
-
-    code = errors.PROTOCOL
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octavo_kernels import Arena, Columns, Handle, Input, KernelError, Operation, ProgramSpec, Value
+from octavo_kernels import Arena, Columns, ErrorCode, Handle, Input, KernelError, Operation, ProgramSpec, Value
 
 from .generated import messages as wire
 
@@ -22,7 +22,7 @@ def used_handles(spec: ProgramSpec, arena: int | None) -> frozenset[int]:
     handle: what is checked of handles before a step would then be what its ops write over."""
     handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
     if arena in handles:
-        raise KernelError("OCTAVO_BAD_ARGUMENT", f"handle {arena} is the program's arena and holds a value too")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"handle {arena} is the program's arena and holds a value too")
     return frozenset(handles if arena is None else handles | {arena})
 
 

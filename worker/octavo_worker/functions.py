@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from octavo_kernels import Backend, KernelError, Tensor
+from octavo_kernels import Backend, ErrorCode, KernelError, Tensor
 
 from .generated.messages import BooleanCallOption, CallOption, IntegerCallOption, NumberCallOption, StringCallOption
 from .results import tensors_of
@@ -66,12 +66,12 @@ class Functions:
         if not separator or not (name in self._allowed or whole_module):
             allowed = ", ".join(sorted(self._allowed)) or "none"
             text = f"{name} is not among the functions the pool was started with (ops: {allowed})"
-            raise KernelError("OCTAVO_FUNCTION_NOT_ALLOWED", text)
+            raise KernelError(ErrorCode.FUNCTION_NOT_ALLOWED, text)
         module = _import(module_name)
         function = getattr(module, attribute, None)
         own = getattr(function, "__module__", None) == module_name and not attribute.startswith("_")
         if not callable(function) or (name not in self._allowed and not own):
-            raise KernelError("OCTAVO_FUNCTION_NOT_ALLOWED", f"the module {module_name} has no function {attribute}")
+            raise KernelError(ErrorCode.FUNCTION_NOT_ALLOWED, f"the module {module_name} has no function {attribute}")
         self._resolved[name] = function
         return function
 
@@ -84,17 +84,17 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         missing = error.name not in (None, name, name.partition(".")[0])
-        code = "OCTAVO_MISSING_DEPENDENCY" if missing else "OCTAVO_BAD_ARGUMENT"
+        code = ErrorCode.MISSING_DEPENDENCY if missing else ErrorCode.BAD_ARGUMENT
         text = f"the module {name} cannot be imported ({error}); it is looked for in PYTHONPATH and in {os.getcwd()}"
         raise KernelError(code, text) from error
     except BaseException as error:  # It runs code of the user, down to sys.exit.
         text = f"the module {name} cannot be imported: {_described(error)}"
-        raise KernelError("OCTAVO_BAD_ARGUMENT", text) from error
+        raise KernelError(ErrorCode.BAD_ARGUMENT, text) from error
 
 
 def _failed(name: str, error: BaseException) -> KernelError:
     hint = "" if isinstance(error, Exception) else " (a function ends by returning; the worker goes on)"
-    return KernelError("OCTAVO_WORKER_FAILED", f"{name} raised {_described(error)}{hint}\n{_where(error)}")
+    return KernelError(ErrorCode.WORKER_FAILED, f"{name} raised {_described(error)}{hint}\n{_where(error)}")
 
 
 def _described(error: BaseException) -> str:
@@ -118,7 +118,7 @@ def _torch(threads: int) -> Any:
         import torch
     except ImportError as error:
         text = f"device.call needs torch ({error}); run: {sys.executable} -m pip install torch"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
     torch.set_num_threads(threads)
     return torch
 
@@ -126,7 +126,7 @@ def _torch(threads: int) -> Any:
 def as_torch(backend: Backend, tensor: Tensor, torch: Any) -> torch.Tensor:
     """A torch tensor over the same memory, on a GPU where that memory is."""
     if tensor.layout != "plain":
-        raise KernelError("OCTAVO_DTYPE_MISMATCH", "a packed weight is not a torch tensor; read it, or pass it plain")
+        raise KernelError(ErrorCode.DTYPE_MISMATCH, "a packed weight is not a torch tensor; read it, or pass it plain")
     dtype = getattr(torch, tensor.dtype)
     count = 1
     for size in tensor.shape:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from octavo_kernels import KernelError
+from octavo_kernels import ErrorCode, KernelError
 
 #: What handles hold.
 _HELD = ("float32", "float16", "bfloat16", "int8", "int32", "int64")
@@ -87,9 +87,9 @@ def _from_numpy(name: str, array: np.ndarray, torch: Any) -> Any:
 
 
 def _refused(name: str, what: str) -> KernelError:
-    return KernelError("OCTAVO_DTYPE_MISMATCH", f"{name} returned {what}, which a handle cannot hold: {_ACCEPTED}")
+    return KernelError(ErrorCode.DTYPE_MISMATCH, f"{name} returned {what}, which a handle cannot hold: {_ACCEPTED}")
 
 
 def _inexact(name: str, kind: str, wanted: str) -> KernelError:
     text = f"{name} returned {kind} with values that {wanted} does not hold exactly; round them in the function"
-    return KernelError("OCTAVO_DTYPE_MISMATCH", f"{text}: {_ACCEPTED}")
+    return KernelError(ErrorCode.DTYPE_MISMATCH, f"{text}: {_ACCEPTED}")

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 from msgspec import structs
-from octavo_kernels import Backend, KernelError, SourcePart, Tensor, nbytes
+from octavo_kernels import Backend, ErrorCode, KernelError, SourcePart, Tensor, nbytes
 from octavo_kernels.tensor import PACKED_ROWS
 
 from . import machine
@@ -86,31 +86,33 @@ class Session:
             self._check(request)
             reply, payload = self._actions[type(request)](request, payloads, send)
         except KernelError as error:
-            send(self._error(request.id, error.code, error.message, error.retryable), None)
+            send(self._error(request.id, error), None)
             # The device failed for good. The pool sees this process end, and may start another.
-            self.ended = self.ended or error.code == "OCTAVO_WORKER_LOST"
+            self.ended = self.ended or error.code == ErrorCode.WORKER_LOST
         except MemoryError as error:
-            send(self._error(request.id, "OCTAVO_OUT_OF_MEMORY", str(error) or "the system gave no memory", True), None)
+            refused = KernelError(ErrorCode.OUT_OF_MEMORY, str(error) or "the system gave no memory")
+            send(self._error(request.id, refused), None)
         except Exception as error:  # A bug, or a user's function: the worker lives on and says what happened.
             where = "".join(traceback.format_exception(error)[-4:])
             text = f"{type(error).__name__}: {error}\n{where}"
-            send(self._error(request.id, "OCTAVO_WORKER_FAILED", text, False), None)
+            send(self._error(request.id, KernelError(ErrorCode.WORKER_FAILED, text)), None)
         else:
             send(reply, payload)
 
     def refuse(self, identity: int, message: str, send: Send) -> None:
         """Answer a header that could not be understood."""
-        send(self._error(identity, "OCTAVO_PROTOCOL", message, False), None)
+        send(self._error(identity, KernelError(ErrorCode.PROTOCOL, message)), None)
 
     def _check(self, request: wire.Request) -> None:
         if request.epoch != self._epoch:
             text = f"a message for epoch {request.epoch} reached the worker of epoch {self._epoch}"
-            raise KernelError("OCTAVO_PROTOCOL", text)
+            raise KernelError(ErrorCode.PROTOCOL, text)
         if not self._welcomed and not isinstance(request, wire.Welcome):
-            raise KernelError("OCTAVO_PROTOCOL", "the first message must be welcome")
+            raise KernelError(ErrorCode.PROTOCOL, "the first message must be welcome")
 
-    def _error(self, identity: int, code: str, message: str, retryable: bool) -> wire.Error:
-        return wire.Error(id=identity, epoch=self._epoch, code=code, message=message[:65536], retryable=retryable)
+    def _error(self, identity: int, error: KernelError) -> wire.Error:
+        text = error.message[:65536]
+        return wire.Error(id=identity, epoch=self._epoch, code=error.code, message=text, retryable=error.retryable)
 
     def _ok(self, request: wire.Request) -> tuple[wire.Ok, None]:
         return wire.Ok(id=request.id, epoch=self._epoch), None
@@ -120,7 +122,7 @@ class Session:
             text = (
                 f"the orchestrator speaks protocol {request.protocol}, this worker {wire.PROTOCOL_VERSION}: update both"
             )
-            raise KernelError("OCTAVO_PROTOCOL", text)
+            raise KernelError(ErrorCode.PROTOCOL, text)
         self._functions.allow(request.functions)
         self._welcomed = True
         return self._ok(request)
@@ -151,7 +153,7 @@ class Session:
         used = machine.process_memory().anonymous - self._anonymous_before
         available = max(0, machine.memory_available() - max(0, given - used))
         if wanted > available:
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", f"{wanted} bytes wanted, {available} available")
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, f"{wanted} bytes wanted, {available} available")
 
     def _load(self, request: wire.Load, payloads: Sequence[bytes], send: Send):
         jobs = []
@@ -176,13 +178,13 @@ class Session:
         tensor = self._handles.tensor(request.handle)
         if tensor.layout != "plain":
             text = f"handle {request.handle} is packed; only load and quantize_weight write packed weights"
-            raise KernelError("OCTAVO_DTYPE_MISMATCH", text)
+            raise KernelError(ErrorCode.DTYPE_MISMATCH, text)
         shared = None if request.shared is wire.UNSET else request.shared
         size = shared.bytes if shared else len(_one(payloads))
         content = _content_bytes(tensor)
         if request.offset + size > content:
             text = f"{size} bytes at offset {request.offset} do not fit handle {request.handle} of {content} bytes"
-            raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+            raise KernelError(ErrorCode.SHAPE_MISMATCH, text)
 
         def fill(target: np.ndarray) -> None:
             if shared:
@@ -201,7 +203,7 @@ class Session:
             self._reserve(_content_bytes(tensor))
             content = self._backend.read(tensor)
         else:
-            raise KernelError("OCTAVO_DTYPE_MISMATCH", f"handle {request.handle} is packed; it is read as a whole")
+            raise KernelError(ErrorCode.DTYPE_MISMATCH, f"handle {request.handle} is packed; it is read as a whole")
         reply = wire.Ok(id=request.id, epoch=self._epoch, bytes=content.nbytes)
         if request.shared is wire.UNSET:
             return reply, content
@@ -249,7 +251,7 @@ class Session:
         results = self._functions.call(request.function, arguments, request.options)
         if len(results) > len(request.results):
             text = f"{request.function} returned {len(results)} tensors; at most {len(request.results)} can be taken"
-            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+            raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         tensors = [self._own(result) for result in results]
         made = []
         for handle, tensor in zip(request.results, tensors, strict=False):
@@ -306,7 +308,7 @@ def _source_part(part: wire.SourcePart) -> SourcePart:
 
 def _one(payloads: Sequence[bytes]) -> bytes:
     if len(payloads) != 1:
-        raise KernelError("OCTAVO_PROTOCOL", f"{len(payloads)} payload frames where one is needed")
+        raise KernelError(ErrorCode.PROTOCOL, f"{len(payloads)} payload frames where one is needed")
     return payloads[0]
 
 
@@ -339,7 +341,7 @@ def _range(request: wire.Read, tensor: Tensor) -> tuple[int, int]:
     size = max(0, content - offset) if request.bytes is wire.UNSET else request.bytes
     if offset + size > content:
         text = f"{size} bytes from offset {offset} are not in handle {request.handle} of {content} bytes"
-        raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+        raise KernelError(ErrorCode.SHAPE_MISMATCH, text)
     return offset, size
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from octavo_kernels import KernelError
+from octavo_kernels import ErrorCode, KernelError
 
 from .generated.messages import SharedMemory
 
@@ -28,19 +28,21 @@ class SharedFile:
 
     def _transfer(self, shared: SharedMemory, view: memoryview, move) -> None:
         if self._descriptor is None:
-            raise KernelError("OCTAVO_PROTOCOL", "this worker was started without shared memory")
+            raise KernelError(ErrorCode.PROTOCOL, "this worker was started without shared memory")
         if shared.bytes != len(view):
-            raise KernelError("OCTAVO_PROTOCOL", f"{shared.bytes} bytes of shared memory for {len(view)} bytes of data")
+            raise KernelError(
+                ErrorCode.PROTOCOL, f"{shared.bytes} bytes of shared memory for {len(view)} bytes of data"
+            )
         try:
             size = os.fstat(self._descriptor).st_size
             if shared.offset + shared.bytes > size:  # Writing would make the file longer than its owner knows.
                 text = f"{shared.bytes} bytes at {shared.offset} of shared memory, which has {size}"
-                raise KernelError("OCTAVO_FILE_NOT_READABLE", text)
+                raise KernelError(ErrorCode.FILE_NOT_READABLE, text)
             done = 0
             while done < len(view):
                 moved = move(self._descriptor, view[done : done + (1 << 30)], shared.offset + done)
                 if moved == 0:
-                    raise KernelError("OCTAVO_FILE_NOT_READABLE", "shared memory became smaller")
+                    raise KernelError(ErrorCode.FILE_NOT_READABLE, "shared memory became smaller")
                 done += moved
         except OSError as error:
-            raise KernelError("OCTAVO_FILE_NOT_READABLE", f"shared memory: {error.strerror}") from error
+            raise KernelError(ErrorCode.FILE_NOT_READABLE, f"shared memory: {error.strerror}") from error

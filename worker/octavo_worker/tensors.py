@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from octavo_kernels import Executable, KernelError, Tensor
+from octavo_kernels import ErrorCode, Executable, KernelError, Tensor
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,21 @@ class Handles:
             return self.tensors[handle]
         except KeyError:
             kind = "a program, not a tensor" if handle in self.programs else "not a live handle of this worker"
-            raise KernelError("OCTAVO_DISPOSED", f"handle {handle} is {kind}") from None
+            raise KernelError(ErrorCode.DISPOSED, f"handle {handle} is {kind}") from None
 
     def program(self, handle: int) -> Program:
         try:
             return self.programs[handle]
         except KeyError:
             kind = "a tensor, not a program" if handle in self.tensors else "not a live handle of this worker"
-            raise KernelError("OCTAVO_DISPOSED", f"handle {handle} is {kind}") from None
+            raise KernelError(ErrorCode.DISPOSED, f"handle {handle} is {kind}") from None
 
     def check_new(self, handles: Sequence[int]) -> None:
         for handle in handles:
             if handle in self.tensors or handle in self.programs:
-                raise KernelError("OCTAVO_PROTOCOL", f"handle {handle} exists already")
+                raise KernelError(ErrorCode.PROTOCOL, f"handle {handle} exists already")
         if len(set(handles)) != len(handles):
-            raise KernelError("OCTAVO_PROTOCOL", "a handle is listed twice")
+            raise KernelError(ErrorCode.PROTOCOL, "a handle is listed twice")
 
     def add(self, handle: int, tensor: Tensor) -> None:
         self.tensors[handle] = tensor
@@ -70,7 +70,7 @@ class Handles:
         wanted = set(handles)
         unknown = [handle for handle in wanted if handle not in self.tensors and handle not in self.programs]
         if unknown:
-            raise KernelError("OCTAVO_DISPOSED", f"handle {min(unknown)} is not a live handle of this worker")
+            raise KernelError(ErrorCode.DISPOSED, f"handle {min(unknown)} is not a live handle of this worker")
         programs = [handle for handle in wanted if handle in self.programs]
         ending: dict[int, int] = {}
         for handle in programs:
@@ -78,7 +78,7 @@ class Handles:
                 ending[used] = ending.get(used, 0) + 1
         for handle in wanted:
             if handle not in self.programs and self._users.get(handle, 0) > ending.get(handle, 0):
-                raise KernelError("OCTAVO_BAD_ARGUMENT", f"handle {handle} is used by a program; free that first")
+                raise KernelError(ErrorCode.BAD_ARGUMENT, f"handle {handle} is used by a program; free that first")
         for handle in programs:
             program = self.programs.pop(handle)
             program.executable.close()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from octavo_kernels import Counters, KernelError, ProgramSpec, SourcePart, Tensor
+from octavo_kernels import Counters, ErrorCode, KernelError, ProgramSpec, SourcePart, Tensor
 from octavo_kernels.host import HostMemory
 from octavo_kernels.tensor import Reserve
 from octavo_worker.codec import decode_request
@@ -38,7 +38,7 @@ class Echo:
         if sizes["T"] == 13:
             raise RuntimeError("a bug")
         if sizes["T"] == 14:
-            raise KernelError("OCTAVO_WORKER_LOST", "the GPU failed", retryable=True)
+            raise KernelError(ErrorCode.WORKER_LOST, "the GPU failed", retryable=True)
         if times is not None:
             times[:] = 5
         if flags is not None:
@@ -65,7 +65,7 @@ class PlainBackend(HostMemory):
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         if parts[0].file == "missing":
-            raise KernelError("OCTAVO_FILE_NOT_READABLE", "missing: no such file")
+            raise KernelError(ErrorCode.FILE_NOT_READABLE, "missing: no such file")
         target.memory[:] = 1
 
     def read(self, tensor: Tensor) -> np.ndarray:

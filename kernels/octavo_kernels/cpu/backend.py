@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..backend import Ceiling, SourcePart
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
+from ..generated import environment
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
 from ..tensor import Reserve, Tensor, unlimited
@@ -18,9 +19,6 @@ from ..validate.program import validate
 from .executable import CpuExecutable
 from .library import CeilingStruct, available_isas, load_library
 from .load import load, read
-
-# Chooses the instruction set, as the argument `isa` does: for tests and for looking at differences.
-ISA_VARIABLE = "OCTAVO_CPU_ISA"
 
 
 class CpuBackend(HostMemory):
@@ -31,15 +29,18 @@ class CpuBackend(HostMemory):
     def __init__(self, threads: int, isa: str | None = None) -> None:
         self._library = load_library()
         self.isas = available_isas()
-        self.isa = isa or os.environ.get(ISA_VARIABLE) or self.isas[-1]
+        for former, now in environment.RENAMED.items():
+            if os.environ.get(former):
+                raise KernelError(ErrorCode.BAD_ARGUMENT, f"the environment variable {former} is now {now}")
+        self.isa = isa or os.environ.get(environment.ISA) or self.isas[-1]
         if self.isa not in self.isas:
             text = f"this machine cannot run the instruction set {self.isa!r}; it has {', '.join(self.isas)}"
-            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+            raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         self.threads = threads
         self.model = _processor()
         self._context = self._library.octavo_open(self.isa.encode(), threads)
         if not self._context:
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", f"could not start {threads} threads")
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, f"could not start {threads} threads")
 
     def borrow_threads(self, parallel: int, thread_count: int) -> None:
         """Steps run on OpenMP's threads from now on, as many as before: of the runtime whose GOMP_parallel and
@@ -65,7 +66,7 @@ class CpuBackend(HostMemory):
     ) -> CpuExecutable:
         """See backend.Backend."""
         if self._context is None:
-            raise KernelError("OCTAVO_DISPOSED", "define: the backend was closed")
+            raise KernelError(ErrorCode.DISPOSED, "define: the backend was closed")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         return CpuExecutable(self._library, self._context, complete, tensors, arena, reserve)
 
@@ -74,7 +75,7 @@ class CpuBackend(HostMemory):
         found = CeilingStruct()
         self._library.octavo_measure(self._context, ctypes.byref(found))
         if not found.read_bytes:
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory to measure with")
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, "no memory to measure with")
         return Ceiling(found.read_bytes, found.int8_operations, found.float32_operations)
 
     def close(self) -> None:

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
+from ..generated import environment
 
 SOURCES = Path(__file__).parent / "src"
 _BESIDE = Path(__file__).parent / "build"
@@ -30,7 +31,7 @@ def folder() -> Path:
     """Where the library is built: beside its sources, or in the user's cache where they are read-only."""
     if os.access(_BESIDE if _BESIDE.exists() else _BESIDE.parent, os.W_OK):
         return _BESIDE
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "octavo"
+    return Path(os.environ.get(environment.XDG_CACHE_HOME) or Path.home() / ".cache") / "octavo"
 
 
 FOLDER = folder()
@@ -60,7 +61,7 @@ _SANITIZERS = {
     ],
     "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g1", "-O1"],
 }
-_SANITIZE = _SANITIZERS[os.environ.get("OCTAVO_CPU_SANITIZE", "")]
+_SANITIZE = _SANITIZERS[os.environ.get(environment.CPU_SANITIZE, "")]
 _FLAGS += _SANITIZE
 _X86 = {
     "isa_avx2.cpp": ["-mavx2", "-mfma", "-mf16c"],
@@ -82,8 +83,8 @@ def units(machine: str) -> dict[Path, list[str]]:
 
 def compiler() -> list[str]:
     """$CXX, or the first of c++, g++ and clang++, or the `ziglang` package's. Raises KernelError when there is none."""
-    if os.environ.get("CXX"):
-        return os.environ["CXX"].split()
+    if os.environ.get(environment.CXX):
+        return os.environ[environment.CXX].split()
     for name in ("c++", "g++", "clang++"):
         if shutil.which(name):
             return [name]
@@ -94,7 +95,7 @@ def compiler() -> list[str]:
         if os.access(zig, os.X_OK):
             return [zig, "c++", "-mcpu=baseline"]  # else it compiles for this very processor
     text = "no C++ compiler: install g++ or clang++, or `pip install ziglang`, or set CXX"
-    raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+    raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
 
 
 # Libraries that stay in a folder: a few states of the sources, or versions of the package.
@@ -126,7 +127,7 @@ def _shipped() -> Path | None:
 
 def _built() -> Path | None:
     """A library of these sources, by the compiler that $CXX names or else by any: the bits do not depend on it."""
-    wanted = f"{_label(compiler())}.so" if os.environ.get("CXX") else "*.so"
+    wanted = f"{_label(compiler())}.so" if os.environ.get(environment.CXX) else "*.so"
     found = [path for folder in (FOLDER, _BESIDE) for path in sorted(folder.glob(f"{_prefix()}{wanted}"))]
     return next(iter(found), None)
 
@@ -198,10 +199,10 @@ def _run(command: list[str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         text = f"the C++ compiler {command[0]!r} does not run ({error.strerror}): install it, or set CXX to another"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
     if done.returncode != 0:
         text = f"building the CPU library failed: {' '.join(command)}\n{done.stderr[:4000]}"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
 
 
 @contextlib.contextmanager

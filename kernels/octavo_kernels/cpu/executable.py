@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..backend import Counters
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program import payload as payloads
 from ..program.spec import SIZES, Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
@@ -44,13 +44,13 @@ class CpuExecutable:
         self._arena = arena
         self._program = library.octavo_define(context, ctypes.byref(self._struct()))
         if not self._program:
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", "no memory for the program")
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, "no memory for the program")
         #: Scratch space.
         self.bytes: int = library.octavo_scratch_bytes(self._program)
         reserve(self.bytes)
         if not library.octavo_take_scratch(self._program):
             text = f"the system did not give {self.bytes} bytes for the program's scratch space"
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", text)
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, text)
 
     def step(
         self,
@@ -61,7 +61,7 @@ class CpuExecutable:
     ) -> tuple[np.ndarray, Counters]:
         """See backend.Executable."""
         if not self._program:
-            raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
+            raise KernelError(ErrorCode.DISPOSED, "step: the program was closed")
         checked = payloads.check_sizes(self._spec, sizes)
         arrays = self._payload.split(checked, payload)
         self._checks.run(checked, lambda value: self._array(value, checked, arrays))

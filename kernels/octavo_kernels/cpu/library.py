@@ -6,7 +6,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
 from functools import cache
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.spec import SIZES
 from . import build
@@ -102,14 +102,14 @@ def load_library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", f"the CPU library does not load: {error}") from error
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, f"the CPU library does not load: {error}") from error
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     found = library.octavo_abi_version()
     if found != ABI_VERSION:
         text = f"{path.name} has ABI version {found}, these bindings {ABI_VERSION}: run `make setup`"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
     return library
 
 

@@ -11,20 +11,20 @@ from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
 import numpy as np
 
 from ..backend import SourcePart
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import BYTES_PER_ELEMENT
+from ..generated.source_types import SOURCE_TYPES
 from ..tensor import Tensor
 from ..weights.load import check_load
-from ..weights.source_types import SOURCE_TYPES
 from .library import DTYPE_CODES, load_library
 
 _TYPE_CODES = {name: code for code, name in enumerate(SOURCE_TYPES)}
 _CODES = (
     None,
-    "OCTAVO_BAD_ARGUMENT",
-    "OCTAVO_FILE_NOT_READABLE",
-    "OCTAVO_MODEL_FILE_INVALID",
-    "OCTAVO_OUT_OF_MEMORY",
+    ErrorCode.BAD_ARGUMENT,
+    ErrorCode.FILE_NOT_READABLE,
+    ErrorCode.MODEL_FILE_INVALID,
+    ErrorCode.OUT_OF_MEMORY,
 )
 _ERROR_BYTES = 1024
 
@@ -110,4 +110,4 @@ def read(tensor: Tensor) -> np.ndarray:
 
 def _raise(code: int, error: ctypes.Array) -> None:
     if code:
-        raise KernelError(_CODES[code] or "OCTAVO_WORKER_FAILED", f"load: {error.value.decode(errors='replace')}")
+        raise KernelError(_CODES[code] or ErrorCode.WORKER_FAILED, f"load: {error.value.decode(errors='replace')}")

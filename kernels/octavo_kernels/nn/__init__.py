@@ -8,13 +8,13 @@ Needs torch: `pip install octavo-kernels[torch]`. See docs/pytorch.md.
 
 from __future__ import annotations
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
     text = f"octavo_kernels.nn needs torch ({error}); install octavo-kernels[torch]"
-    raise KernelError("OCTAVO_MISSING_DEPENDENCY", text) from error
+    raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
 
 from .module import Int8Linear
 from .ops import int8_linear, linear_int8, linear_published, quantize, quantize_weight

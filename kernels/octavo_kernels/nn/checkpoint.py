@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 
 _FORMATS = {0: "row", 1: "col32", 2: "col_turing", 3: "col_ampere"}
 
@@ -37,7 +37,7 @@ def check_entries(entries: dict[str, Any], prefix: str) -> None:
         return
     if weight.dtype != torch.int8:
         text = f"is {weight.dtype}, not int8 codes: load it into nn.Linear, then quantise (Int8Linear.from_linear)"
-        raise KernelError("OCTAVO_DTYPE_MISMATCH", f"{prefix}weight {text}")
+        raise KernelError(ErrorCode.DTYPE_MISMATCH, f"{prefix}weight {text}")
     if scale is None:
         raise _invalid(prefix, "SCB is missing: int8 codes mean nothing without the scale of their rows")
     if not weight.is_meta and weight.numel() and int(weight.min()) < -127:
@@ -45,4 +45,4 @@ def check_entries(entries: dict[str, Any], prefix: str) -> None:
 
 
 def _invalid(prefix: str, text: str) -> KernelError:
-    return KernelError("OCTAVO_MODEL_FILE_INVALID", f"{prefix}weight: {text}")
+    return KernelError(ErrorCode.MODEL_FILE_INVALID, f"{prefix}weight: {text}")

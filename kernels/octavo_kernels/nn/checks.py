@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..program.shapes import carry_words, pad64
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -50,8 +50,8 @@ def check_digits(low: Tensor, high: Tensor, carries: Tensor, step: Tensor, weigh
 
 
 def _dtype(text: str) -> KernelError:
-    return KernelError("OCTAVO_DTYPE_MISMATCH", text)
+    return KernelError(ErrorCode.DTYPE_MISMATCH, text)
 
 
 def _shape(text: str) -> KernelError:
-    return KernelError("OCTAVO_SHAPE_MISMATCH", text)
+    return KernelError(ErrorCode.SHAPE_MISMATCH, text)

@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from .engine import Engine
 
 
@@ -17,7 +17,7 @@ def engine_for(device: torch.device) -> Engine:
         return _cpu()
     if device.type == "cuda":
         return _cuda()
-    raise KernelError("OCTAVO_WRONG_DEVICE", f"there are kernels for cpu and cuda, none for {device}")
+    raise KernelError(ErrorCode.WRONG_DEVICE, f"there are kernels for cpu and cuda, none for {device}")
 
 
 @cache
@@ -27,7 +27,7 @@ def _cpu() -> Engine:
     try:
         return LibraryEngine()
     except KernelError as error:
-        if error.code != "OCTAVO_MISSING_DEPENDENCY":
+        if error.code != ErrorCode.MISSING_DEPENDENCY:
             raise
         from .definition import DefinitionEngine
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from . import ops
 from .checkpoint import check_entries, emit_format
 from .threshold import Threshold, check_mode, dial
@@ -75,7 +75,7 @@ class Int8Linear(nn.Module):
         codes, scale = ops.quantize_weight(weight.detach())
         if not scale.is_meta and not torch.isfinite(scale).all():
             row = int((~torch.isfinite(scale)).nonzero()[0])
-            raise KernelError("OCTAVO_BAD_ARGUMENT", f"row {row} of the weight holds NaN or Inf: not to be quantised")
+            raise KernelError(ErrorCode.BAD_ARGUMENT, f"row {row} of the weight holds NaN or Inf: not to be quantised")
         made = cls(weight.shape[1], weight.shape[0], False, threshold=threshold, mode=mode, device="meta")
         made.weight, made.SCB = nn.Parameter(codes, requires_grad=False), scale
         if bias is not None:

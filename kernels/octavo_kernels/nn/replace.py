@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from .module import Int8Linear
 from .threshold import Threshold, check_mode
 
@@ -63,7 +63,7 @@ def replace_linears(
     check_mode(mode, threshold)
     if isinstance(model, nn.Linear):
         text = "the model is a linear layer itself, which cannot be replaced in place: use Int8Linear.from_linear"
-        raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+        raise KernelError(ErrorCode.BAD_ARGUMENT, text)
     report = Report()
     output, shared = _output_layer(model), _shared(model)
     for places in _linear_places(model):

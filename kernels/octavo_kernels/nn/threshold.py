@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 
 #: 0: no outliers. A number t: |x| >= t (6 is the paper's). "adaptive": |x| >= min(6, 6 rms(row)). "all": everything.
 #: A pair sets both constants of the adaptive rule.
@@ -37,17 +37,17 @@ def dial(threshold: Threshold) -> Dial:
         case int() | float() if threshold == 0 and not isinstance(threshold, bool):
             return Dial("off")
     text = 'it takes 0 (no decomposition), a positive number, "adaptive", "all", or a pair (absolute, relative)'
-    raise KernelError("OCTAVO_BAD_ARGUMENT", f"threshold is {threshold!r}; {text}")
+    raise KernelError(ErrorCode.BAD_ARGUMENT, f"threshold is {threshold!r}; {text}")
 
 
 def check_mode(mode: str, threshold: Threshold) -> None:
     """Raises KernelError OCTAVO_BAD_ARGUMENT for an unknown mode, or a threshold that the mode does not take."""
     if mode not in MODES:
-        raise KernelError("OCTAVO_BAD_ARGUMENT", f"mode is {mode!r}; there are {', '.join(MODES)}")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"mode is {mode!r}; there are {', '.join(MODES)}")
     dial(threshold)
     if mode == "published" and not isinstance(threshold, int | float):
         text = f'mode "published" takes a number as threshold (6 is the paper\'s, 0 for none), not {threshold!r}'
-        raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+        raise KernelError(ErrorCode.BAD_ARGUMENT, text)
 
 
 def _positive(value: object) -> bool:

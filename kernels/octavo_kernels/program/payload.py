@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..tensor import ALIGNMENT, Reserve, round_up, unlimited
 from .spec import SIZES, ProgramSpec, resolve
 
@@ -32,7 +32,7 @@ def check_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> dict[str, int]:
         size, limit = sizes.get(name, 0), spec.limits[name]
         if not 0 <= size <= limit:
             raise KernelError(
-                "OCTAVO_BAD_ARGUMENT",
+                ErrorCode.BAD_ARGUMENT,
                 f"step: {name} is {size}; this program takes 0..{limit}",
             )
         checked[name] = size
@@ -60,7 +60,7 @@ class Layout:
         places = self._at(sizes)
         if payload.nbytes != self._bytes:
             text = f"step: a payload of {payload.nbytes} bytes; these sizes make it {self._bytes}"
-            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+            raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         # The constructor alone: slice, view and reshape are three calls where caches are cold (see checks.py).
         return [np.ndarray(shape, dtype, payload, start) for start, shape, dtype in places]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..backend import Ceiling, SourcePart
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
 from ..tensor import Reserve, Tensor, unlimited
@@ -27,7 +27,7 @@ class ReferenceBackend(HostMemory):
 
     def __init__(self, threads: int, isa: str | None = None) -> None:
         if isa not in (None, self.isa):
-            raise KernelError("OCTAVO_BAD_ARGUMENT", f"the reference backend has no instruction set {isa!r}")
+            raise KernelError(ErrorCode.BAD_ARGUMENT, f"the reference backend has no instruction set {isa!r}")
         self.isas = [self.isa]
         self.threads = threads
         self.model = platform.processor() or platform.machine()
@@ -54,4 +54,6 @@ class ReferenceBackend(HostMemory):
 
     def measure(self) -> Ceiling:
         """See backend.Backend."""
-        raise KernelError("OCTAVO_BAD_ARGUMENT", "the reference backend is not made for speed: measure the cpu backend")
+        raise KernelError(
+            ErrorCode.BAD_ARGUMENT, "the reference backend is not made for speed: measure the cpu backend"
+        )

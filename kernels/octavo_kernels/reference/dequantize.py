@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..weights.source_types import SOURCE_TYPES, check_bytes
+from ..generated.source_types import SOURCE_TYPES
+from ..weights.source_types import check_bytes
 
 
 def dequantize(kind: str, data: np.ndarray, count: int) -> np.ndarray:

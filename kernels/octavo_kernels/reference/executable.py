@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..backend import Counters
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..program.payload import Layout, check_sizes
 from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from ..tensor import Reserve, Tensor
@@ -45,7 +45,7 @@ class ReferenceExecutable:
         """See backend.Executable."""
         spec = self._spec
         if spec is None:
-            raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
+            raise KernelError(ErrorCode.DISPOSED, "step: the program was closed")
         began = time.perf_counter_ns()
         sizes = check_sizes(spec, sizes)
         arrays = self._payload.split(sizes, payload)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..backend import SourcePart
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..tensor import Tensor
 from ..weights.load import check_load
 from .dequantize import dequantize
@@ -38,10 +38,10 @@ def _read(part: SourcePart, dtype: str) -> np.ndarray:
             file.seek(part.offset)
             data = np.frombuffer(file.read(part.bytes), np.uint8)
     except OSError as error:
-        raise KernelError("OCTAVO_FILE_NOT_READABLE", f"{part.file}: {error.strerror}") from error
+        raise KernelError(ErrorCode.FILE_NOT_READABLE, f"{part.file}: {error.strerror}") from error
     if data.size != part.bytes:
         text = f"{part.file}: bytes {part.offset}..{part.offset + part.bytes} reach beyond its end"
-        raise KernelError("OCTAVO_MODEL_FILE_INVALID", text)
+        raise KernelError(ErrorCode.MODEL_FILE_INVALID, text)
     values = dequantize(part.type, data, part.rows * part.columns)
     _check_range(part, values, dtype)
     return values
@@ -60,4 +60,4 @@ def _check_range(part: SourcePart, values: np.ndarray, dtype: str) -> None:
     text = (
         f"tensor {part.name} holds {what}, at [{index // part.columns}, {index % part.columns}]; {advice}: {part.file}"
     )
-    raise KernelError("OCTAVO_MODEL_FILE_INVALID", f"load: {text}")
+    raise KernelError(ErrorCode.MODEL_FILE_INVALID, f"load: {text}")

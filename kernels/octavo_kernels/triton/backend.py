@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..backend import Ceiling, DeviceMemory, SourcePart
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..program.spec import ProgramSpec
 from ..tensor import Reserve, Tensor, nbytes, unlimited
 from ..validate.program import validate
@@ -27,7 +27,7 @@ class TritonBackend:
         self.name, self.isa, self.model, self.threads = device.backend, device.isa, device.model, threads
         self.isas = [self.isa]
         if isa not in (None, self.isa):
-            raise KernelError("OCTAVO_BAD_ARGUMENT", f"the {self.name} backend has no instruction set {isa!r}")
+            raise KernelError(ErrorCode.BAD_ARGUMENT, f"the {self.name} backend has no instruction set {isa!r}")
         torch.set_num_threads(threads)
         self._device = device
         self._mirrors = Mirrors(self.read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..program.spec import SIZES, Input, ProgramSpec
 
 #: Rows of a captured graph. Decode has few; beyond them launching takes less time than the kernels.
@@ -39,7 +39,7 @@ class Buckets:
         most = max(spec.limits["T"], spec.limits["S"], spec.limits["B"])
         if most > _ROWS_MOST:
             text = f"limits: {most} rows; launches are planned for at most {_ROWS_MOST} rows in a step"
-            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+            raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         # In memory that others filled, the rows of [B, J] are as wide as the step says, not as a capacity.
         self._exact_pages = any("J" in value.shape[1:] and not isinstance(value.place, Input) for value in spec.values)
 

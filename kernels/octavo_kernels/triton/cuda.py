@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from ..backend import Ceiling, DeviceMemory
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
+from ..generated import environment
 from . import ceiling, interpreter, jit, nvml
 from .launch import Launch
 
@@ -55,14 +56,14 @@ class CudaDevice:
                 yield
             except torch.AcceleratorError as error:
                 text = f"{self.model} failed, and with it all that this worker has there: {str(error).splitlines()[0]}"
-                raise KernelError("OCTAVO_WORKER_LOST", text) from error
+                raise KernelError(ErrorCode.WORKER_LOST, text) from error
 
     def allocate(self, size: int) -> torch.Tensor:
         try:
             return torch.zeros(size, dtype=torch.uint8, device=self._device)
         except torch.OutOfMemoryError as error:
             text = f"the GPU did not give {size} bytes: {str(error).splitlines()[0]}"
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", text) from error
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, text) from error
 
     def put(self, target: torch.Tensor, content: np.ndarray) -> None:
         if not self._pieces:
@@ -84,7 +85,7 @@ class CudaDevice:
             return torch.zeros(size, dtype=torch.uint8, pin_memory=True)
         except RuntimeError as error:
             text = f"the system did not give {size} bytes of pinned memory: {str(error).splitlines()[0]}"
-            raise KernelError("OCTAVO_OUT_OF_MEMORY", text) from error
+            raise KernelError(ErrorCode.OUT_OF_MEMORY, text) from error
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
         target.copy_(source, non_blocking=True)
@@ -130,21 +131,21 @@ class CudaDevice:
 def _require_usable(index: int) -> None:
     if interpreter.enabled():
         text = "this process runs Triton's interpreter (a backend of it is open, or TRITON_INTERPRET is set)"
-        raise KernelError("OCTAVO_BAD_ARGUMENT", f"{text}; open cuda in another process")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"{text}; open cuda in another process")
     if torch.version.cuda is None:
         text = f"torch {torch.__version__} is built without CUDA; install PyPI's own build of torch"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
-        raise KernelError("OCTAVO_NO_DEVICE", f"no usable GPU: {_why_not(count)}")
+        raise KernelError(ErrorCode.NO_DEVICE, f"no usable GPU: {_why_not(count)}")
     capability = torch.cuda.get_device_capability(index)
     if capability < OLDEST:
         found = f"{torch.cuda.get_device_name(index)} (sm_{capability[0]}{capability[1]})"
         text = f"cuda:{index} is a {found}; the kernels need sm_{OLDEST[0]}{OLDEST[1]} (Ampere) or later"
-        raise KernelError("OCTAVO_NO_DEVICE", text)
-    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        raise KernelError(ErrorCode.NO_DEVICE, text)
+    if not (os.environ.get(environment.CC) or shutil.which("gcc") or shutil.which("clang")):
         text = "Triton builds each kernel's launcher with a C compiler, and there is none: install gcc, or set CC"
-        raise KernelError("OCTAVO_MISSING_DEPENDENCY", text)
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text)
 
 
 def _why_not(count: int) -> str:

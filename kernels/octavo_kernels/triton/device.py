@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..backend import Ceiling, DeviceMemory
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..tensor import aligned_bytes
 from . import interpreter
 from .launch import Launch
@@ -140,4 +140,4 @@ class InterpreterDevice:
         return None
 
     def measure(self) -> Ceiling:
-        raise KernelError("OCTAVO_BAD_ARGUMENT", "the interpreter is not made for speed: measure cuda or cpu")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, "the interpreter is not made for speed: measure cuda or cpu")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.spec import AttributeValue
 from . import interpreter, jit
@@ -51,7 +51,7 @@ def prepare_op(
     Scratch memory lives as long as it: one call must have run before the next on another stream.
     """
     if name not in OPS:
-        raise KernelError("OCTAVO_UNKNOWN_OP", f"{name!r} is not an op of the table")
+        raise KernelError(ErrorCode.UNKNOWN_OP, f"{name!r} is not an op of the table")
     given = {operand: tensor for operand, tensor in {**inputs, **outputs}.items() if tensor is not None}
     device = _device(name, given)
     # Before the kernels are imported, which decides how they run.
@@ -112,7 +112,7 @@ def _device(name: str, tensors: Mapping[str, torch.Tensor]) -> torch.device:
     devices = {tensor.device for tensor in tensors.values()}
     if len(devices) != 1:
         text = f"{name}: its tensors are on {', '.join(sorted(map(str, devices))) or 'no device'}; they must be on one"
-        raise KernelError("OCTAVO_WRONG_DEVICE", text)
+        raise KernelError(ErrorCode.WRONG_DEVICE, text)
     return devices.pop()
 
 
@@ -120,13 +120,13 @@ def _launcher(device: torch.device) -> Callable[[Launch], None]:
     if device.type == "cuda":
         if interpreter.enabled():
             text = "this process runs Triton's interpreter on CPU tensors; use CUDA tensors in another process"
-            raise KernelError("OCTAVO_WRONG_DEVICE", text)
+            raise KernelError(ErrorCode.WRONG_DEVICE, text)
         return lambda launch: _on(device, launch)
     if device.type != "cpu":
-        raise KernelError("OCTAVO_WRONG_DEVICE", f"the kernels run on cuda, and on cpu interpreted, not on {device}")
+        raise KernelError(ErrorCode.WRONG_DEVICE, f"the kernels run on cuda, and on cpu interpreted, not on {device}")
     if not interpreter.enabled() and _OPS in sys.modules:
         text = "this process runs the kernels on a GPU; use CPU tensors (Triton's interpreter) in another process"
-        raise KernelError("OCTAVO_WRONG_DEVICE", text)
+        raise KernelError(ErrorCode.WRONG_DEVICE, text)
     interpreter.enable()
     return interpreter.run
 
@@ -141,11 +141,11 @@ def complete(name: str, attributes: Mapping[str, AttributeValue]) -> dict[str, A
     table = OPS[name].attributes
     unknown = sorted(attributes.keys() - table.keys())
     if unknown:
-        raise KernelError("OCTAVO_BAD_ARGUMENT", f"{name} has no attribute {unknown[0]!r}")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"{name} has no attribute {unknown[0]!r}")
     complete: dict[str, AttributeValue] = {}
     for attribute, expected in table.items():
         value = attributes.get(attribute, expected.default)
         if value is None:
-            raise KernelError("OCTAVO_BAD_ARGUMENT", f"{name} needs the attribute {attribute}")
+            raise KernelError(ErrorCode.BAD_ARGUMENT, f"{name} needs the attribute {attribute}")
         complete[attribute] = value
     return complete

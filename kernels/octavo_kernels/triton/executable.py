@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..backend import Counters
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.payload import NUMPY_DTYPES, Layout, check_sizes
 from ..program.spec import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
@@ -79,7 +79,7 @@ class TritonExecutable:
         """See backend.Executable."""
         spec = self._spec
         if spec is None:
-            raise KernelError("OCTAVO_DISPOSED", "step: the program was closed")
+            raise KernelError(ErrorCode.DISPOSED, "step: the program was closed")
         began = time.perf_counter_ns()
         sizes = check_sizes(spec, sizes)
         arrays = self._payload.split(sizes, payload)

@@ -19,7 +19,7 @@ from triton import knobs
 from triton.runtime import interpreter
 from triton.runtime.jit import JITFunction
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from .launch import Launch
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -31,7 +31,7 @@ def enable() -> None:
         compiled = [name for name in sys.modules if name.startswith(f"{_PACKAGE}.ops")]
         if compiled:
             text = f"{compiled[0]} was imported before the interpreter was enabled; use another process"
-            raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+            raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         # For this process alone: by itself triton would tell the processes that this one starts, too.
         propagated, knobs.propagate_env = knobs.propagate_env, False
         knobs.runtime.interpret = True

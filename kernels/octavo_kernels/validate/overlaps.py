@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..program.spec import Arena, Columns, Operation, ProgramSpec, resolve
 from ..tensor import nbytes
 from .places import written_root
@@ -40,7 +40,7 @@ def check_overlaps(spec: ProgramSpec) -> None:
                 other_end, other = alive[neighbour]
                 if start < other_end and neighbour < end:
                     text = f"value {root} (arena {start}..{end}) overlaps value {other}, which is still needed"
-                    raise KernelError("OCTAVO_BAD_ARGUMENT", f"op {index} ({operation.op}): {text}")
+                    raise KernelError(ErrorCode.BAD_ARGUMENT, f"op {index} ({operation.op}): {text}")
             starts.insert(at, start)
             alive[start] = end, root
             needed.add(root)
@@ -74,7 +74,7 @@ def _check_operands(where: str, operation: Operation, spec: ProgramSpec) -> None
                 and _columns_meet(spec, value, other)
             ):
                 text = f"{name} (value {value}) lies where {other_name} (value {other}) lies"
-                raise KernelError("OCTAVO_BAD_ARGUMENT", f"{where}: {text}")
+                raise KernelError(ErrorCode.BAD_ARGUMENT, f"{where}: {text}")
 
 
 def _columns_meet(spec: ProgramSpec, value: int, other: int) -> bool:

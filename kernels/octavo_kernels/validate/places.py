@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..program.spec import SIZES, Arena, Columns, Handle, Input, ProgramSpec, Value, resolve
 from ..tensor import ALIGNMENT, Tensor, nbytes
 
@@ -35,10 +35,10 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
         where = f"value {index}"
         if len(value.shape) > _MOST_AXES:
             text = f"{where}: {len(value.shape)} dimensions; at most {_MOST_AXES}"
-            raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+            raise KernelError(ErrorCode.SHAPE_MISMATCH, text)
         for size in value.shape:
             if size not in _SYMBOLS if isinstance(size, str) else size < 0:
-                raise KernelError("OCTAVO_SHAPE_MISMATCH", f"{where}: {size!r} is not a size")
+                raise KernelError(ErrorCode.SHAPE_MISMATCH, f"{where}: {size!r} is not a size")
         shape = resolve(value.shape, spec.limits)
         _check_bytes(where, value, shape)
         bytes_at_limits = nbytes(value.dtype, value.layout, shape)
@@ -50,7 +50,7 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
             case Input():
                 if value.layout != "plain":
                     raise KernelError(
-                        "OCTAVO_DTYPE_MISMATCH",
+                        ErrorCode.DTYPE_MISMATCH,
                         f"{where}: an input of a step is plain, not packed",
                     )
                 if index not in spec.inputs:
@@ -70,7 +70,7 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
             raise _bad(f"program output {number}: there is no value {value}")
         if spec.values[value].layout != "plain":
             raise KernelError(
-                "OCTAVO_DTYPE_MISMATCH",
+                ErrorCode.DTYPE_MISMATCH,
                 f"program output {number}: value {value} is packed",
             )
 
@@ -91,7 +91,7 @@ def _check_bytes(where: str, value: Value, shape: tuple[int, ...]) -> None:
         text = (
             f"{where}: {list(value.shape)} is {list(shape)} at the program's limits, {size} bytes; at most {MOST_BYTES}"
         )
-        raise KernelError("OCTAVO_OUT_OF_MEMORY", text)
+        raise KernelError(ErrorCode.OUT_OF_MEMORY, text)
 
 
 def _check_handle(
@@ -103,16 +103,16 @@ def _check_handle(
 ) -> None:
     tensor = tensors.get(handle)
     if tensor is None:
-        raise KernelError("OCTAVO_DISPOSED", f"{where}: there is no tensor with the handle {handle}")
+        raise KernelError(ErrorCode.DISPOSED, f"{where}: there is no tensor with the handle {handle}")
     if (tensor.dtype, tensor.layout) != (value.dtype, value.layout):
         raise KernelError(
-            "OCTAVO_DTYPE_MISMATCH",
+            ErrorCode.DTYPE_MISMATCH,
             f"{where}: handle {handle} is {tensor.dtype} {tensor.layout}, declared {value.dtype} {value.layout}",
         )
     # A symbolic size stands for its limit: the tensor then holds the largest step.
     if tensor.shape != shape:
         raise KernelError(
-            "OCTAVO_SHAPE_MISMATCH",
+            ErrorCode.SHAPE_MISMATCH,
             f"{where}: handle {handle} has the shape {list(tensor.shape)}, declared {list(shape)}",
         )
 
@@ -132,26 +132,26 @@ def _check_columns(where: str, index: int, value: Value, spec: ProgramSpec) -> N
     parent = spec.values[of]
     if (parent.dtype, parent.layout, value.layout) != (value.dtype, "plain", "plain"):
         raise KernelError(
-            "OCTAVO_DTYPE_MISMATCH",
+            ErrorCode.DTYPE_MISMATCH,
             f"{where}: {value.dtype} columns of value {of}, {parent.dtype} {parent.layout}",
         )
     if len(value.shape) != 2 or len(parent.shape) != 2 or value.shape[0] != parent.shape[0]:
         raise KernelError(
-            "OCTAVO_SHAPE_MISMATCH",
+            ErrorCode.SHAPE_MISMATCH,
             f"{where}: {list(value.shape)} cannot be columns of {list(parent.shape)}",
         )
     width, all_columns = value.shape[1], parent.shape[1]
     if not isinstance(width, int) or not isinstance(all_columns, int):
         raise KernelError(
-            "OCTAVO_SHAPE_MISMATCH",
+            ErrorCode.SHAPE_MISMATCH,
             f"{where}: columns of a width that changes with the step",
         )
     if column < 0 or column + width > all_columns:
         raise KernelError(
-            "OCTAVO_SHAPE_MISMATCH",
+            ErrorCode.SHAPE_MISMATCH,
             f"{where}: columns {column}..{column + width} of {all_columns} (value {of})",
         )
 
 
 def _bad(text: str) -> KernelError:
-    return KernelError("OCTAVO_BAD_ARGUMENT", text)
+    return KernelError(ErrorCode.BAD_ARGUMENT, text)

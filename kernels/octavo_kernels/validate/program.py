@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.shapes import ShapeError, bind, evaluate
 from ..program.spec import (
@@ -36,7 +36,7 @@ def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int)
     for index, operation in enumerate(spec.ops):
         where = f"op {index} ({operation.op})"
         if operation.op not in OPS:
-            raise KernelError("OCTAVO_UNKNOWN_OP", f"{where}: no such op; there are {', '.join(OPS)}")
+            raise KernelError(ErrorCode.UNKNOWN_OP, f"{where}: no such op; there are {', '.join(OPS)}")
         operation = replace(operation, attributes=attributes_of(where, operation))
         _check_operands(where, operation, spec.values)
         check_rules(where, operation, spec.values)
@@ -109,12 +109,12 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
         if value.dtype not in operand.dtypes:
             accepted = ", ".join(operand.dtypes)
             raise KernelError(
-                "OCTAVO_DTYPE_MISMATCH",
+                ErrorCode.DTYPE_MISMATCH,
                 f"{where}: {name} is {value.dtype}; accepted: {accepted}",
             )
         if value.layout != "plain" and not operand.packed:
             raise KernelError(
-                "OCTAVO_DTYPE_MISMATCH",
+                ErrorCode.DTYPE_MISMATCH,
                 f"{where}: {name} has the layout {value.layout}, must be plain",
             )
         if len(value.shape) != len(operand.shape):
@@ -124,7 +124,7 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
             bind(symbols, operation.attributes, operand.shape, value.shape)
         except ShapeError as error:
             raise KernelError(
-                "OCTAVO_SHAPE_MISMATCH",
+                ErrorCode.SHAPE_MISMATCH,
                 f"{where}: {name} {_text(value.shape)}: {error}",
             ) from error
     for name, operand, value in present:
@@ -132,7 +132,7 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
             expected = tuple(evaluate(size, symbols, operation.attributes) for size in operand.shape)
         except ShapeError as error:
             raise KernelError(
-                "OCTAVO_SHAPE_MISMATCH",
+                ErrorCode.SHAPE_MISMATCH,
                 f"{where}: {name} {_text(value.shape)}: {error}",
             ) from error
         if expected != tuple(value.shape):
@@ -144,17 +144,17 @@ def _check_columns(what: str, expressions: Sequence[str], shape: Sequence[Dimens
     arrays lie as they were laid out. Page tables alone are as wide as the step says."""
     for expression, size in zip(expressions[1:], shape[1:], strict=True):
         if size == 0:
-            raise KernelError("OCTAVO_SHAPE_MISMATCH", f"{what}: there are no elements in a row")
+            raise KernelError(ErrorCode.SHAPE_MISMATCH, f"{what}: there are no elements in a row")
         if isinstance(size, str) and size != expression:
             text = f"{what}: {expression} needs a fixed size, but a step brings {size}"
-            raise KernelError("OCTAVO_SHAPE_MISMATCH", text)
+            raise KernelError(ErrorCode.SHAPE_MISMATCH, text)
 
 
 def _shape(where: str, name: str, formula: Sequence[str], expected: Sequence, got: Sequence) -> KernelError:
     text = f"{where}: {name} has the shape {_text(got)}, expected {_text(formula)}"
     if tuple(expected) != tuple(formula):
         text += f" = {_text(expected)}"
-    return KernelError("OCTAVO_SHAPE_MISMATCH", text)
+    return KernelError(ErrorCode.SHAPE_MISMATCH, text)
 
 
 def _text(shape: Sequence) -> str:
@@ -162,4 +162,4 @@ def _text(shape: Sequence) -> str:
 
 
 def _bad(text: str) -> KernelError:
-    return KernelError("OCTAVO_BAD_ARGUMENT", text)
+    return KernelError(ErrorCode.BAD_ARGUMENT, text)

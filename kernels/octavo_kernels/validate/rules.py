@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..program.spec import Operation, Value
 
 # Products of codes are at most 127 * 128 (the dot product of some processors offsets one side by 128).
@@ -18,7 +18,7 @@ def check_rules(where: str, operation: Operation, values: Sequence[Value]) -> No
     attributes = operation.attributes
     if operation.op == "cast" and outputs["y"].dtype != attributes["dtype"]:
         text = f"{where}: y is {outputs['y'].dtype}, but the attribute dtype says {attributes['dtype']}"
-        raise KernelError("OCTAVO_DTYPE_MISMATCH", text)
+        raise KernelError(ErrorCode.DTYPE_MISMATCH, text)
     if operation.op in ("rope", "rope_append"):
         head, turned = int(attributes["headDim"]), 2 * int(inputs["cos"].shape[1])
         width = int(inputs["x" if operation.op == "rope" else "q"].shape[1])
@@ -28,10 +28,10 @@ def check_rules(where: str, operation: Operation, values: Sequence[Value]) -> No
             raise _shape(f"{where}: the tables turn {turned} elements of heads of {head}")
     if operation.op == "attention" and int(attributes["heads"]) % int(attributes["kvHeads"]):
         text = f"{where}: {attributes['heads']} heads cannot share {attributes['kvHeads']} kv heads evenly"
-        raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+        raise KernelError(ErrorCode.BAD_ARGUMENT, text)
     if "keys" in inputs and inputs["keys"].dtype != inputs["values"].dtype:
         text = f"{where}: keys are {inputs['keys'].dtype}, values {inputs['values'].dtype}; they must be alike"
-        raise KernelError("OCTAVO_DTYPE_MISMATCH", text)
+        raise KernelError(ErrorCode.DTYPE_MISMATCH, text)
     if operation.op == "sample":
         vocabulary, words = inputs["logits"].shape[1], int(attributes["maskWords"])
         if isinstance(vocabulary, int) and words * 32 < vocabulary:
@@ -47,4 +47,4 @@ def check_rules(where: str, operation: Operation, values: Sequence[Value]) -> No
 
 
 def _shape(text: str) -> KernelError:
-    return KernelError("OCTAVO_SHAPE_MISMATCH", text)
+    return KernelError(ErrorCode.SHAPE_MISMATCH, text)

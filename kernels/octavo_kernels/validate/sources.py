@@ -6,7 +6,7 @@ be, wherever it lies: it may be an index only where the op that makes it, or the
 
 from __future__ import annotations
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.spec import Arena, Columns, Handle, Input, Operation, ProgramSpec
 from .places import written_root
@@ -46,11 +46,11 @@ def check_sources(spec: ProgramSpec) -> None:
             intermediate = isinstance(spec.values[written_root(value, spec.values)].place, Arena)
             if wrong or (intermediate and (table.inputs[name].mutated or name == "sampled")):
                 text = f"{name} (value {value}) cannot be computed by the step" + (f", as {wrong[0]}" if wrong else "")
-                raise KernelError("OCTAVO_BAD_ARGUMENT", f"{where}: {text}")
+                raise KernelError(ErrorCode.BAD_ARGUMENT, f"{where}: {text}")
         for name, value in written_by(operation).items():
             if isinstance(spec.values[written_root(value, spec.values)].place, Input):
                 text = f"{where}: {name} (value {value}) would be written, but it is an input of the step"
-                raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+                raise KernelError(ErrorCode.BAD_ARGUMENT, text)
             written.add(name, value)
     for value in spec.outputs:
         written.check(f"program output: value {value}", value)
@@ -65,7 +65,7 @@ def check_digits(spec: ProgramSpec) -> None:
             parts = ("low", "high", "carries", "step")
             if len({makers.get(memory_of(spec, operation.inputs[name])) for name in parts}) > 1:
                 text = f"op {index} (linear_int8): {', '.join(parts)} must be the results of one op"
-                raise KernelError("OCTAVO_BAD_ARGUMENT", text)
+                raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         for value in written_by(operation).values():
             makers[memory_of(spec, value)] = index
 
@@ -113,7 +113,7 @@ class Written:
         if parts:
             of = ", ".join(f"{first}..{last}" for first, last in parts[:8])
             text = f"is columns {begin}..{end} of value {root}, of which ops wrote only {of}"
-        raise KernelError("OCTAVO_BAD_ARGUMENT", f"{what} {text}")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"{what} {text}")
 
     def _range(self, value: int) -> tuple[int, int]:
         """Columns of the root that a value is. What is no matrix is one column."""

@@ -16,7 +16,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from ..errors import KernelError
+from ..errors import ErrorCode, KernelError
 from ..generated.ops import MAX_LOGPROBS, PAGE_SIZE
 from ..program.spec import Operation, ProgramSpec, resolve
 from .sources import Written, written_by
@@ -97,10 +97,10 @@ class _Operands:
         size = self._spec.values[self._inputs[name]].shape[dimension]
         return size if isinstance(size, int) else resolve((size,), self._step.sizes)[0]
 
-    def refuse(self, text: str, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
+    def refuse(self, text: str, code: ErrorCode = ErrorCode.BAD_ARGUMENT) -> None:
         raise KernelError(code, f"{self.where}: {text}")
 
-    def within(self, name: str, low: int, high: int, code: str = "OCTAVO_BAD_ARGUMENT") -> None:
+    def within(self, name: str, low: int, high: int, code: ErrorCode = ErrorCode.BAD_ARGUMENT) -> None:
         """Every element of a vector in [low, high)."""
         given = self.list(name)
         if given and (min(given) < low or max(given) >= high):
@@ -119,11 +119,11 @@ def _token_ids(o: _Operands, ids: str, vocabulary: int) -> None:
     """Ids in the vocabulary; -1-j is row j of `sampled`, which must exist and itself hold an id of the vocabulary, or
     -1: drawn from logits that were not finite. That request ends, but its neighbours' step goes on."""
     held = o.list("sampled") if o.has("sampled") else []
-    o.within(ids, -len(held), vocabulary, "OCTAVO_TOKEN_OUT_OF_RANGE")
+    o.within(ids, -len(held), vocabulary, ErrorCode.TOKEN_OUT_OF_RANGE)
     for given in o.list(ids):
         if given < 0 and not -1 <= held[-1 - given] < vocabulary:
             text = f"{ids} means the sampled id {held[-1 - given]} of {vocabulary}"
-            o.refuse(text, "OCTAVO_TOKEN_OUT_OF_RANGE")
+            o.refuse(text, ErrorCode.TOKEN_OUT_OF_RANGE)
 
 
 def _embed(o: _Operands) -> None:
@@ -166,7 +166,7 @@ def _rows(o: _Operands) -> None:
 
 
 def _targets(o: _Operands) -> None:
-    o.within("targets", 0, o.size("logits", 1), "OCTAVO_TOKEN_OUT_OF_RANGE")
+    o.within("targets", 0, o.size("logits", 1), ErrorCode.TOKEN_OUT_OF_RANGE)
 
 
 def _pool(o: _Operands) -> None:
@@ -191,7 +191,7 @@ def _sample_history(o: _Operands) -> None:
 
 
 def _sample_bias(o: _Operands) -> None:
-    o.within("biasIds", 0, o.size("logits", 1), "OCTAVO_TOKEN_OUT_OF_RANGE")
+    o.within("biasIds", 0, o.size("logits", 1), ErrorCode.TOKEN_OUT_OF_RANGE)
 
 
 def _sample_counters(o: _Operands) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from octavo_kernels import Backend, Ceiling, KernelError, ProgramSpec, SourcePart, Tensor
+from octavo_kernels import Backend, Ceiling, ErrorCode, KernelError, ProgramSpec, SourcePart, Tensor
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable
@@ -65,7 +65,7 @@ class EmulatedBackend(HostMemory):
         return self._host.read(tensor)
 
     def measure(self) -> Ceiling:
-        raise KernelError("OCTAVO_BAD_ARGUMENT", "an emulator has no speed")
+        raise KernelError(ErrorCode.BAD_ARGUMENT, "an emulator has no speed")
 
     def define(
         self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve = unlimited

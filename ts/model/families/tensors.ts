@@ -1,5 +1,5 @@
 /** The tensors of a model as its family asks for them: from files, or promised by a config alone. */
-import type { SourceType } from "../../../protocol/messages.ts";
+import type { SourceType } from "../../../protocol/source-types.ts";
 import { OctavoError } from "../../errors.ts";
 import { sourceBytes } from "../source/element-types.ts";
 import type { Manifest, TensorEntry } from "../source/manifest.ts";

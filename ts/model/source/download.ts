@@ -1,6 +1,7 @@
 /** Fetching a model from the Hugging Face hub into the cache. The only place that uses the network, and only when asked. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { variable } from "../../environment.ts";
 import { codeOf, type ErrorCode, messageOf, OctavoError } from "../../errors.ts";
 import { cut } from "../../quoted.ts";
 import { parseHubId } from "./hub.ts";
@@ -23,8 +24,8 @@ export async function downloadModel(model: string, options: DownloadOptions = {}
   const id = parseHubId(model);
   if (!id) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${model}" is not a hub id; they look like org/name@revision`);
   const hub = await import("@huggingface/hub");
-  const token = options.token ?? process.env.HF_TOKEN;
-  const hubUrl = options.hubUrl ?? process.env.HF_ENDPOINT;
+  const token = options.token ?? variable("HF_TOKEN");
+  const hubUrl = options.hubUrl ?? variable("HF_ENDPOINT");
   const access = {
     repo: { type: "model" as const, name: id.name },
     ...(token ? { accessToken: token } : {}),

@@ -1,5 +1,5 @@
 /** A GGUF file as a manifest: names, config and tokenizer as a safetensors folder of the same model has them. */
-import type { SourceType } from "../../../protocol/messages.ts";
+import type { SourceType } from "../../../protocol/source-types.ts";
 import { OctavoError } from "../../errors.ts";
 import { cut } from "../../quoted.ts";
 import { GGML_TYPES, OTHER_GGML_TYPES, sourceBytes } from "./element-types.ts";

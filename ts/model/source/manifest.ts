@@ -1,5 +1,5 @@
 /** What a model's files hold, from their headers alone. */
-import type { SourceType } from "../../../protocol/messages.ts";
+import type { SourceType } from "../../../protocol/source-types.ts";
 import type { GenerationDefaults } from "./generation-config.ts";
 
 export interface TensorEntry {

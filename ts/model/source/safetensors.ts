@@ -1,6 +1,6 @@
 /** The header of a safetensors file: 8 bytes of length, that much JSON, then the data. */
 import { z } from "zod";
-import type { SourceType } from "../../../protocol/messages.ts";
+import type { SourceType } from "../../../protocol/source-types.ts";
 import { OctavoError } from "../../errors.ts";
 import { cut, quoted } from "../../quoted.ts";
 import { openRegular } from "../../regular-file.ts";

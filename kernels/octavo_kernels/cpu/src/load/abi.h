@@ -16,7 +16,7 @@ enum {
   OCTAVO_LOAD_OUT_OF_MEMORY = 4,  // OCTAVO_OUT_OF_MEMORY: no scratch memory
 };
 
-// `rows` x `columns` elements of `type` (an index into SOURCE_TYPES of protocol/messages.ts) at a byte range of a file.
+// `rows` x `columns` elements of `type` (a SourceType of generated/source_types.h) at a byte range of a file.
 typedef struct octavo_source_part {
   const char* file;
   const char* name;  // of the tensor, for errors

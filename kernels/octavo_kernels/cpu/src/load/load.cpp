@@ -91,12 +91,12 @@ class Loader {
     columns_ = request.part_count > 0 ? request.parts[0].columns : 0;
     for (int64_t i = 0; i < request.part_count; i++) {
       const octavo_source_part& part = request.parts[i];
-      if (part.type < 0 || part.type >= kSourceTypes || part.rows < 0 || part.columns != columns_ || part.columns < 1) {
+      if (part.type < 0 || part.type >= source_type_count || part.rows < 0 || part.columns != columns_ || part.columns < 1) {
         throw Failure{OCTAVO_LOAD_BAD_ARGUMENT,
                       text_of("part %lld: type %d, %lld x %lld", static_cast<long long>(i), part.type,
                               static_cast<long long>(part.rows), static_cast<long long>(part.columns))};
       }
-      const SourceFormat& format = source_format(static_cast<SourceType>(part.type));
+      const SourceFormat& format = source_formats[part.type];
       const int64_t row_bytes = part.columns / format.block_elements * format.block_bytes;
       if (part.columns % format.block_elements != 0 || part.bytes != row_bytes * part.rows) {
         throw Failure{OCTAVO_LOAD_INVALID,

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "source_types.h"
+#include "../generated/source_types.h"
 
 namespace octavo {
 

@@ -30,7 +30,7 @@ inline float float_of_f64(double value) { return static_cast<float>(value); }
 inline float float_of_i8(int8_t value) { return static_cast<float>(value); }
 
 inline void dequantize_row(SourceType type, const uint8_t* source, int64_t columns, float* y) {
-  const SourceFormat& format = source_format(type);
+  const SourceFormat& format = source_formats[static_cast<int32_t>(type)];
   switch (type) {
     case SourceType::F32: std::memcpy(y, source, static_cast<size_t>(columns) * 4); return;
     case SourceType::F16: convert_elements<uint16_t, float_of_f16>(source, columns, y); return;
