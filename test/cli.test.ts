@@ -168,6 +168,27 @@ describe("octavo chat on a pipe", () => {
   });
 });
 
+describe("octavo program", () => {
+  it("prints the program of a model of which only the config is there, as text and as JSON", async () => {
+    const flags = ["program", join(model.path, "config.json"), "--sequences", "2"];
+    const [text, json] = await Promise.all([octavo(flags), octavo([...flags, "--json", "--unfused"])]);
+    expect([text.exitCode, text.stderr, json.exitCode, json.stderr]).toEqual([0, "", 0, ""]);
+    expect(text.stdout).toMatch(/^ {3}0 {2}embed .*\n {6}<- tokens +int32 \[T\] +input tokens\n/m);
+    const { format, version, options, limits, ops } = JSON.parse(json.stdout);
+    expect({ format, version }).toEqual({ format: "octavo-program", version: 1 });
+    expect([options.rows, limits.B, ops[0].op]).toEqual([2, 2, "embed"]);
+    expect(ops.map(({ op }: { op: string }) => op)).not.toContain("rope_append");
+  });
+
+  it("refuses a rank that is not there", async () => {
+    const { exitCode, stderr } = await octavo(["program", model.path, "--rank", "1"]);
+    expect([exitCode, stderr]).toEqual([
+      2,
+      expect.stringMatching(/^error OCTAVO_BAD_ARGUMENT: --rank 1: .*only rank 0/),
+    ]);
+  });
+});
+
 describe("octavo plan", () => {
   it("prints the bytes of each device, from headers", async () => {
     const { stdout, exitCode } = await octavo(["plan", "-m", "smollm2", "--devices", "24GiB", "--json"]);
@@ -257,7 +278,8 @@ describe("a wrong command line", () => {
   it("is not needed to see what there is", async () => {
     const { exitCode, stdout } = await octavo(["--help"]);
     expect(exitCode).toBe(0);
-    for (const command of ["run", "chat", "plan", "pull", "doctor"]) expect(stdout).toContain(`  ${command} `);
+    for (const command of ["run", "chat", "plan", "program", "pull", "doctor"])
+      expect(stdout).toContain(`  ${command} `);
   });
 });
 

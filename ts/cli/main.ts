@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `octavo`: parses the command line, runs one command, and turns what it throws into a message and an exit status. */
-import { createProgram } from "./program.ts";
+import { createProgram } from "./commands.ts";
 import { reportError, reportWarning, wantsJson } from "./report.ts";
 
 // `octavo run ... | head -1` closes the pipe: nobody reads any more, which is no error.

@@ -1,52 +1,74 @@
-/** All commands. Their files import what they run only when they run: `octavo --help` loads none of it. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { Command } from "commander";
-import { packageRoot } from "../python.ts";
-import { benchCommand } from "./bench.ts";
-import { chatCommand } from "./chat.ts";
-import { doctorCommand } from "./doctor/doctor.ts";
-import { evalCommand } from "./eval.ts";
-import { inspectCommand } from "./inspect.ts";
-import { planCommand } from "./plan.ts";
-import { pullCommand } from "./pull.ts";
-import { runCommand } from "./run.ts";
-import { printable } from "./screen.ts";
+/** `octavo program`: the program of a model, as text or as the JSON that proofs and `octavo replay` read. */
+import { Command, Option } from "commander";
+import { OctavoError } from "../errors.ts";
+import type { ModelOptions } from "../model/families/index.ts";
+import { parseThreshold } from "../program/threshold.ts";
+import { jsonOption, type LoadFlags, modelOption, wholeNumber } from "./options.ts";
+import { print, printJson } from "./screen.ts";
 
-export function createProgram(): Command {
-  const program = new Command("octavo")
-    .description("Int8 inference of language models: Node decides, Python workers execute.")
-    .version(version(), "-V, --version", "print the version")
-    .helpOption("-h, --help", "print what there is")
-    .helpCommand("help [command]", "print the help of a command");
-  for (const command of [
-    runCommand(),
-    chatCommand(),
-    planCommand(),
-    evalCommand(),
-    inspectCommand(),
-    benchCommand(),
-    pullCommand(),
-    doctorCommand(),
-  ]) {
-    program.addCommand(command);
-  }
-  for (const command of [program, ...program.commands]) {
-    command
-      .exitOverride()
-      .showSuggestionAfterError()
-      .configureOutput({ outputError: (text, write) => write(usageError(text, command)) });
-  }
-  return program;
+interface ProgramFlags extends Omit<LoadFlags, "devices"> {
+  readonly output: "sample" | "logits" | "score";
+  readonly unfused?: boolean;
+  readonly constants?: boolean;
+  readonly rank: number;
+  readonly sequences?: number;
+  readonly tokenBudget?: number;
+  readonly json?: boolean;
 }
 
-/** commander's `error: unknown option '--x'` in the form of all errors, and where to look. */
-function usageError(text: string, command: Command): string {
-  const what = text.replace(/^error: /, "").trim();
-  const name = command.parent ? `${command.parent.name()} ${command.name()}` : command.name();
-  return printable(`error OCTAVO_BAD_ARGUMENT: ${what}\nsee: ${name} --help\n`);
+export function programCommand(): Command {
+  return new Command("program")
+    .description("Print the program of a model: ops, shapes, places. Reads headers only: a config.json is enough.")
+    .argument("[model]", "as --model")
+    .addOption(modelOption())
+    .option("--unfused", "as the model's family writes it, before ops are fused")
+    .addOption(
+      new Option("--output <what>", "what a step returns").choices(["sample", "logits", "score"]).default("sample"),
+    )
+    .option("--rank <n>", "of which rank: 0 until there is sharding", wholeNumber(0), 0)
+    .option("--context <n>", "tokens of one sequence", wholeNumber(1))
+    .option("--sequences <n>", "sequences that run at the same time", wholeNumber(1))
+    .option("--token-budget <n>", "tokens of a step", wholeNumber(1))
+    .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
+    .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
+    .addOption(new Option("--kv <type>", "K and V in memory").choices(["float16", "bfloat16"]))
+    .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
+    .option("--constants", "with --json: also the data of constants, which a program needs to run")
+    .addOption(jsonOption())
+    .action((model: string | undefined, flags: ProgramFlags) => program(model ?? flags.model, flags));
 }
 
-function version(): string {
-  return JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")).version;
+async function program(model: string, flags: ProgramFlags): Promise<void> {
+  if (flags.rank !== 0) {
+    const text = `--rank ${flags.rank}: this version runs a model on one device, so there is only rank 0`;
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  }
+  const [{ openHeaders, needsOf }, { buildModel, describeModel }, { fuse }, { exportProgram }] = await Promise.all([
+    import("../plan/plan.ts"),
+    import("../model/families/index.ts"),
+    import("../program/fuse.ts"),
+    import("../program/export.ts"),
+  ]);
+  const manifest = await openHeaders(model);
+  const needs = needsOf(manifest, flags);
+  const options: ModelOptions = {
+    weights: flags.weights ?? "int8",
+    head: flags.head ?? "16bit",
+    threshold: flags.threshold ?? "adaptive",
+    context: needs.context,
+    pages: needs.sequences * needs.limits.J,
+    rows: needs.sequences,
+    kv: flags.kv ?? "float16",
+    output: { type: flags.output },
+  };
+  const built = buildModel(manifest, options);
+  const { family, architecture } = describeModel(manifest);
+  const file = exportProgram(
+    flags.unfused ? built : fuse(built),
+    { model: { path: manifest.path, family, architecture }, options, limits: needs.limits },
+    { constants: flags.constants ?? false },
+  );
+  if (flags.json) return printJson(file);
+  const { printProgram } = await import("../program/print.ts");
+  print(printProgram(file));
 }

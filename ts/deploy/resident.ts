@@ -12,11 +12,14 @@ import type { Device } from "../tensor/device.ts";
 import type { TensorHandle } from "../tensor/handle.ts";
 import type { LoadRequest } from "../tensor/load.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { type KeepProgram, processTrace, type Trace } from "./trace.ts";
 
 export interface DefineOptions {
   /** In bytes of the model's files. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** What a program was built with, for a trace. */
+  readonly built?: ModelOptions | undefined;
 }
 
 /** Milliseconds of each part of a `define`; `defineMs` is what the program takes beyond the load, during which it is made. */
@@ -33,13 +36,15 @@ export class ResidentModel {
   readonly #owner: string;
   /** By `keyOf`: a model may be there with int8 and with 16-bit weights at once. */
   readonly #handles = new Map<string, TensorHandle>();
+  readonly #keep: KeepProgram | undefined;
   #arena: TensorHandle | undefined;
 
-  /** Nothing is allocated before the first `define`. */
-  constructor(device: Device, manifest: Manifest, owner: string) {
+  /** Nothing is allocated before the first `define`. Throws `OCTAVO_FILE_NOT_READABLE` for a trace that cannot be written. */
+  constructor(device: Device, manifest: Manifest, owner: string, trace: Trace | null = processTrace()) {
     this.device = device;
     this.#manifest = manifest;
     this.#owner = owner;
+    this.#keep = trace?.residence(manifest);
   }
 
   /** Builds and fuses a program of the model, and makes it ready as `defineProgram` does. */
@@ -51,7 +56,7 @@ export class ResidentModel {
     const begin = performance.now();
     const built = fuse(buildModel(this.#manifest, model));
     const buildMs = performance.now() - begin;
-    const { program, timings } = await this.defineProgram(built, limits, options);
+    const { program, timings } = await this.defineProgram(built, limits, { ...options, built: model });
     return { program, timings: { buildMs, ...timings } };
   }
 
@@ -76,6 +81,7 @@ export class ResidentModel {
     // The worker loads while the program is being encoded; it needs the handles, not what is in them.
     const filled = this.#fill(missing, handle, options).then(() => performance.now());
     const [loaded, defined] = await Promise.all([filled, this.device.define(lowered, this.#owner, { arena })]);
+    this.#keep?.(defined, program, { options: options.built ?? {}, limits });
     const timings = {
       allocateMs: allocated - begin,
       loadMs: loaded - allocated,
@@ -127,7 +133,8 @@ export class ResidentModel {
       const scale = source.scale === undefined ? undefined : handle(source.scale);
       loads.push({ form: source.form, target, scale, parts: source.names.map((tensor) => this.#part(tensor)) });
     }
-    const loaded = this.device.load(loads, options);
+    const { onProgress, signal } = options;
+    const loaded = this.device.load(loads, { onProgress, signal });
     const written = constants.map(({ target, data }) => this.device.write(target, data));
     await Promise.all([loaded, ...written]);
   }

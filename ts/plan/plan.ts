@@ -156,7 +156,8 @@ function place(needs: ModelNeeds, options: PlanOptions & { readonly device: Devi
   };
 }
 
-async function openHeaders(model: string): Promise<Manifest> {
+/** A manifest, also of a `config.json` without the rest. */
+export async function openHeaders(model: string): Promise<Manifest> {
   if (model.endsWith(".json")) return openConfig(model);
   const found = await findModel(model);
   return found.onlyConfig ? openConfig(join(found.path, "config.json")) : openFound(found);

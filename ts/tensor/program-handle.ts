@@ -28,6 +28,9 @@ export interface StepOptions {
   readonly check?: boolean | undefined;
 }
 
+/** Told of each step that was answered, in the order of the steps. It must not throw. */
+export type StepObserver = (sizes: Sizes, payload: Uint8Array, result: StepResult) => void;
+
 const NO_SIZES: Sizes = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
 const NOTHING = new Uint8Array(0);
 
@@ -39,6 +42,7 @@ export class ProgramHandle {
   readonly outputs: LoweredProgram["outputs"];
   readonly #operations: LoweredProgram["operations"];
   readonly #deadlines: StepDeadlines;
+  #observer: StepObserver | undefined;
   #disposed: Promise<void> | undefined;
 
   /** Made by `Device.define`. */
@@ -76,12 +80,19 @@ export class ProgramHandle {
     const { profile, nonfinite } = answer.reply;
     const counters = answer.reply.counters!; // `workers/answers.ts` takes no answer to a step without them.
     this.#deadlines.took(all, counters.nanoseconds / 1e6);
-    return {
+    const result: StepResult = {
       payload: answer.payload ?? NOTHING,
       counters,
       ...(profile === undefined ? {} : { profile }),
       ...(nonfinite === undefined ? {} : { nonfinite: this.#operations[nonfinite] ?? `op ${nonfinite}` }),
     };
+    this.#observer?.(all, payload, result);
+    return result;
+  }
+
+  /** @internal One at a time: a later one takes the place of the first. */
+  observe(observer: StepObserver): void {
+    this.#observer = observer;
   }
 
   /** Steps that were asked for before still run. The tensors it worked on can be disposed afterwards. */
