@@ -121,7 +121,7 @@ export class Scheduler {
 
   /** What is wrong with the pages' books, by name; empty when nothing is. */
   audit(): string[] {
-    const holders = [...this.#running, ...this.#leaving];
+    const holders = [...this.#running, ...(this.inFlight > 0 ? this.#leaving : [])];
     return this.#kv.audit(holders.flatMap(({ pages }) => pages ?? []));
   }
 
