@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 const OTHER_REALM = "test/other-realm.test.ts";
+const AUDIT = "test/support/audit-engines.ts";
 
 export default defineConfig({
   test: {
@@ -13,14 +14,14 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: {
-          name: "octavo",
-          include: ["ts/**/*.test.ts", "protocol/**/*.test.ts", "test/**/*.test.ts"],
-          exclude: [OTHER_REALM],
-        },
+        test: { name: "rooms", include: ["ts/**/*.test.ts", "protocol/**/*.test.ts"] },
+      },
+      {
+        extends: true,
+        test: { name: "octavo", include: ["test/**/*.test.ts"], exclude: [OTHER_REALM], setupFiles: [AUDIT] },
       },
       // As Jest runs tests.
-      { extends: true, test: { name: "other realm", include: [OTHER_REALM], pool: "vmForks" } },
+      { extends: true, test: { name: "other realm", include: [OTHER_REALM], pool: "vmForks", setupFiles: [AUDIT] } },
     ],
   },
 });

@@ -6,6 +6,7 @@ export type { Completion, FinishReason, Generation, Piece, Timings, TokenLogprob
 export type { LoadOptions, LoadProgress } from "./engine/load-options.ts";
 export type { LoadTimings } from "./engine/loader.ts";
 export type { SamplingOptions } from "./engine/sampling.ts";
+export type { Distribution, EngineStatistics, StepReport } from "./engine/statistics.ts";
 export { ERRORS, type ErrorCode, OctavoError } from "./errors.ts";
 export type { HandleKind, LedgerReport } from "./memory/ledger.ts";
 export type { ChatMessage } from "./model/chat/message.ts";

@@ -31,7 +31,9 @@ import type { LoadOptions } from "./load-options.ts";
 import { type LoadedModel, type LoadTimings, loadModel } from "./loader.ts";
 import { endedByLoss, Recovery } from "./recovery.ts";
 import { Request } from "./request.ts";
-import { Runner, type RunnerStatistics } from "./runner.ts";
+import { Runner } from "./runner.ts";
+import type { EngineStatistics } from "./statistics.ts";
+import { stepHook } from "./step-hook.ts";
 
 /** Up to this many UTF-16 units a text becomes tokens at once: a few milliseconds. */
 const SHORT_TEXT = 16_384;
@@ -51,7 +53,7 @@ export class Engine {
   readonly #ended = new AbortController();
   #disposed: Promise<void> | undefined;
 
-  private constructor(loaded: LoadedModel) {
+  private constructor(loaded: LoadedModel, options: LoadOptions) {
     const { description, tokenizer, plan, program } = loaded;
     const { context, sequences, pages, limits } = plan.details;
     this.model = description;
@@ -59,7 +61,7 @@ export class Engine {
     this.loadTimings = loaded.timings;
     this.defaults = loaded.defaults;
     this.#loaded = loaded;
-    this.#runner = new Runner(new Scheduler({ pages, sequences, tokenBudget: limits.T }), program);
+    this.#runner = new Runner(new Scheduler({ pages, sequences, tokenBudget: limits.T }), program, stepHook(options));
     this.#limits = {
       vocabulary: description.vocabulary,
       context,
@@ -72,7 +74,7 @@ export class Engine {
       onBack: ({ program, logits }) => this.#runner.resume(program, logits),
       onFailed: (reason) => this.#runner.cancelAll(endedByLoss(reason)),
       isWanted: () => this.#runner.load > 0,
-      served: () => this.#runner.statistics.steps,
+      served: () => this.#runner.served,
     });
   }
 
@@ -83,7 +85,7 @@ export class Engine {
    * (`OCTAVO_WORKER_START_FAILED`, ...), or the signal's reason.
    */
   static async load(model: string, options: LoadOptions = {}): Promise<Engine> {
-    return new Engine(await loadModel(model, options));
+    return new Engine(await loadModel(model, options), options);
   }
 
   /** Where the model runs: another one after a worker was lost. */
@@ -99,8 +101,8 @@ export class Engine {
     throw new OctavoError("OCTAVO_MODEL_INCOMPLETE", text);
   }
 
-  /** Sums over all steps so far. */
-  get statistics(): Readonly<RunnerStatistics> {
+  /** Sums and distributions over all steps and requests so far: a copy. */
+  get statistics(): EngineStatistics {
     return this.#runner.statistics;
   }
 
@@ -137,6 +139,23 @@ export class Engine {
     this.#assertAlive();
     await this.#recovery.ready();
     return [await this.device.memory()];
+  }
+
+  /**
+   * @internal Throws when the books disagree: free and used pages of the KV cache, references of sequences that run, handles of
+   * the ledger and of the worker. A worker that is gone has no handles. The test suite asks after every test.
+   */
+  async audit(): Promise<void> {
+    const { device } = this;
+    const handles = await device.stats().then(
+      (statistics) => device.ledger.audit(statistics),
+      (error) => {
+        if (device.lost.aborted || this.#disposed !== undefined) return [];
+        throw error;
+      },
+    );
+    const wrong = [...this.#runner.audit(), ...handles];
+    if (wrong.length > 0) throw new Error(`the engine's books are wrong. ${wrong.join("; ")}`);
   }
 
   /** Ends what runs (`OCTAVO_DISPOSED`), then the worker. Twice is once. */

@@ -6,6 +6,7 @@ import { parseDeviceNames } from "../plan/devices.ts";
 import { PLAN_RULES } from "../plan/options.ts";
 import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import type { Warn } from "../warnings.ts";
+import type { StepReport } from "./statistics.ts";
 
 export interface LoadProgress {
   /**
@@ -53,6 +54,11 @@ export interface LoadOptions {
   /** Aborting it ends the load, and leaves no process. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /**
+   * After each step, when its tokens have been handed out: a place for metrics. Steps wait for what it does. If it throws or
+   * rejects, requests go on; `onWarning` is told once, and it is not called again.
+   */
+  readonly onStep?: ((step: StepReport) => void) | undefined;
   /** Lines that the worker writes. */
   readonly onLog?: ((line: string) => void) | undefined;
   /** What is not as asked for, or as the model's files say, although it loads. By default `process.emitWarning`. */
@@ -71,6 +77,7 @@ const RULES: Rules<LoadOptions> = {
   stepDeadlineMs: [z.int().min(1).max(MAX_DEADLINE_MS), "milliseconds, a whole number from 1 to 86400000"],
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
   onProgress: [z.function(), "a function"],
+  onStep: [z.function(), "a function"],
   onLog: [z.function(), "a function"],
   onWarning: [z.function(), "a function"],
 };

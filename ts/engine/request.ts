@@ -41,9 +41,15 @@ export class Request {
     return this.#over;
   }
 
-  /** Its first step is being sent. */
-  started(): void {
-    if (this.#startedAt === 0) this.#startedAt = performance.now();
+  /** Its first step is being sent. Returns the milliseconds that it has waited. */
+  started(): number {
+    this.#startedAt = performance.now();
+    return this.#startedAt - this.#submittedAt;
+  }
+
+  /** Milliseconds since then; undefined before. */
+  get ranMs(): number | undefined {
+    return this.#startedAt === 0 ? undefined : performance.now() - this.#startedAt;
   }
 
   /** Takes a drawn token. Returns whether the request is over now. */

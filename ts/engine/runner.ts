@@ -2,7 +2,7 @@
  * Runs the requests of one device: plan a step, send it, and while the worker computes it, plan and send the next one.
  * Two steps are under way at a time, so Node's and the wire's time hide behind the worker's.
  */
-import type { Counters } from "../../protocol/messages.ts";
+import type { Counters, Sizes } from "../../protocol/messages.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { Sequence, Step, StepRow } from "../schedule/sequence.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
@@ -10,25 +10,9 @@ import { explain, type Failing } from "./diagnosis.ts";
 import { onAbort } from "./on-abort.ts";
 import { endedByLoss } from "./recovery.ts";
 import type { Request } from "./request.ts";
+import { type EngineStatistics, StatisticsRecord, type StepReport } from "./statistics.ts";
 import { type RequestRow, stepInputs } from "./step-inputs.ts";
 import { StepOutputs } from "./step-outputs.ts";
-
-/** Sums over all steps of a runner. */
-export interface RunnerStatistics {
-  steps: number;
-  /** Tokens that went through the model, and rows that drew one. */
-  tokens: number;
-  drawn: number;
-  /**
-   * Elements quantised, those of them with a carry (design 4.1), and rows with NaN or infinity that were quantised or drawn
-   * from: whatever op makes one, its row comes to one of these.
-   */
-  quantized: number;
-  carries: number;
-  nonfinite: number;
-  /** Milliseconds inside the kernels. */
-  computeMs: number;
-}
 
 export class Runner {
   readonly #scheduler: Scheduler;
@@ -39,20 +23,33 @@ export class Runner {
   readonly #entries = new Map<Request, { readonly sequence: Sequence; readonly forget: (() => void) | undefined }>();
   /** Requests whose logits are not finite; they end when no step is under way. */
   #failing: Failing[] = [];
-  readonly #statistics = { steps: 0, tokens: 0, drawn: 0, quantized: 0, carries: 0, nonfinite: 0, computeMs: 0 };
+  readonly #statistics = new StatisticsRecord();
+  readonly #onStep: ((report: StepReport) => void) | undefined;
   #waking = false;
   /** Without a worker; requests wait. */
   #paused = false;
   /** Settles when all steps sent so far have been handed out. */
   #handled: Promise<void> = Promise.resolve();
 
-  constructor(scheduler: Scheduler, program: ProgramHandle) {
+  /** `onStep` must not throw. */
+  constructor(scheduler: Scheduler, program: ProgramHandle, onStep: ((report: StepReport) => void) | undefined) {
     this.#scheduler = scheduler;
     this.#program = program;
+    this.#onStep = onStep;
   }
 
-  get statistics(): Readonly<RunnerStatistics> {
-    return { ...this.#statistics };
+  get statistics(): EngineStatistics {
+    return this.#statistics.get();
+  }
+
+  /** Steps that workers have computed so far. */
+  get served(): number {
+    return this.#statistics.steps;
+  }
+
+  /** What is wrong with the books of the KV cache, by name; empty when nothing is. */
+  audit(): string[] {
+    return this.#scheduler.audit();
   }
 
   /** Requests that run or wait. */
@@ -125,6 +122,7 @@ export class Runner {
     this.#entries.delete(request);
     this.#requests.delete(sequence);
     this.#scheduler.end(sequence);
+    if (request.ranMs !== undefined) this.#statistics.runMs.record(request.ranMs);
     forget?.();
   }
 
@@ -162,12 +160,17 @@ export class Runner {
       const program = this.#programFor(rows);
       const { sizes, payload } = stepInputs(program, step, rows);
       const result = program.step(sizes, payload);
-      for (const { row, request } of rows) if (row.start === 0) request.started();
+      for (const { request } of rows) this.#started(request);
       const { payload: returned, counters } = await result;
-      return { outputs: new StepOutputs(program, sizes, returned), counters };
+      return { outputs: new StepOutputs(program, sizes, returned), counters, sizes };
     } catch (error) {
       return { error };
     }
+  }
+
+  #started(request: Request): void {
+    if (request.ranMs !== undefined) return;
+    this.#statistics.queueMs.record(request.started());
   }
 
   #programFor(rows: readonly RequestRow[]): ProgramHandle {
@@ -185,8 +188,25 @@ export class Runner {
         request.fail(endedByLoss(outcome.error));
       } else if (row.sample >= 0) this.#accept(row, request, outcome.outputs);
     }
-    if (!("error" in outcome)) this.#count(step, outcome.counters);
+    if (!("error" in outcome)) this.#statistics.step(step, outcome.counters);
     this.#pump();
+    if (!("error" in outcome)) this.#report(step, outcome);
+  }
+
+  #report({ number, rows, tokens, samples }: Step, { counters, sizes }: Computed): void {
+    const { waiting, running, freePages } = this.#scheduler;
+    const computeMs = counters.nanoseconds / 1e6;
+    this.#onStep?.({
+      number,
+      rows: rows.length,
+      tokens,
+      drawn: samples,
+      sizes,
+      computeMs,
+      waiting,
+      running,
+      freePages,
+    });
   }
 
   #accept(row: StepRow, request: Request, outputs: StepOutputs): void {
@@ -201,17 +221,12 @@ export class Runner {
       request.fail(error);
     }
   }
-
-  #count(step: Step, { quantized, carries, nonfinite, nanoseconds }: Counters): void {
-    const sums = this.#statistics;
-    sums.steps += 1;
-    sums.tokens += step.tokens;
-    sums.drawn += step.samples;
-    sums.quantized += quantized;
-    sums.carries += carries;
-    sums.nonfinite += nonfinite;
-    sums.computeMs += nanoseconds / 1e6;
-  }
 }
 
-type Outcome = { readonly outputs: StepOutputs; readonly counters: Counters } | { readonly error: unknown };
+interface Computed {
+  readonly outputs: StepOutputs;
+  readonly counters: Counters;
+  readonly sizes: Sizes;
+}
+
+type Outcome = Computed | { readonly error: unknown };

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Sizes } from "../../protocol/messages.ts";
+import type { PageId } from "../memory/kv/pages.ts";
 import type { PayloadArray } from "../program/lower.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import { type GenerateOptions, resolveRequest } from "./generate-options.ts";
@@ -72,11 +73,11 @@ test("a step after a prompt takes its token from the step before, in tokens and 
 
   const first = next();
   expect(first.sizes).toEqual({ T: 20, S: 1, B: 2, J: 2, H: 3, D: 1, Q: 0 });
-  const { pages: own } = sequences[1]!;
+  const [others, own] = sequences.map(({ pages }) => pages!.ids) as [PageId[], PageId[]];
   expect(first.arrays).toMatchObject({
     tokens: [...prompts[0]!, ...prompts[1]!.slice(0, 17)],
     positions: [0, 1, 2, ...Array.from({ length: 17 }, (_, index) => index)],
-    pages: [sequences[0]!.pages[0], 0, own[0], own[1]],
+    pages: [others[0], 0, own[0], own[1]],
     lengths: [3, 17],
     starts: [0, 3, 20],
     rows: [2],
@@ -112,5 +113,24 @@ test("a step after a prompt takes its token from the step before, in tokens and 
     history: [11, 12, 13, 42, -1, -2],
     historyStarts: [0, 5, 6],
     biasStarts: [0, 1, 1],
+  });
+});
+
+test("a sequence that is computed again brings the ids drawn so far, with the prompt or after it", () => {
+  const scheduler = new Scheduler({ pages: 8, sequences: 1, tokenBudget: 20 });
+  const resumed = request([11, 12, 13], { maxTokens: 40, frequencyPenalty: 1, seed: 1 });
+  const sequence = scheduler.submit(3, 40);
+  for (const id of [70, 71, 72]) {
+    scheduler.returned(scheduler.plan()!);
+    resumed.accept({ id, logprob: undefined, logits: undefined });
+  }
+  sequence.computed = 0;
+  const step = scheduler.plan()!;
+  const { sizes, payload } = stepInputs(program, step, [{ row: step.rows[0]!, request: resumed }]);
+  expect(read(sizes, payload)).toMatchObject({
+    tokens: [11, 12, 13, 70, 71, 72],
+    positions: [0, 1, 2, 3, 4, 5],
+    history: [70, 71, 72], // The penalty counts the answer alone, however much of it is input now.
+    rows: [5],
   });
 });

@@ -1,6 +1,5 @@
 /** The arrays of one step, written straight into its payload. Names and shapes: `ts/model/families`. Pure. */
 import type { Sizes } from "../../protocol/messages.ts";
-import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { pagesFor } from "../memory/kv/pages.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import { inputArrays } from "../program/payload.ts";
@@ -53,14 +52,14 @@ function fillTokens(to: Readonly<Record<string, Int32Array>>, rows: readonly Req
     const { prompt } = request.spec;
     starts[b] = t;
     lengths[b] = start + count;
-    const own = sequence.pages.subarray(0, pagesFor(start + count));
-    pages.set(own, b * sizes.J);
+    const own = sequence.pages!;
+    own.writeTable(pages, b * sizes.J, start + count);
     for (let position = start; position < start + count; position += 1, t += 1) {
       // -1 - j: the id that the step before, which may still run, draws in its row j.
       if (previous >= 0) tokens[t] = -1 - previous;
       else tokens[t] = position < prompt.length ? prompt[position]! : request.ids[position - prompt.length]!;
       positions[t] = position;
-      slots[t] = own[Math.floor(position / PAGE_SIZE)]! * PAGE_SIZE + (position % PAGE_SIZE);
+      slots[t] = own.slot(position);
     }
     if (sample >= 0) drawn[sample] = t - 1;
   }

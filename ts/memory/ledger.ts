@@ -154,6 +154,14 @@ export class DeviceLedger {
     };
   }
 
+  /** What the worker counts otherwise than the committed entries say, by name; empty when nothing. */
+  audit({ handles, handleBytes }: Pick<Statistics, "handles" | "handleBytes">): string[] {
+    const committed = [...this.#entries.values()].filter(({ state }) => state === "committed").length;
+    const compare = (what: string, worker: number, ledger: number) =>
+      worker === ledger ? [] : [`${what} of ${this.device}: ${worker} in the worker, ${ledger} in the ledger`];
+    return [...compare("handles", handles, committed), ...compare("bytes of handles", handleBytes, this.committed)];
+  }
+
   #unknown(handle: number): OctavoError {
     return new OctavoError("OCTAVO_DISPOSED", `handle ${handle} is not in the ledger of ${this.device}`);
   }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
+import { kvLayout, pageBytes } from "../memory/kv/layout.ts";
 import { buildModel, describeModel, modelOfConfig } from "../model/families/index.ts";
 import { findModel, openFound } from "../model/source/index.ts";
 import { parseObject } from "../model/source/json.ts";
@@ -197,13 +198,15 @@ function machineMemory(): number {
 
 /** Bytes by kind. `sixteenBit` is every weight that is neither codes nor scales: tables, norms, biases, constants. */
 function parameterBytes(program: Program) {
-  const bytes = { int8: 0, scales: 0, sixteenBit: 0, kvPage: 0, io: 0 };
-  for (const parameter of program.parameters.values())
-    bytes[kindOf(parameter)] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
+  const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage: pageBytes(kvLayout(program)) };
+  for (const parameter of program.parameters.values()) {
+    const kind = kindOf(parameter);
+    if (kind !== "kv") bytes[kind] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
+  }
   return bytes;
 }
 
-function kindOf({ source }: Parameter): "int8" | "scales" | "sixteenBit" | "kvPage" | "io" {
+function kindOf({ source }: Parameter): "int8" | "scales" | "sixteenBit" | "kv" | "io" {
   switch (source.type) {
     case "tensors":
       return source.form === "int8" ? "int8" : "sixteenBit";
@@ -212,6 +215,6 @@ function kindOf({ source }: Parameter): "int8" | "scales" | "sixteenBit" | "kvPa
     case "constant":
       return "sixteenBit";
     case "state":
-      return source.kind === "kv" ? "kvPage" : "io";
+      return source.kind;
   }
 }

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { pagesFor } from "../memory/kv/pages.ts";
 import { Scheduler, type SchedulerLimits, STEPS_IN_FLIGHT } from "./scheduler.ts";
 import type { Sequence, Step } from "./sequence.ts";
@@ -69,7 +68,7 @@ class Model {
       expect(start).toBe(this.computed.get(sequence));
       this.computed.set(sequence, start + count);
       expect(start + count).toBeLessThan(sequence.limit);
-      expect(sequence.pages.length * PAGE_SIZE).toBeGreaterThanOrEqual(start + count);
+      expect(sequence.pages!.ids).toHaveLength(pagesFor(start + count)); // None before positions reach it.
       if (start < sequence.prompt) {
         expect(previous).toBe(-1);
         expect(sample >= 0).toBe(start + count === sequence.prompt);
@@ -90,13 +89,15 @@ class Model {
   }
 
   checkPages(): void {
-    // Pages of live sequences, and of ended ones in a step that has not returned, are distinct and all that is used.
+    // Pages of live sequences, and of ended ones in a step that has not returned, are distinct and all that is not free.
     const holders = new Set(this.live);
     for (const step of this.flight) for (const row of step.rows) holders.add(row.sequence);
-    const pages = [...holders].flatMap((sequence) => [...sequence.pages]);
-    expect(new Set(pages).size).toBe(pages.length);
-    expect(this.scheduler.usedPages).toBe(pages.length);
-    expect(this.scheduler.usedPages + this.scheduler.freePages).toBe(this.limits.pages);
+    const held = [...holders].flatMap(({ pages }) => pages ?? []);
+    const ids = held.flatMap((pages) => pages.ids);
+    expect(new Set(ids).size).toBe(ids.length);
+    const promised = held.reduce((sum, pages) => sum + pages.promised, 0);
+    expect(this.scheduler.freePages).toBe(this.limits.pages - ids.length - promised);
+    expect(this.scheduler.audit()).toEqual([]);
   }
 }
 
@@ -132,7 +133,7 @@ test("whatever arrives, ends or is aborted: no page is shared, no budget exceede
         expect(planned || model.flight.length > 0).toBe(true);
         if (!planned || model.flight.length === STEPS_IN_FLIGHT) model.return();
       }
-      expect(model.scheduler.usedPages).toBe(0);
+      expect(model.scheduler.freePages).toBe(limits.pages);
       expect(model.scheduler.running + model.scheduler.waiting).toBe(0);
     }),
     { numRuns: 300 },
@@ -163,7 +164,7 @@ test("waiting requests are admitted in order: a small one does not overtake a bi
   model.return();
   model.plan();
   expect([big.state, small.state]).toEqual(["running", "running"]);
-  expect(big.pages.length).toBe(pagesFor(39));
+  expect([big.pages!.ids.length, big.pages!.promised]).toEqual([2, 1]);
 });
 
 test("when the budget is smaller than the number of sequences, those that decode go on and the others wait", () => {
@@ -189,6 +190,20 @@ test("an aborted sequence is in no later step, and its pages are not given away 
   model.return();
   expect(model.plan()).toBe(true);
   expect(next.state).toBe("running");
+});
+
+test("a sequence whose keys are computed again runs in chunks as a prompt does, and draws what it would have drawn next", () => {
+  const scheduler = new Scheduler({ pages: 8, sequences: 2, tokenBudget: 16 });
+  const sequence = scheduler.submit(5, 60);
+  for (let drawn = 0; drawn < 20; drawn += 1) scheduler.returned(scheduler.plan()!);
+  expect([sequence.computed, sequence.wanted]).toEqual([24, 25]);
+  sequence.computed = 3; // As after a prefix that was found in a cache.
+  const steps = Array.from({ length: 3 }, () => {
+    const step = scheduler.plan()!;
+    scheduler.returned(step);
+    return step.rows.map(({ start, count, sample, previous }) => [start, count, sample, previous]);
+  });
+  expect(steps).toEqual([[[3, 16, -1, -1]], [[19, 6, 0, -1]], [[25, 1, 0, -1]]]);
 });
 
 test("a request of one token needs no room beyond its prompt", () => {

@@ -4,14 +4,14 @@
  * Each step hands out a budget of tokens: first one row to every sequence that decodes, then prompt chunks of running
  * sequences in the order of admission, then waiting ones are admitted in the order of arrival. The first waiting one
  * that does not fit stops admission (nobody overtakes, so nobody starves). Admission takes all pages a sequence can ever
- * need: no preemption exists.
+ * need: nobody is pre-empted.
  *
  * A step may be planned while the one before it runs. Its decode rows then take their token from a row of the previous
  * step's `sampled` (`StepRow.previous`). Whoever plans keeps at most two steps unreturned, so a token that is not
  * known yet is always of the step just before. A sequence that ends (stop token, abort) may have a row in the step after:
  * its result is dropped, and its pages come back only when that step has returned.
  */
-import { PagePool, pagesFor } from "../memory/kv/pages.ts";
+import { KvRoom } from "../memory/kv/room.ts";
 import { Line } from "./line.ts";
 import { Sequence, type Step, type StepRow } from "./sequence.ts";
 
@@ -29,7 +29,7 @@ export const STEPS_IN_FLIGHT = 2;
 
 export class Scheduler {
   readonly limits: SchedulerLimits;
-  readonly #pool: PagePool;
+  readonly #kv: KvRoom;
   readonly #waiting = new Line<Sequence>();
   /** In the order of admission. */
   readonly #running = new Set<Sequence>();
@@ -41,7 +41,7 @@ export class Scheduler {
 
   constructor(limits: SchedulerLimits) {
     this.limits = limits;
-    this.#pool = new PagePool(limits.pages);
+    this.#kv = new KvRoom(limits.pages);
   }
 
   get waiting(): number {
@@ -52,12 +52,9 @@ export class Scheduler {
     return this.#running.size;
   }
 
+  /** Pages that nobody holds and nobody was promised. */
   get freePages(): number {
-    return this.#pool.free;
-  }
-
-  get usedPages(): number {
-    return this.#pool.used;
+    return this.#kv.available;
   }
 
   /** Steps planned and not returned. */
@@ -67,7 +64,7 @@ export class Scheduler {
 
   /** Whether a request of this size can ever run. */
   fits(prompt: number, maxTokens: number): boolean {
-    return pagesFor(prompt + maxTokens - 1) <= this.limits.pages;
+    return this.#kv.fits(prompt + maxTokens - 1);
   }
 
   /** Queue a request of `prompt` tokens (from 1 on) that draws at most `maxTokens` (from 1 on); `fits` must hold. */
@@ -122,23 +119,29 @@ export class Scheduler {
     else this.#release(sequence);
   }
 
+  /** What is wrong with the pages' books, by name; empty when nothing is. */
+  audit(): string[] {
+    const holders = [...this.#running, ...(this.inFlight > 0 ? this.#leaving : [])];
+    return this.#kv.audit(holders.flatMap(({ pages }) => pages ?? []));
+  }
+
   #release(sequence: Sequence): void {
-    this.#pool.release(sequence.pages);
-    sequence.pages = new Int32Array(0);
+    if (sequence.pages !== undefined) this.#kv.release(sequence.pages);
+    sequence.pages = undefined;
   }
 
   /** One row each. They never exceed the budget: a sequence begins to decode with a token that was left over. */
   #planDecode(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
     for (const sequence of this.#running) {
-      if (sequence.computed >= sequence.prompt && sequence.due > 0) rows.push(take(sequence, 1, left, number));
+      if (sequence.decodes && sequence.due > 0) rows.push(this.#take(sequence, 1, left, number));
     }
   }
 
   #planPrompts(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
     for (const sequence of this.#running) {
       if (left.tokens === 0) return;
-      if (sequence.computed >= sequence.prompt) continue;
-      rows.push(take(sequence, Math.min(left.tokens, sequence.due), left, number));
+      if (sequence.decodes) continue;
+      rows.push(this.#take(sequence, Math.min(left.tokens, sequence.due), left, number));
     }
   }
 
@@ -146,28 +149,31 @@ export class Scheduler {
     while (left.tokens > 0 && this.#running.size < this.limits.sequences) {
       const sequence = this.#waiting.first;
       if (sequence === undefined) return;
-      const pages = this.#pool.take(pagesFor(sequence.limit - 1));
+      const pages = this.#kv.reserve(sequence.limit - 1);
       if (pages === undefined) return;
       this.#waiting.leave(sequence);
       sequence.pages = pages;
       sequence.state = "running";
       this.#running.add(sequence);
-      rows.push(take(sequence, Math.min(left.tokens, sequence.due), left, number));
+      rows.push(this.#take(sequence, Math.min(left.tokens, sequence.due), left, number));
     }
   }
-}
 
-/** Move a sequence on by `count` tokens. The last one draws when nothing is left to compute. */
-function take(sequence: Sequence, count: number, left: { tokens: number; samples: number }, number: number): StepRow {
-  const start = sequence.computed;
-  const previous = sequence.pendingRow;
-  sequence.computed += count;
-  sequence.lastStep = number;
-  left.tokens -= count;
-  if (sequence.computed < sequence.wanted) return { sequence, start, count, sample: -1, previous };
-  const sample = left.samples;
-  left.samples += 1;
-  sequence.wanted += 1;
-  sequence.pendingRow = sample;
-  return { sequence, start, count, sample, previous };
+  /** Move a sequence on by `count` tokens. The last one draws when nothing is left to compute. */
+  #take(sequence: Sequence, count: number, left: { tokens: number; samples: number }, number: number): StepRow {
+    const start = sequence.computed;
+    const previous = sequence.pendingRow;
+    // Where a policy admits more than there is room for, this is where somebody is pre-empted.
+    if (!this.#kv.grow(sequence.pages!, start + count))
+      throw new RangeError(`sequence ${sequence.id} has reserved too few pages for ${start + count} tokens`);
+    sequence.computed += count;
+    sequence.lastStep = number;
+    left.tokens -= count;
+    if (sequence.computed < sequence.wanted) return { sequence, start, count, sample: -1, previous };
+    const sample = left.samples;
+    left.samples += 1;
+    sequence.wanted += 1;
+    sequence.pendingRow = sample;
+    return { sequence, start, count, sample, previous };
+  }
 }

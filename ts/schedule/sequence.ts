@@ -1,4 +1,5 @@
 /** What the scheduler knows of one request: lengths, pages, and how far it has come. Token ids are not its business. */
+import type { SequencePages } from "../memory/kv/sequence-pages.ts";
 
 export type SequenceState = "waiting" | "running" | "ended";
 
@@ -15,8 +16,8 @@ export class Sequence {
   state: SequenceState = "waiting";
   computed = 0;
   wanted: number;
-  /** Page of positions 16j ... 16j + 15 at j. Empty until admission; enough for `limit` afterwards. */
-  pages: Int32Array = new Int32Array(0);
+  /** From admission until no step may touch them. They hold the positions that have been computed or are in a planned step. */
+  pages: SequencePages | undefined;
   /** Number of the last step that has rows of it; 0 before the first. */
   lastStep = 0;
   /** Row of `sampled` that holds its newest token, while the step that draws it has not returned; else -1. */
@@ -32,6 +33,11 @@ export class Sequence {
   /** Tokens to run through the model next. The last token of `limit` is drawn but never run. */
   get due(): number {
     return this.wanted < this.limit ? this.wanted - this.computed : 0;
+  }
+
+  /** Whether it runs one token after the other: all but the newest are computed. What has lost its pages is a prompt again. */
+  get decodes(): boolean {
+    return this.wanted > this.prompt && this.wanted - this.computed <= 1;
   }
 }
 

@@ -1,43 +1,46 @@
+/** Who holds which page. If these fail, two answers write over each other's keys, or memory is lost until a restart. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { PagePool, pagesFor } from "./pages.ts";
+import { type PageId, PagePool, pagesFor } from "./pages.ts";
 
-test("free and used pages always add up, and no page has two owners", () => {
-  const operation = fc.oneof(
-    fc.record({ kind: fc.constant("take" as const), count: fc.nat(12) }),
-    fc.record({ kind: fc.constant("release" as const), pick: fc.nat() }),
-  );
+test("free and used pages always add up, a page is given out once, and it is free again with its last reference", () => {
+  const operation = fc.record({ kind: fc.constantFrom("take", "take", "share", "release"), pick: fc.nat() });
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 40 }), fc.array(operation, { maxLength: 60 }), (total, operations) => {
+    fc.property(fc.integer({ min: 1, max: 40 }), fc.array(operation, { maxLength: 120 }), (total, operations) => {
       const pool = new PagePool(total);
-      const out: Int32Array[] = [];
-      for (const step of operations) {
-        if (step.kind === "take") {
-          const free = pool.free;
-          const pages = pool.take(step.count);
-          expect(pages === undefined).toBe(step.count > free);
-          if (pages) out.push(pages);
-        } else if (out.length > 0) {
-          pool.release(out.splice(step.pick % out.length, 1)[0]!);
+      const held: PageId[] = [];
+      for (const { kind, pick } of operations) {
+        if (kind === "take") {
+          const full = pool.free === 0;
+          const page = pool.take();
+          expect(page === undefined).toBe(full);
+          if (page === undefined) continue;
+          expect(held).not.toContain(page);
+          expect(page >= 0 && page < total).toBe(true);
+          held.push(page);
+        } else if (held.length > 0) {
+          const index = pick % held.length;
+          if (kind === "share") pool.share(held[index]!);
+          if (kind === "share") held.push(held[index]!);
+          else pool.release(held.splice(index, 1)[0]!);
         }
-        const owned = out.flatMap((pages) => [...pages]);
-        expect(new Set(owned).size).toBe(owned.length);
-        expect(owned.every((page) => page >= 0 && page < total)).toBe(true);
-        expect(pool.used).toBe(owned.length);
+        expect(pool.used).toBe(new Set(held).size);
         expect(pool.free + pool.used).toBe(total);
+        for (let page = 0; page < total; page++)
+          expect(pool.references(page as PageId)).toBe(held.filter((other) => other === page).length);
       }
     }),
   );
 });
 
-test("a page given back twice is an error and changes nothing", () => {
+test("a page given back once too often, or shared when nobody holds it, is an error and changes nothing", () => {
   const pool = new PagePool(4);
-  const pages = pool.take(2)!;
-  expect(() => pool.release(Int32Array.of(pages[0]!, pages[0]!))).toThrow(/not in use/);
-  expect(pool.used).toBe(2);
-  pool.release(pages);
-  expect(() => pool.release(pages)).toThrow(/not in use/);
-  expect(pool.free).toBe(4);
+  const page = pool.take()!;
+  pool.release(page);
+  expect(() => pool.release(page)).toThrow(/not in use/);
+  expect(() => pool.share(page)).toThrow(/not in use/);
+  expect(() => pool.release(4 as PageId)).toThrow("page 4 is not in use");
+  expect([pool.free, pool.used]).toEqual([4, 0]);
 });
 
 test("a page holds 16 positions", () => {

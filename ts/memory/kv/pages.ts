@@ -1,12 +1,10 @@
-/**
- * The pages of one device's KV cache: who has which. Pure; free + used = total at all times.
- *
- * A sequence takes all the pages it can ever need when it is admitted (the guaranteed admission of
- * `research/serving.md` section 3), so a running sequence never waits for memory and none is ever preempted. The price
- * is pages that stay empty when a sequence stops early.
- */
+/** The pages of one device's KV cache, with a count of references each. Pure; free + used = total at all times. */
 import { PAGE_SIZE } from "../../../protocol/ops.ts";
 import { OctavoError } from "../../errors.ts";
+
+declare const pageBrand: unique symbol;
+/** A page. Not a number to calculate with: what it means, only page tables and kernels know. */
+export type PageId = number & { readonly [pageBrand]: true };
 
 /** Pages that hold `tokens` positions. */
 export function pagesFor(tokens: number): number {
@@ -19,7 +17,8 @@ export class PagePool {
   /** The free pages are the first `#count`; the last one is given out next, so that recently used pages stay in caches. */
   readonly #free: Int32Array;
   #count: number;
-  readonly #used: Uint8Array;
+  /** Of each page; 0 is free. */
+  readonly #references: Uint32Array;
 
   /** @throws OCTAVO_BAD_ARGUMENT unless `total` is a whole number from 1 on. */
   constructor(total: number) {
@@ -28,7 +27,7 @@ export class PagePool {
     this.total = total;
     this.#count = total;
     this.#free = Int32Array.from({ length: total }, (_, index) => total - 1 - index);
-    this.#used = new Uint8Array(total);
+    this.#references = new Uint32Array(total);
   }
 
   get free(): number {
@@ -39,35 +38,36 @@ export class PagePool {
     return this.total - this.#count;
   }
 
-  /** `count` pages in the order of their positions, or undefined (and no change) when fewer are free. */
-  take(count: number): Int32Array | undefined {
-    if (!Number.isSafeInteger(count) || count < 0)
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${count} pages asked for; a whole number from 0 on is needed`);
-    if (count > this.#count) return undefined;
-    const pages = new Int32Array(count);
-    for (let index = 0; index < count; index += 1) {
-      const page = this.#free[this.#count - 1 - index]!;
-      pages[index] = page;
-      this.#used[page] = 1;
-    }
-    this.#count -= count;
-    return pages;
+  references(page: PageId): number {
+    return this.#references[page] ?? 0;
   }
 
-  /** Give pages back. A page that is not out is an error, and then none is taken back. */
-  release(pages: Int32Array): void {
-    for (const [index, page] of pages.entries()) {
-      // Marking as it goes finds a page listed twice as well.
-      if (this.#used[page] === 1) {
-        this.#used[page] = 0;
-        continue;
-      }
-      for (const seen of pages.subarray(0, index)) this.#used[seen] = 1;
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `page ${page} is given back but is not in use`);
-    }
-    for (let index = pages.length - 1; index >= 0; index -= 1) {
-      this.#free[this.#count] = pages[index]!;
-      this.#count += 1;
-    }
+  /** A free page, with one reference; undefined when there is none. */
+  take(): PageId | undefined {
+    if (this.#count === 0) return undefined;
+    this.#count -= 1;
+    const page = this.#free[this.#count] as PageId;
+    this.#references[page] = 1;
+    return page;
+  }
+
+  /** One more reference to a page in use. */
+  share(page: PageId): void {
+    this.#references[page] = this.#inUse(page) + 1;
+  }
+
+  /** One reference less; with the last one the page is free. A page that is not in use is an error, and nothing changes. */
+  release(page: PageId): void {
+    const left = this.#inUse(page) - 1;
+    this.#references[page] = left;
+    if (left > 0) return;
+    this.#free[this.#count] = page;
+    this.#count += 1;
+  }
+
+  #inUse(page: PageId): number {
+    const references = this.references(page);
+    if (references === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `page ${page} is not in use`);
+    return references;
   }
 }
