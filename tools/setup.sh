@@ -67,7 +67,6 @@ install_node() { npm install --no-save --loglevel=error --no-audit --no-fund > /
 build_typescript() {
   npm run --silent build
   mkdir -p node_modules/.bin
-  chmod +x dist/ts/cli/main.js
   ln -sfn ../../dist/ts/cli/main.js node_modules/.bin/octavo
 }
 
