@@ -1,14 +1,17 @@
 /**
  * `make bench`: Octavo and its peers on the same prompts with as many threads, one after the other, several rounds.
- * Writes bench/results/latest.json and the table of the README.
+ * Adds a line to bench/results/history.jsonl and writes the table of the README.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { weightBytes } from "../ts/bench/costs.ts";
 import { BATCHES, type Speed, speedJob } from "../ts/bench/speed.ts";
+import { buildModel } from "../ts/model/families/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
 import { Tokenizer } from "../ts/model/tokenizer.ts";
+import { fuse } from "../ts/program/fuse.ts";
 import { PEERS, preparePeers } from "./peers.ts";
 import { run } from "./processes.ts";
 import { median, type PeerResult, type Results, table } from "./table.ts";
@@ -29,7 +32,7 @@ const results = join(import.meta.dirname, "results");
 const manifest = await openModel("smollm2");
 const model = manifest.path;
 const tokenizer = Tokenizer.from(manifest);
-await preparePeers(model, say);
+const { output: described } = await run("git", ["describe", "--always", "--dirty=+", "--exclude=*"], { cwd: root });
 const [threads, rounds, repeats] = [options.threads, options.rounds, options.repeats].map(Number) as [
   number,
   number,
@@ -41,6 +44,7 @@ writeFileSync(jobFile, JSON.stringify(speedJob((text) => tokenizer.encode(text),
 
 const wanted = options.peers.split(",").filter(Boolean);
 const peers = PEERS.filter(({ name }) => name === "octavo" || !wanted.length || wanted.some((w) => name.startsWith(w)));
+if (peers.length > 1) await preparePeers(model, say);
 const answers = new Map<string, { answer: Speed; peakBytes: number }[]>(peers.map(({ name }) => [name, []]));
 for (let round = 1; round <= rounds; round++) {
   for (const peer of peers) {
@@ -52,17 +56,25 @@ for (let round = 1; round <= rounds; round++) {
   }
 }
 
+const plain = { context: 1, pages: 1, rows: 1, kv: "float16", output: { type: "sample" } } as const;
+const program = buildModel(manifest, { weights: "int8", head: "16bit", threshold: "adaptive", ...plain });
+const perStep = weightBytes(fuse(program));
+
 const summarise = ({ name, arithmetic }: { name: string; arithmetic: string }): PeerResult => {
   const all = answers.get(name)!;
+  const byBatch = (of: (batch: number) => number) => Object.fromEntries(BATCHES.map((b) => [b, of(b)]));
+  const decode = byBatch((batch) => median(all.flatMap(({ answer }) => answer.decode[batch]!)));
   return {
     name,
     arithmetic,
     prefill: median(all.flatMap(({ answer }) => answer.prefill)),
-    decode: Object.fromEntries(BATCHES.map((b) => [b, median(all.flatMap(({ answer }) => answer.decode[b]!))])),
+    decode,
     peakBytes: median(all.map((a) => a.peakBytes)),
+    ...(name === "octavo" && { gigabytesPerSecond: byBatch((batch) => (perStep * decode[batch]!) / batch / 1e9) }),
   };
 };
 const summary: Results = {
+  commit: described.trim(),
   date: new Date().toISOString().slice(0, 10),
   machine: cpus()[0]?.model.trim() ?? "unknown",
   threads,
@@ -70,7 +82,7 @@ const summary: Results = {
   repeats,
   peers: peers.map(summarise),
 };
-writeFileSync(join(results, "latest.json"), `${JSON.stringify(summary, null, 2)}\n`);
+appendFileSync(join(results, "history.jsonl"), `${JSON.stringify(summary)}\n`);
 const text = table(summary);
 console.log(text);
 if (peers.length === PEERS.length) {

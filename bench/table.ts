@@ -8,9 +8,14 @@ export interface PeerResult {
   prefill: number;
   decode: Record<string, number>;
   peakBytes: number;
+  /** Of Octavo, by batch: weights that decoding reads from memory, 10^9 bytes per second. */
+  gigabytesPerSecond?: Record<string, number>;
 }
 
+/** One line of bench/results/history.jsonl. */
 export interface Results {
+  /** What was measured; with a plus when files had changed since. */
+  commit: string;
   date: string;
   machine: string;
   threads: number;
@@ -47,6 +52,7 @@ export function table(results: Results): string {
     ...text,
     "",
     `Tokens per second, medians of ${results.rounds} rounds of ${results.repeats}; in parentheses Octavo against this peer. ` +
+      `Decoding alone, Octavo reads ${own.gigabytesPerSecond![1]!.toFixed(0)} GB/s of weights. ` +
       `SmolLM2-135M-Instruct, ${results.threads} threads of ${results.machine}, ${results.date}.`,
   ].join("\n");
 }

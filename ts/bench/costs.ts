@@ -1,7 +1,8 @@
 /** What an op has to do at given sizes: bytes that must move and operations that must be made, whatever the kernel. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { BYTES_PER_ELEMENT } from "../../protocol/ops.ts";
-import type { Dimension, Operation, Program, Value } from "../program/program.ts";
+import type { Dimension, Operation, Parameter, Program, Value } from "../program/program.ts";
+import { allocatedBytes } from "../program/tensor-bytes.ts";
 
 export interface Cost {
   /** Read and written, each operand once. */
@@ -43,6 +44,20 @@ export function costOf(program: Program, operation: Operation, sizes: Sizes, key
     default:
       return { bytes, ...NO_INT, ...NO_FLOAT };
   }
+}
+
+/** Bytes of weights that a step reads, each once, however many rows it has: what decoding streams from memory. */
+export function weightBytes({ ops, values, parameters }: Program): number {
+  const read = new Set<Parameter>();
+  for (const { op, inputs } of ops) {
+    for (const [name, id] of Object.entries(inputs)) {
+      const { place } = values[id]!;
+      if (place.type !== "parameter" || GATHERED.has(`${op}.${name}`)) continue;
+      const parameter = parameters.get(place.name)!;
+      if (parameter.source.type !== "state") read.add(parameter);
+    }
+  }
+  return [...read].reduce((sum, { dtype, layout, shape }) => sum + allocatedBytes(dtype, layout, shape), 0);
 }
 
 /** Operands of which a step touches only some rows. */
