@@ -13,8 +13,8 @@ from octavo_kernels.program.spec import Operation
 from octavo_kernels.triton.backend import TritonBackend
 from octavo_kernels.triton.launch import Launch
 from proofs.compile.context import PROCESSORS
+from proofs.compile.launches import count_launches
 from proofs.programs.folder import exported, names
-from proofs.programs.launches import count_launches
 from proofs.programs.layers import layer
 from proofs.programs.runner import Runner
 from proofs.programs.steps import Row

@@ -8,8 +8,8 @@ from octavo_kernels.triton.buckets import Buckets
 from octavo_kernels.triton.frame import Frame
 from octavo_kernels.triton.measure import without_contents
 
-from ..compile.context import MetaContext
-from .file import Program
+from ..programs.file import Program
+from .context import MetaContext
 
 
 def count_launches(program: Program, ops: Iterable[int], rows: int, architecture: int) -> list[int]:
