@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need; both are quick when repeated.
-.PHONY: help demo test setup lint sanitize bench soak gpu-check kernels-report generate requirements clean
+.PHONY: help demo test setup lint sanitize bench soak gpu-check kernels-report kernels-programs generate requirements clean
 .DEFAULT_GOAL := help
 
 help: ## What there is
@@ -33,9 +33,13 @@ gpu-check: ## Everything on a real GPU
 	@tools/setup.sh torch
 	@PYTHONPATH=kernels .venv/bin/python -m proofs.gpu_check --json bench/results/gpu-check.json
 
-kernels-report: ## What the Triton kernels would cost on GPUs: docs/gpu-costs.md
+kernels-report: ## What the Triton kernels would cost on GPUs: tables, and docs/gpu-costs.md
 	@tools/setup.sh torch
-	@PYTHONPATH=kernels .venv/bin/python -m proofs.report
+	@PYTHONPATH=kernels .venv/bin/python -m proofs.costs
+
+kernels-programs: ## The programs that proofs run, as files: for a GPU machine without Node
+	@tools/setup.sh test
+	@PYTHONPATH=kernels .venv/bin/python -m proofs.programs.folder
 
 generate: ## Write what is generated from protocol/
 	npm run --silent generate

@@ -1,6 +1,7 @@
 /**
  * Whole programs through the kernels and the executor of the CUDA backend, in Triton's interpreter, against the CPU backend
  * and the oracle. If these fail, a model on a GPU is another model than on a CPU, or answers depend on who else asks.
+ * Programs of all families and options: kernels/tests/triton_kernels/test_executor.py.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Engine } from "../ts/index.ts";
@@ -17,21 +18,10 @@ const TIMEOUT = 120_000;
 
 const CASES: readonly (readonly [string, TinyOptions, StepOptions])[] = [
   ["the adaptive threshold", {}, { threshold: "adaptive" }],
-  ["the paper's threshold, biases and tied embeddings", { family: "qwen2", tied: true }, { threshold: 6 }],
   [
     "every activation an outlier, a window, bfloat16 KV",
     { family: "mistral", window: 8 },
     { threshold: "all", kv: "bfloat16" },
-  ],
-  [
-    "no outliers, interleaved rope, an int8 head",
-    { config: { octavo_rope_pairing: "interleaved" } },
-    { threshold: 0, head: "int8" },
-  ],
-  [
-    "16-bit weights of bfloat16",
-    { type: "BF16", config: { num_key_value_heads: 4 } },
-    { threshold: 0, weights: "16bit" },
   ],
 ];
 

@@ -61,7 +61,7 @@ class Layout:
         if payload.nbytes != self._bytes:
             text = f"step: a payload of {payload.nbytes} bytes; these sizes make it {self._bytes}"
             raise KernelError(ErrorCode.BAD_ARGUMENT, text)
-        # The constructor alone: slice, view and reshape are three calls where caches are cold (see checks.py).
+        # The constructor alone: slice, view and reshape are three calls where caches are cold (see validate/step.py).
         return [np.ndarray(shape, dtype, payload, start) for start, shape, dtype in places]
 
     def pack(self, sizes: Mapping[str, int], arrays: Sequence[np.ndarray], reserve: Reserve = unlimited) -> np.ndarray:

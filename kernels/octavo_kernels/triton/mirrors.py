@@ -1,4 +1,4 @@
-"""Host copies of small device tensors, for the checks of a step's data (`checks.py`).
+"""Host copies of small device tensors, for the checks of a step's data (`validate/step.py`).
 
 `sample` writes the ids it draws to a tensor on the device, and the next step's ids may point there. The check must look
 at them before the step, but a read would wait for the device. So a step brings what it wrote to such tensors back with

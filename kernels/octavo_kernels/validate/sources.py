@@ -1,6 +1,6 @@
 """What ops read: memory that was written before, and indices only from where they are right.
 
-What comes with a step or lies in a handle is looked at before the step (checks.py). What the step itself writes cannot
+What comes with a step or lies in a handle is looked at before the step (step.py). What the step itself writes cannot
 be, wherever it lies: it may be an index only where the op that makes it, or the kernel that uses it, keeps it in range.
 """
 
@@ -58,7 +58,7 @@ def check_sources(spec: ProgramSpec) -> None:
 
 def check_digits(spec: ProgramSpec) -> None:
     """Raise KernelError where a product takes digits that belong to different rows: each is computed by another op, or
-    some are and some are not. What a user brings is looked at before each step (checks.py)."""
+    some are and some are not. What a user brings is looked at before each step (step.py)."""
     makers: dict[Memory, int] = {}
     for index, operation in enumerate(spec.ops):
         if operation.op == "linear_int8":

@@ -1,10 +1,11 @@
-"""Compiles every launch of every case for every architecture: `python -m proofs.compile`.
+"""Compiles every launch of every case for every architecture: `python -m proofs.compile`; of some ops with `--ops`.
 
 All cores compile; a kernel that was compiled before, from the same sources, is not compiled again.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -13,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 from octavo_kernels.triton.ops import PLANS
@@ -37,14 +38,7 @@ def main(path: Path) -> None:
     started = time.perf_counter()
     entries, wanted = _plan_all()
     folder = path.parent / "facts"
-    folder.mkdir(parents=True, exist_ok=True)
-    _waiting.extend(one for one in wanted.values() if not (folder / f"{one.key}.json").exists())
-    errors = {}
-    for key, result in _build_all():
-        if isinstance(result, Facts):
-            _write(folder / f"{key}.json", dataclasses.asdict(result))
-        else:
-            errors[key] = result
+    errors = _compile(wanted, folder)
     facts = {key: json.loads((folder / f"{key}.json").read_text()) for key in wanted if key not in errors}
     complete = [dataclasses.replace(one, error=errors.get(one.key, one.error)) for one in entries]
     for old in (*path.parent.glob("compiled-*.json"), *(one for one in folder.iterdir() if one.stem not in wanted)):
@@ -54,17 +48,51 @@ def main(path: Path) -> None:
     print(f"{len(entries)} launches, {len(wanted)} compilations, {len(_waiting)} of them new: {seconds:.0f} s")
 
 
-def _plan_all() -> tuple[list[Entry], dict[str, Specialization]]:
+def some(ops: Set[str], architectures: Set[int], path: Path) -> None:
+    """The launches of some ops, for a look while one works on them; keeps what was compiled, for `main` too."""
+    entries, wanted = _plan_all(ops, architectures)
+    folder = path.parent / "facts"
+    errors = _compile(wanted, folder)
+    told = {}
+    for one in entries:
+        error = errors.get(one.key, one.error)
+        if error:
+            text = error
+        else:
+            facts = Facts.of(json.loads((folder / f"{one.key}.json").read_text()))
+            text = f"{facts.registers} registers, {facts.shared} B shared, {facts.spill_stores} B spilled"
+        told.setdefault((one.key, error), f"sm_{one.architecture} {one.op} {one.kernel} {one.constants}: {text}")
+    print(*told.values(), sep="\n")
+
+
+def _compile(wanted: Mapping[str, Specialization], folder: Path) -> dict[str, str]:
+    """Compiles what has no file in the folder yet; errors by key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _waiting.extend(one for one in wanted.values() if not (folder / f"{one.key}.json").exists())
+    errors = {}
+    for key, result in _build_all():
+        if isinstance(result, Facts):
+            _write(folder / f"{key}.json", dataclasses.asdict(result))
+        else:
+            errors[key] = result
+    return errors
+
+
+def _plan_all(
+    ops: Set[str] = frozenset(PLANS), architectures: Set[int] = frozenset(PROCESSORS)
+) -> tuple[list[Entry], dict[str, Specialization]]:
     entries, wanted = [], {}
     for model, rows, case in cases():
-        for architecture in PROCESSORS:
+        if case.op not in ops:
+            continue
+        for architecture in sorted(architectures):
             try:
-                for entry, launch in plan(model.name, rows, case, architecture):
+                for entry, launch in plan(model, rows, case, architecture):
                     one = specialize(launch, architecture)
                     wanted.setdefault(one.key, one)
                     entries.append(dataclasses.replace(entry, key=one.key))
             except Exception as error:
-                entries.append(failed(model.name, rows, case, architecture, f"{type(error).__name__}: {error}"))
+                entries.append(failed(model, rows, case, architecture, f"{type(error).__name__}: {error}"))
     return entries, wanted
 
 
@@ -102,4 +130,11 @@ def _write(path: Path, data: object) -> None:
 
 
 if __name__ == "__main__":
-    main(kept())
+    parser = argparse.ArgumentParser(prog="proofs.compile", description=__doc__)
+    parser.add_argument("--ops", nargs="+", choices=sorted(PLANS), help="only these, and say what came out")
+    parser.add_argument("--architectures", nargs="+", type=int, choices=PROCESSORS, help="with --ops: only these")
+    given = parser.parse_args()
+    if given.ops:
+        some(set(given.ops), set(given.architectures or PROCESSORS), kept())
+    else:
+        main(kept())

@@ -1,13 +1,17 @@
-"""Which ops, at which sizes: what a step of each model runs, and the ops of the table that no step needs."""
+"""Which ops, at which sizes: what the programs of models run, and the ops of the table that none of them needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from octavo_kernels.generated.ops import PAGE_SIZE
+from octavo_kernels.generated.ops import OPS, PAGE_SIZE
+from octavo_kernels.program.shapes import bind
+from octavo_kernels.program.spec import Columns, Dimension, Operation, ProgramSpec, resolve
 
+from ..programs.folder import exported
+from ..programs.layers import short
 from .models import LLAMA_8B, MODELS, SMOLLM2, Model
 
 #: Rows of a step that the report shows: decode of 1, 8 and 32 sequences, prefill of one prompt of 512 and 2048.
@@ -40,74 +44,38 @@ class Case:
 
 
 def step(model: Model, rows: int) -> list[Case]:
-    """The ops of one step after fusion, in order: what `ts/program/fuse.ts` makes of the model."""
+    """The ops of one step of the model's program, each distinct one once, in the order in which they first come."""
     decode = rows <= MOST_DECODE_ROWS
     sequences = rows if decode else 1
-    hidden, heads = model.hidden, {"heads": model.heads, "kvHeads": model.kv_heads, "headDim": model.head_dim}
-    bloom = model.family == "bloom"
-    norm = {"kind": "layer" if bloom else "rms"}
-    bias = ("bias",) if bloom else ()
-    pages = {"G": sequences * CONTEXT // PAGE_SIZE, "B": sequences, "J": CONTEXT // PAGE_SIZE}
-    cache = {"kvHeads": model.kv_heads, "headDim": model.head_dim}
-    q, k = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    sizes = {"T": rows, "S": sequences, "B": sequences, "J": CONTEXT // PAGE_SIZE, "H": sequences * 64, "D": 1, "Q": 1}
+    program = exported(model.name)
+    found: dict[str, Case] = {}
+    for operation, label in zip(program.spec.ops, program.labels, strict=True):
+        case = _case(program.spec, operation, short(label), sizes)
+        identity = repr(case)
+        times = found[identity].times + 1 if identity in found else 1
+        found[identity] = replace(case, times=times)
+    return list(found.values())
 
-    def int8(label: str, n: int, columns: int) -> Case:
-        return Case("linear_int8", label, {"T": rows, "N": n, "K": columns}, {}, {}, bias, {}, model.layers)
 
-    def layer(op: str, label: str, sizes: dict[str, int], attributes: dict[str, Any], **more: Any) -> Case:
-        return Case(op, label, {"T": rows, **sizes}, attributes, times=model.layers, **more)
-
-    parts = {"q": (model.qkv, 0), "k": (model.qkv, q), "v": (model.qkv, q + k)}
-    wide = 2 * model.intermediate
-    halves = {"gate": (wide, 0), "up": (wide, model.intermediate)}
-    if bloom:
-        append = layer("append", "append", pages, cache, parts={name: parts[name] for name in "kv"})
-        middle = [
-            int8("ffn up", model.intermediate, hidden),
-            layer("activate", "activation", {"K": model.intermediate}, {"activation": "gelu_tanh"}),
-            layer("quantize", "quantize down", {"K": model.intermediate}, {}),
-        ]
-    else:
-        table = {"W": q, "P": CONTEXT, "R": model.head_dim // 2}
-        rope = {"pairing": "half", **cache}
-        append = layer("rope_append", "rope and append", {**table, **pages}, rope, parts=parts)
-        middle = [
-            int8("gate and up", wide, hidden),
-            layer("glu_quantize", "glu and quantize", {"K": model.intermediate}, {"activation": "silu"}, parts=halves),
-        ]
-    return [
-        Case(
-            "embed", "embed", {"T": rows, "V": model.vocabulary, "K": hidden, "R": sequences}, {}, {"table": "bfloat16"}
-        ),
-        layer("add_norm_quantize", "add, norm and quantize", {"K": hidden}, norm, given=bias),
-        int8("q, k and v", model.qkv, hidden),
-        append,
-        layer(
-            "attention",
-            "attention",
-            pages,
-            {**heads, "scale": model.head_dim**-0.5},
-            given=("slopes",) if bloom else (),
-        ),
-        layer("quantize", "quantize attention", {"K": q}, {}),
-        int8("attention output", hidden, q),
-        layer("add_norm_quantize", "add, norm and quantize (ffn)", {"K": hidden}, norm, given=bias),
-        *middle,
-        int8("ffn down", hidden, model.intermediate),
-        Case("rows", "rows", {"T": rows, "S": sequences, "K": hidden}),
-        Case("norm", "last norm", {"T": sequences, "K": hidden}, norm, given=bias),
-        Case("linear_float", "head", {"T": sequences, "N": model.vocabulary, "K": hidden}, {}, {"weight": "bfloat16"}),
-        Case(
-            "sample",
-            "sample",
-            {**{"S": sequences, "V": model.vocabulary, "R": sequences, "H": sequences * 64, "D": 1, "Q": 1}},
-            {"maskWords": -(-model.vocabulary // 32)},
-        ),
-    ]
+def _case(spec: ProgramSpec, operation: Operation, label: str, sizes: Mapping[str, int]) -> Case:
+    table = OPS[operation.op]
+    symbols: dict[str, Dimension] = {}
+    dtypes: dict[str, str] = {}
+    parts: dict[str, tuple[int, int]] = {}
+    for name, index in {**operation.inputs, **operation.outputs}.items():
+        value = spec.values[index]
+        bind(symbols, operation.attributes, {**table.inputs, **table.outputs}[name].shape, resolve(value.shape, sizes))
+        dtypes[name] = value.dtype
+        if isinstance(value.place, Columns):
+            parts[name] = (resolve(spec.values[value.place.of].shape, sizes)[-1], value.place.column)
+    given = tuple(name for name in operation.inputs if table.inputs[name].optional)
+    numbers = {name: int(size) for name, size in symbols.items()}
+    return Case(operation.op, label, numbers, operation.attributes, dtypes, given, parts)
 
 
 def others(model: Model, rows: int) -> list[Case]:
-    """Ops that no fused step of a llama runs."""
+    """Ops of the table that no fused step of a model here runs, at the model's sizes."""
     hidden, q = model.hidden, model.heads * model.head_dim
     of = {"T": rows, "K": hidden}
     table = {"W": q, "P": CONTEXT, "R": model.head_dim // 2}
@@ -138,19 +106,47 @@ def others(model: Model, rows: int) -> list[Case]:
     ]
 
 
-def cases() -> Iterator[tuple[Model, int, Case]]:
+def of_other_families(rows: int) -> list[Case]:
+    """What models of families that are not written yet take of the table, at the sizes of BLOOM-176B: layer norm with a
+    bias, ALiBi, gelu, keys that are not turned."""
+    hidden, heads, head_dim = 14336, 112, 128
+    sequences = rows if rows <= MOST_DECODE_ROWS else 1
+    pages = {"G": sequences * CONTEXT // PAGE_SIZE, "B": sequences, "J": CONTEXT // PAGE_SIZE}
+    cache = {"kvHeads": heads, "headDim": head_dim}
+    parts = {"k": (3 * hidden, hidden), "v": (3 * hidden, 2 * hidden)}
+    attention = {"heads": heads, **cache, "scale": head_dim**-0.5}
+    of, layer, bias = {"T": rows, "K": hidden}, {"kind": "layer"}, ("bias",)
+    return [
+        Case("add_norm_quantize", "add, layer norm and quantize", of, layer, given=bias),
+        Case("append", "append", {"T": rows, **pages}, cache, parts=parts),
+        Case("attention", "attention with ALiBi", {"T": rows, **pages}, attention, given=("slopes",)),
+        Case("activate", "gelu_tanh", {"T": rows, "K": 4 * hidden}, {"activation": "gelu_tanh"}),
+        Case("quantize", "quantize", {"T": rows, "K": 4 * hidden}),
+        Case("norm", "layer norm", of, layer, given=bias),
+    ]
+
+
+def cases() -> Iterator[tuple[str, int, Case]]:
     """(model, rows, case): all that is compiled, each case once; of the ops that have kernels."""
     from octavo_kernels.triton.ops import PLANS
 
     seen = set()
+    for model, rows, case in _all():
+        if case.op not in PLANS or (rows in EDGES and case.op not in _BY_ROWS):
+            continue
+        identity = repr((model, case))
+        if identity not in seen:
+            seen.add(identity)
+            yield model, rows, case
+
+
+def _all() -> Iterator[tuple[str, int, Case]]:
     for model in MODELS:
         # Of other sizes there are only other numbers of splits.
         small = model in (LLAMA_8B, SMOLLM2)
         for rows in (*SHOWN, *(EDGES if small else ())):
             for case in (*step(model, rows), *(others(model, rows) if small else ())):
-                if case.op not in PLANS or (rows in EDGES and case.op not in _BY_ROWS):
-                    continue
-                identity = repr((model.name, case))
-                if identity not in seen:
-                    seen.add(identity)
-                    yield model, rows, case
+                yield model.name, rows, case
+    for rows in SHOWN:
+        for case in of_other_families(rows):
+            yield "BLOOM-176B", rows, case

@@ -1,13 +1,16 @@
-"""The models at whose shapes kernels are compiled and counted, from their published configurations."""
+"""The models at whose sizes kernels are compiled and counted: their published configurations, in `proofs/models`."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+
+from ..programs.folder import MODELS as FOLDER
 
 
 @dataclass(frozen=True)
 class Model:
-    """A decoder of equal layers; sizes in elements."""
+    """Sizes in elements. Its program is exported under the same name."""
 
     name: str
     layers: int
@@ -17,8 +20,6 @@ class Model:
     kv_heads: int
     head_dim: int
     vocabulary: int
-    #: "llama": rms norm, gated silu, rope. "bloom": layer norm, gelu_tanh, ALiBi, biases.
-    family: str = "llama"
 
     @property
     def qkv(self) -> int:
@@ -26,9 +27,14 @@ class Model:
         return (self.heads + 2 * self.kv_heads) * self.head_dim
 
 
-LLAMA_8B = Model("Llama-3-8B", 32, 4096, 14336, 32, 8, 128, 128256)
-LLAMA_70B = Model("Llama-3-70B", 80, 8192, 28672, 64, 8, 128, 128256)
-BLOOM = Model("BLOOM-176B", 70, 14336, 57344, 112, 112, 128, 250880, "bloom")
-SMOLLM2 = Model("SmolLM2-135M", 30, 576, 1536, 9, 3, 64, 49152)
+def _model(name: str) -> Model:
+    config = json.loads((FOLDER / f"{name}.json").read_text())
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    sizes = [config[key] for key in ("num_key_value_heads", "vocab_size")]
+    head_dim = config.get("head_dim", hidden // heads)
+    layers, intermediate = config["num_hidden_layers"], config["intermediate_size"]
+    return Model(name, layers, hidden, intermediate, heads, sizes[0], head_dim, sizes[1])
 
-MODELS = (LLAMA_8B, LLAMA_70B, BLOOM, SMOLLM2)
+
+MODELS = tuple(_model(one.stem) for one in sorted(FOLDER.glob("*.json")))
+LLAMA_8B, LLAMA_70B, SMOLLM2 = (_model(name) for name in ("Llama-3-8B", "Llama-3-70B", "SmolLM2-135M"))

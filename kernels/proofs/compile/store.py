@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ..programs.folder import path as program_path
 from .entries import Entry
 from .facts import Facts
+from .models import MODELS
 
 _PACKAGE_NAME = __name__.rpartition(".")[0]
 _ROOT = Path(__file__).parents[2]
@@ -35,11 +37,12 @@ class Compiled:
 
 
 def digest() -> str:
-    """Of all sources that kernels, plans and their reading are made of."""
-    folders = (_KERNELS / "triton", Path(__file__).parent)
+    """Of all sources that kernels, plans and their reading are made of, and of the programs that are planned."""
+    folders = (_KERNELS / "triton", Path(__file__).parent, FOLDER.parent / "programs")
     sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     whole = hashlib.sha256()
-    for path in [*sources, _KERNELS / "generated/ops.py"]:
+    programs = [program_path(model.name) for model in MODELS]
+    for path in [*sources, *programs, _KERNELS / "generated/ops.py"]:
         whole.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
     return whole.hexdigest()[:24]
 

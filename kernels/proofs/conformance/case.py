@@ -144,14 +144,18 @@ def _spoil(backend: Backend, tensor: Tensor) -> None:
 
 def load_packed(backend: Backend, tensor: Tensor, array: np.ndarray) -> None:
     """Through a file of float32. int8 codes come out as they are only when each row's largest magnitude is 127."""
-    values = widen(array, tensor.dtype)
     scale = backend.allocate("float32", "plain", tensor.shape[:1]) if tensor.dtype == "int8" else None
+    load_rows(backend, widen(array, tensor.dtype), tensor, scale)
+
+
+def load_rows(backend: Backend, values: np.ndarray, target: Tensor, scale: Tensor | None) -> None:
+    """Loads float32 rows as a model's weights are loaded; int8 rows are quantised, their steps go to `scale`."""
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(values.tobytes())
     try:
-        rows, columns = tensor.shape
+        rows, columns = target.shape
         part = SourcePart(file.name, 0, values.nbytes, "F32", rows, columns)
-        backend.load("int8" if scale else "float", [part], tensor, scale)
+        backend.load("int8" if scale else "float", [part], target, scale)
     finally:
         os.unlink(file.name)
 

@@ -36,6 +36,7 @@ def main() -> int:
 
 def check(backend: Backend, options: argparse.Namespace) -> dict[str, Any]:
     """Everything in order: values, programs, speed. Prints as it goes."""
+    from ..programs.folder import exported
     from . import programs
     from .values import check_ops
 
@@ -47,7 +48,12 @@ def check(backend: Backend, options: argparse.Namespace) -> dict[str, Any]:
         ops.append(asdict(result))
         print(f"  {result.op:<20} {result.cases:>4} cases  {_verdict(result.wrong)}", flush=True)
     whole = {
-        "a llama's steps equal their definition": programs.differs_from_reference(backend, reference),
+        **{
+            f"{name} equals its definition": programs.differs_from_reference(
+                backend, reference, exported(name), programs.STEPS
+            )
+            for name in programs.programs()
+        },
         "a captured step equals the eager one": programs.differs_when_captured(backend),
         "a row is the same in any batch": programs.differs_in_a_batch(backend),
     }
@@ -61,7 +67,7 @@ def check(backend: Backend, options: argparse.Namespace) -> dict[str, Any]:
 def _speed(index: int) -> list[dict[str, Any]]:
     import torch
 
-    from .layer import LLAMA_3_8B
+    from ..programs.folder import exported
     from .speed import ROWS, layers, linears
     from .timing import CudaTimer
 
@@ -69,7 +75,8 @@ def _speed(index: int) -> list[dict[str, Any]]:
     cache = torch.cuda.get_device_properties(device).L2_cache_size
     print("\n  microseconds                  rows    octavo  bfloat16            bitsandbytes")
     found = []
-    for speeds in (linears(LLAMA_3_8B, ROWS, device, CudaTimer(), cache), layers(LLAMA_3_8B, device, CudaTimer())):
+    program, timer = exported("Llama-3-8B"), CudaTimer()
+    for speeds in (linears(program, ROWS, device, timer, cache), layers(program, device, timer)):
         for speed in speeds:
             found.append(asdict(speed))
             peers = "  ".join(_peer(time, speed.octavo) for time in (speed.bfloat16, speed.bitsandbytes))

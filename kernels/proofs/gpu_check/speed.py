@@ -7,22 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from .layer import (
-    Call,
-    Sizes,
-    activations,
-    bitsandbytes_linear,
-    octavo_layer,
-    octavo_linear,
-    peer_layer,
-    torch_linear,
-    weight,
-)
+from ..programs import layers as of_layer
+from ..programs.file import Program
+from .ours import Call, activations, octavo_layer, octavo_linear
+from .peers import bitsandbytes_linear, peer_layer, torch_linear
 from .timing import Timer
 
 #: Decode, small batches, prefill.
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048)
 _LAYER_ROWS = (1, 8, 32)
+#: The second layer: the first has nothing to add before its norm.
+_LAYER = 1
 
 
 @dataclass(frozen=True)
@@ -36,26 +31,25 @@ class Speed:
     bitsandbytes: float | None
 
 
-def linears(sizes: Sizes, rows: Sequence[int], device: torch.device, timer: Timer, cache: int) -> Iterator[Speed]:
-    """The four linears of a layer. `cache`: bytes of the L2, which so many copies of the weights do not fit."""
-    hidden, ffn = sizes.hidden, sizes.ffn
-    shapes = {"qkv": (sizes.qkv, hidden), "o": (hidden, hidden), "gate_up": (2 * ffn, hidden), "down": (hidden, ffn)}
-    for name, (n, k) in shapes.items():
+def linears(program: Program, rows: Sequence[int], device: torch.device, timer: Timer, cache: int) -> Iterator[Speed]:
+    """The linears of a layer. `cache`: bytes of the L2, which so many copies of the weights do not fit."""
+    for name, (n, k) in of_layer.linears(program, _LAYER).items():
         copies = 1 + max(1, 2 * cache // (n * k))
         for count in rows:
             x = activations(count, k, device)
-            ours = [octavo_linear(x, weight(n, k, device)) for _ in range(copies)]
+            ours = [octavo_linear(x, n) for _ in range(copies)]
             half = _repeated(lambda x=x, n=n: torch_linear(x, n), copies)
             peer = _repeated(lambda x=x, n=n: bitsandbytes_linear(x, n), copies)
             yield _timed(f"{name} {n}x{k}", count, ours, half, peer, timer)
 
 
-def layers(sizes: Sizes, device: torch.device, timer: Timer) -> Iterator[Speed]:
+def layers(program: Program, device: torch.device, timer: Timer) -> Iterator[Speed]:
     """A decoder layer without attention; two of them, so that no cache keeps the weights."""
+    shapes = list(of_layer.linears(program, _LAYER).values())
     for count in _LAYER_ROWS:
-        ours = [octavo_layer(count, sizes, device) for _ in range(2)]
-        half = _repeated(lambda count=count: peer_layer(count, sizes, device, torch_linear), 2)
-        peer = _repeated(lambda count=count: peer_layer(count, sizes, device, bitsandbytes_linear), 2)
+        ours = [octavo_layer(program, _LAYER, count, device) for _ in range(2)]
+        half = _repeated(lambda count=count: peer_layer(count, shapes, device, torch_linear), 2)
+        peer = _repeated(lambda count=count: peer_layer(count, shapes, device, bitsandbytes_linear), 2)
         yield _timed("layer", count, ours, half, peer, timer)
 
 

@@ -7,25 +7,31 @@ import pytest
 from conftest import opened
 from octavo_kernels import KernelError
 from octavo_kernels.triton.backend import TritonBackend
-from proofs.conformance.llama import SEQUENCES, VOCABULARY
-from proofs.conformance.llama_steps import Row, Runner
 from proofs.gpu_check import programs
-from proofs.gpu_check.programs import llama
+from proofs.gpu_check.programs import SHORT_STEPS, STEPS, llama
+from proofs.programs.folder import exported
+from proofs.programs.runner import Runner
+from proofs.programs.steps import Row
 
 from .replaying import ReplayingDevice
+
+#: Rows of `sampled`, and tokens of the tiny models.
+SEQUENCES, VOCABULARY = 6, 300
 
 
 def interpreted() -> Runner:
     return Runner(opened("triton-interpreter"), llama())
 
 
-def test_a_model_answers_as_the_reference():
-    assert programs.differs_from_reference(opened("triton-interpreter"), opened("reference")) == []
+@pytest.mark.parametrize("name", programs.programs())
+def test_what_a_family_wrote_answers_as_the_reference(name: str):
+    backend, reference = opened("triton-interpreter"), opened("reference")
+    assert programs.differs_from_reference(backend, reference, exported(name), SHORT_STEPS) == []
 
 
 def test_a_captured_step_answers_as_the_definition_says():
     device = ReplayingDevice()
-    assert programs.differs_from_reference(TritonBackend(device, 1), opened("reference")) == []
+    assert programs.differs_from_reference(TritonBackend(device, 1), opened("reference"), llama(), STEPS) == []
     assert device.replays == 3  # Steps of two rows, then of one: each size was met once before.
 
 
@@ -39,7 +45,7 @@ def test_a_row_has_the_same_bits_alone_in_any_batch_and_in_chunks():
 
 def test_an_id_that_means_a_drawn_one_is_checked_against_what_was_drawn():
     runner = interpreted()
-    backend, sampled = opened("triton-interpreter"), runner.tensors[llama().sampled]
+    backend, sampled = opened("triton-interpreter"), runner.tensors[llama().handle("sampled")]
     runner.step(Row((1, 2), 0, (1,)))
     with pytest.raises(KernelError, match=f"accepted: {-SEQUENCES}"):
         runner.step(Row((-SEQUENCES - 1,), 2, (1,)))
@@ -60,8 +66,8 @@ def test_a_profile_has_a_time_for_every_op():
 
 def test_a_closed_program_is_refused():
     runner = interpreted()
-    runner.program.close()
-    runner.program.close()
+    runner.executable.close()
+    runner.executable.close()
     with pytest.raises(KernelError) as refused:
         runner.step(Row((1,), 0, (1,)))
     assert refused.value.code == "OCTAVO_DISPOSED"

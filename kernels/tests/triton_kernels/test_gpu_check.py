@@ -14,10 +14,8 @@ import torch
 from conftest import opened
 from proofs.conformance import Case, Result, run_case
 from proofs.gpu_check import values
-from proofs.gpu_check.layer import Sizes
 from proofs.gpu_check.speed import layers, linears
-
-_TINY = Sizes(hidden=64, qkv=96, ffn=80)
+from proofs.programs.folder import exported
 
 
 def test_without_a_gpu_it_says_so_and_fails():
@@ -57,8 +55,8 @@ class HostTimer:
 def test_what_is_timed_runs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("proofs.gpu_check.speed.bitsandbytes_linear", lambda x, n: None)
     monkeypatch.setattr("proofs.gpu_check.speed._LAYER_ROWS", (2,))
-    device = torch.device("cpu")
-    found = [*linears(_TINY, (1, 3), device, HostTimer(), 0), *layers(_TINY, device, HostTimer())]
-    assert [speed.name for speed in found] == [*(2 * ["qkv 96x64"]), *(2 * ["o 64x64"]), *(2 * ["gate_up 160x64"]),
-                                               *(2 * ["down 64x80"]), "layer"]  # fmt: skip
+    device, program = torch.device("cpu"), exported("tiny-llama-two-layers")
+    found = [*linears(program, (1, 3), device, HostTimer(), 0), *layers(program, device, HostTimer())]
+    shapes = ["q_proj+k_proj+v_proj 128x64", "o_proj 64x64", "gate_proj+up_proj 224x64", "down_proj 64x112"]
+    assert [speed.name for speed in found] == [*(shape for shape in shapes for _ in range(2)), "layer"]
     assert all(speed.octavo > 0 and speed.bfloat16 and speed.bitsandbytes is None for speed in found)

@@ -5,20 +5,19 @@ The executor runs on a device without contents (`recording.py`), which fails at 
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from octavo_kernels.program.spec import Operation
 from octavo_kernels.triton.backend import TritonBackend
-from octavo_kernels.triton.eager import complete
-from octavo_kernels.triton.launch import Launch, Operand
-from octavo_kernels.triton.workspace import Measure
-from proofs.conformance.llama import Llama
-from proofs.conformance.llama_steps import Row, Runner
-from proofs.gpu_check import layer
+from octavo_kernels.triton.launch import Launch
+from proofs.compile.context import PROCESSORS
+from proofs.compile.launches import count_launches
+from proofs.programs.folder import exported, names
+from proofs.programs.layers import layer
+from proofs.programs.runner import Runner
+from proofs.programs.steps import Row
 
 from .recording import NoAllocation, RecordingDevice
 
@@ -29,8 +28,8 @@ class Walk:
     """Steps of a llama, each without allocations."""
 
     def __init__(self) -> None:
-        self.device, self.llama = RecordingDevice(), Llama()
-        self.runner = Runner(TritonBackend(self.device, 1), self.llama)
+        self.device, self.program = RecordingDevice(), exported("tiny-llama-two-layers")
+        self.runner = Runner(TritonBackend(self.device, 1), self.program)
 
     def step(self, *rows: Row, profile: np.ndarray | None = None) -> list[Any]:
         """What the executor asked of the device."""
@@ -88,7 +87,7 @@ def test_steps_beyond_the_buckets_allocate_nothing_either(walk: Walk):
 
 
 def test_the_8_bit_path_of_a_decoder_layer_is_at_most_8_launches(walk: Walk):
-    profile = np.zeros(len(walk.llama.spec.ops), np.int64)
+    profile = np.zeros(len(walk.program.spec.ops), np.int64)
     events = walk.step(*decode(3, (1, 2), (3, 4)), profile=profile)
     counts = [0]
     for event in events:
@@ -96,33 +95,26 @@ def test_the_8_bit_path_of_a_decoder_layer_is_at_most_8_launches(walk: Walk):
             counts.append(0)
         elif isinstance(event, Launch):
             counts[-1] += 1
-    by_op = list(zip(walk.llama.spec.ops, counts[1:-1], strict=True))
-    for start, end in pairwise(walk.llama.boundaries):
-        assert sum(count for operation, count in by_op[start:end] if _is_8_bit(operation)) <= 8
+    by_op = list(zip(walk.program.spec.ops, counts[1:-1], strict=True))
+    for number in range(2):
+        ops = [by_op[index] for index in layer(walk.program, number)]
+        assert sum(count for operation, count in ops if _is_8_bit(operation)) <= 8
 
 
-@pytest.mark.parametrize(("architecture", "processors"), [(80, 108), (86, 82), (89, 128), (90, 132), (100, 148)])
-def test_so_it_is_for_llama_3_8b_on_every_architecture(
-    architecture: int, processors: int, monkeypatch: pytest.MonkeyPatch
-):
-    gpu = RecordingDevice()
-    from octavo_kernels.triton.ops import PLANS  # not before the interpreter is enabled
-
-    gpu.architecture, gpu.processors, gpu.interpreted = architecture, processors, False
-    context, counts = Measure(gpu), []
-
-    def plan(op: str, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
-        context.begin()
-        rows = torch.empty(1, dtype=torch.int32, device="meta")
-        operands = {name: Operand(tensor, rows) for name, tensor in {**inputs, **outputs}.items()}
-        launches = PLANS[op](context, **operands, **complete(op, {}))
-        counts.append(sum(0 not in launch.grid for launch in launches))
-
-    monkeypatch.setattr(layer, "prepare_op", plan)
-    for rows in (1, 2, 4, 8, 16, 32, 64):
-        counts.clear()
-        layer.octavo_layer(rows, layer.LLAMA_3_8B, torch.device("meta"))
-        assert sum(counts) <= 8
+@pytest.mark.parametrize("name", names("Llama") + names("Qwen") + names("Mistral") + names("SmolLM"))
+def test_so_it_is_for_the_programs_of_real_models_on_every_architecture(name: str):
+    program = exported(name)
+    within = layer(program, 1)
+    int8 = [index for index in within if _is_8_bit(program.spec.ops[index])]
+    outside = [index for index, label in enumerate(program.labels) if not label.startswith("model.layers.")]
+    assert (len(int8), len(within)) == (8, 10)
+    for architecture in PROCESSORS:
+        for rows in (1, 2, 4, 8, 16, 32, 64):
+            counts = dict(zip(within, count_launches(program, within, rows, architecture), strict=True))
+            assert sum(counts[index] for index in int8) <= 8
+            # Beside it rope with the append, and attention; once per step the embedding, last norm, head, sampling.
+            assert sum(counts.values()) <= 11
+            assert sum(count_launches(program, outside, rows, architecture)) <= 10
 
 
 def _is_8_bit(operation: Operation) -> bool:

@@ -8,7 +8,7 @@ from ....generated.ops import MAX_LOGPROBS
 from ...launch import Context, Launch, Operand, cdiv
 from .adjust import adjust_rows
 from .draw import draw_ids
-from .report import report_rows
+from .logprobs import write_logprobs
 from .sums import sum_blocks
 
 #: Ids of a block, whose sums and first places are kept.
@@ -84,5 +84,5 @@ def sample(
         launch(adjust_rows, (segments, rows), {"SEGMENT": segment, "BLOCK": _BLOCK, "TOKENS": 256}, 8),
         launch(sum_blocks, (segments, rows), {"COUNT": segment // _BLOCK, "BLOCKS": blocks_padded}, 4),
         launch(draw_ids, (rows,), {"SHIFT": shift, **scanned}, 8),
-        launch(report_rows, (rows,), {"MOST": MAX_LOGPROBS, "WIDTH": 32, **scanned}, 8),
+        launch(write_logprobs, (rows,), {"MOST": MAX_LOGPROBS, "WIDTH": 32, **scanned}, 8),
     ]

@@ -10,8 +10,7 @@ from .devices import Device
 from .occupancy import resident
 from .work import Work
 
-#: From one node of a CUDA graph to the next, microseconds: published for trivial kernels, GPU not named
-#: (research/kernels.md, 1.2).
+#: From one node of a CUDA graph to the next, microseconds: published for trivial kernels, GPU not named.
 GRAPH_LAUNCH = 0.87
 DEPENDENT_LAUNCH = 0.62
 # All below is assumed.

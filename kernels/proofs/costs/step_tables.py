@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..compile.cases import MOST_DECODE_ROWS, SHOWN
-from ..compile.models import BLOOM, LLAMA_8B, LLAMA_70B, Model
+from ..compile.models import LLAMA_8B, MODELS, Model
 from ..compile.store import Compiled
 from .devices import DEVICES, H100, Device
 from .markdown import amount, size, table
-from .published import BLOOM_TOKENS, STEPS
+from .published import STEPS
 from .steps import Step, step
 from .traffic import launch_bytes
-
-SHOWN_MODELS = (LLAMA_8B, LLAMA_70B, BLOOM)
 
 
 def one_step(compiled: Compiled, model: Model, rows: int, device: Device) -> str:
@@ -46,17 +46,34 @@ def where_time_goes(found: Step) -> str:
     return table(["part", "us (computed)"], rows)
 
 
-def totals(compiled: Compiled) -> str:
-    """Every model, batch and GPU: computed milliseconds, and how far above the floor."""
+def totals(compiled: Compiled, models: Sequence[Model] = MODELS, counts: Sequence[int] = SHOWN) -> str:
+    """Models, batches and GPUs: computed milliseconds, and how far above the floor."""
     rows = []
-    for model in SHOWN_MODELS:
-        for count in SHOWN:
+    for model in models:
+        for count in counts:
             cells = []
             for device in DEVICES:
                 found = step(compiled, model, count, device)
                 cells.append(f"{amount(found.total / 1e3)} ({found.total / found.floor:.2f})")
             rows.append([model.name, "prefill" if count > MOST_DECODE_ROWS else "decode", count, *cells])
     return table(["model", "step", "rows", *(device.name for device in DEVICES)], rows)
+
+
+def farthest(compiled: Compiled, model: Model, counts: Sequence[int], device: Device, most: int) -> str:
+    """The ops that lose most beside their floor in a step of so many rows, at most `most` of each step."""
+    rows = []
+    for count in counts:
+        spent: dict[str, list[float]] = {}
+        bound: dict[str, str] = {}
+        for part in step(compiled, model, count, device).parts:
+            name = f"`{part.entry.op}`: {part.entry.label}"
+            of = spent.setdefault(name, [0, 0])
+            of[0] += part.spent * part.times
+            of[1] += part.floor * part.times
+            bound.setdefault(name, part.time.bound)
+        lost = sorted(spent, key=lambda name: spent[name][1] - spent[name][0])
+        rows += [[count, name, bound[name], *(amount(us) for us in spent[name])] for name in lost[:most]]
+    return table(["rows", "op", "waits for", "us in all", "floor, us"], rows)
 
 
 def dependent_launch(compiled: Compiled) -> str:
@@ -71,7 +88,7 @@ def dependent_launch(compiled: Compiled) -> str:
 def beside_published(compiled: Compiled) -> str:
     """bitsandbytes' decode steps beside ours."""
     devices = {device.name: device for device in DEVICES}
-    models = {model.name: model for model in SHOWN_MODELS}
+    models = {model.name: model for model in MODELS}
     rows = []
     for one in STEPS:
         ours = step(compiled, models[one.model], one.rows, devices[one.hardware])
@@ -81,9 +98,3 @@ def beside_published(compiled: Compiled) -> str:
         rows.append([*line, amount(ours.total / 1e3), amount(ours.floor / 1e3)])
     head = ["model", "GPU", "sequences", "16 bit", "int8, t = 0", "LLM.int8(), t = 6"]
     return table([*head, "Octavo (computed)", "floor (computed)"], rows)
-
-
-def bloom_published() -> str:
-    """The paper's BLOOM-176B."""
-    rows = [[name, *times] for name, times in BLOOM_TOKENS.items()]
-    return table(["published, ms per token", "1 sequence", "8", "32"], rows)

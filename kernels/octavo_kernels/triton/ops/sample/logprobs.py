@@ -13,7 +13,7 @@ from .weights import search
 
 
 @triton.jit
-def report_rows(
+def write_logprobs(
     logits,
     counters,
     raw_bests,

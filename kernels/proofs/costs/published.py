@@ -18,7 +18,6 @@ class DecodeStep:
 
 
 BITSANDBYTES = "bitsandbytes 0.45, benchmarking/README.md: Hugging Face generate, no CUDA graph"
-PAPER = "Dettmers et al., arXiv 2208.07339, Table 6, milliseconds per token times the batch"
 
 #: By bitsandbytes, one GPU. The models have the shapes of Llama 3.
 STEPS = (
@@ -32,14 +31,6 @@ STEPS = (
     DecodeStep("Llama-3-70B", "H100", 8, None, 131.3, 205.2),
     DecodeStep("Llama-3-70B", "H100", 32, None, 131.4, 218.9),
 )
-
-#: By the paper, BLOOM-176B on several A100 of 80 GB: milliseconds per token at 1, 8 and 32 sequences.
-BLOOM_TOKENS = {
-    "bfloat16, 8 A100": (239, 32, 9.94),
-    "LLM.int8(), 8 A100": (253, 34, 10.44),
-    "LLM.int8(), 4 A100": (246, 33, 9.40),
-    "LLM.int8(), 3 A100": (247, 33, 9.11),
-}
 
 #: bitsandbytes' linear of a 7B model on an A100 at 2048 rows, TFLOP/s: a figure of Qcompiler/MIXQ (bench/).
 A100_LINEAR_2048 = {"fp16": 208, "bitsandbytes": 201, "SmoothQuant": 306, "MixQ, with outliers": 373}

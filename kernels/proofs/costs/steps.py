@@ -47,28 +47,28 @@ class Step:
 
 
 def launches(
-    compiled: Compiled, name: str, rows: int, architecture: int, labels: list[str] | None = None
+    compiled: Compiled, name: str, rows: int, architecture: int, only: tuple[str, str] | None = None
 ) -> list[Entry]:
-    """A model's launches at so many rows, in order; only those of some cases where `labels` says which."""
+    """A model's launches at so many rows, in order; only those of an op under a label where `only` says so."""
     found = [
         one
         for one in compiled.entries
         if (one.model, one.rows, one.architecture) == (name, rows, architecture) and one.key in compiled.facts
     ]
-    return [one for one in found if labels is None or one.label in labels]
+    return [one for one in found if only is None or (one.op, one.label) == only]
 
 
 def step(compiled: Compiled, of: Model, rows: int, device: Device, *, dependent: bool = True) -> Step:
     """The step after fusion in a CUDA graph. `dependent`: with programmatic dependent launches where there are some."""
     from ..compile.cases import step as cases
 
-    by_label: dict[str, list[Entry]] = {}
+    by_label: dict[tuple[str, str], list[Entry]] = {}
     for entry in launches(compiled, of.name, rows, device.architecture):
-        by_label.setdefault(entry.label, []).append(entry)
+        by_label.setdefault((entry.op, entry.label), []).append(entry)
     parts: list[Part] = []
     before, open_early = 0.0, False
     for case in cases(of, rows):
-        for entry in by_label.get(case.label, []):
+        for entry in by_label.get((case.op, case.label), []):
             facts = compiled.facts[entry.key]
             done = work(entry, facts)
             took = model.time(done, facts, device, in_graph=dependent)

@@ -18,7 +18,7 @@ _VLLM = {2048: 6.5, 4096: 8.0, 6144: 9.25}
 _SGLANG = 499
 
 
-def checks() -> str:
+def calibration() -> str:
     """Published beside computed."""
     rows = []
     for outputs, published in _VLLM.items():

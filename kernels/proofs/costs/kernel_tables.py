@@ -7,14 +7,13 @@ from collections import defaultdict
 from ..compile.cases import SHOWN
 from ..compile.entries import Entry
 from ..compile.facts import Facts
-from ..compile.models import LLAMA_8B
+from ..compile.models import LLAMA_8B, MODELS
 from ..compile.sass import KINDS
 from ..compile.store import Compiled
 from . import carries, model, traffic
 from .devices import DEVICES, Device
 from .markdown import amount, percent, size, table
 from .occupancy import occupancy
-from .step_tables import SHOWN_MODELS
 from .steps import launches
 from .work import Work, weight_loop, work
 
@@ -28,11 +27,9 @@ def spent(compiled: Compiled, entry: Entry, device: Device) -> tuple[Work, model
     return done, model.time(done, facts, device)
 
 
-def _op(compiled: Compiled, name: str, rows: int, label: str, device: Device) -> tuple[float, str] | None:
+def _op(compiled: Compiled, name: str, rows: int, only: tuple[str, str], device: Device) -> tuple[float, str] | None:
     """Microseconds of all launches of an op, and what the longest waits for."""
-    found = [
-        spent(compiled, entry, device)[1] for entry in launches(compiled, name, rows, device.architecture, [label])
-    ]
+    found = [spent(compiled, entry, device)[1] for entry in launches(compiled, name, rows, device.architecture, only)]
     if not found:
         return None
     return sum(one.total for one in found), max(found, key=lambda one: one.total).bound
@@ -41,7 +38,7 @@ def _op(compiled: Compiled, name: str, rows: int, label: str, device: Device) ->
 def linears(compiled: Compiled) -> str:
     """Each int8 linear at each batch and GPU."""
     rows = []
-    for one in SHOWN_MODELS:
+    for one in MODELS:
         shapes = {
             entry.label: entry.sizes
             for entry in launches(compiled, one.name, 1, 90)
@@ -51,7 +48,7 @@ def linears(compiled: Compiled) -> str:
             for count in SHOWN:
                 cells = []
                 for device in DEVICES:
-                    found = _op(compiled, one.name, count, label, device)
+                    found = _op(compiled, one.name, count, ("linear_int8", label), device)
                     floor = _linear_floor(sizes["N"], sizes["K"], count, device)
                     cells.append(f"{amount(found[0])} / {amount(floor)} {_SHORT[found[1]]}" if found else "")
                 rows.append([f"{one.name} {label}", f"{sizes['N']} x {sizes['K']}", count, *cells])
@@ -146,15 +143,13 @@ def _inner(facts: Facts) -> str:
 def others(compiled: Compiled) -> str:
     """Every op at the shapes of Llama-3-8B: bytes, integer work and computed time."""
     rows = []
-    labels: dict[str, str] = {}
-    for entry in launches(compiled, LLAMA_8B.name, 1, 90):
-        labels.setdefault(entry.label, entry.op)
-    for label, op in sorted(labels.items(), key=lambda item: item[1]):
+    for only in sorted({(entry.op, entry.label) for entry in launches(compiled, LLAMA_8B.name, 1, 90)}):
+        op, label = only
         for count in SHOWN:
-            entries = launches(compiled, LLAMA_8B.name, count, 90, [label])
+            entries = launches(compiled, LLAMA_8B.name, count, 90, only)
             cells = []
             for device in DEVICES:
-                found = _op(compiled, LLAMA_8B.name, count, label, device)
+                found = _op(compiled, LLAMA_8B.name, count, only, device)
                 cells.append(f"{amount(found[0])} {_SHORT[found[1]]}" if found else "")
             if entries and all(cells):
                 products = sum(work(entry, compiled.facts[entry.key]).products for entry in entries)
@@ -176,4 +171,4 @@ def skipping() -> str:
     for label in carries.BLOCKS_64:
         ways = carries.ways(label)
         rows.append([label, percent(carries.COLUMNS[label]), *(f"{percent(way.extra)}" for way in ways)])
-    return table(["linear", "columns with a carry", *(way.name for way in carries.ways("q, k and v"))], rows)
+    return table(["linear", "columns with a carry", *(way.name for way in carries.ways("down_proj"))], rows)

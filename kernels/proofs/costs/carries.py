@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Share of columns that have a carry somewhere in a tile of 128 rows, adaptive threshold: emulated on SmolLM2-135M over
-#: 2,048 tokens of technical English (research/carry.md, last table). By the labels of cases.py.
+#: 2,048 tokens of technical English. By the labels of programs.
 COLUMNS = {
-    "q, k and v": 0.01,
-    "gate and up": 0.01,
-    "ffn up": 0.01,
-    "attention output": 0.03,
-    "ffn down": 0.14,
+    "q_proj+k_proj+v_proj": 0.01,
+    "gate_proj+up_proj": 0.01,
+    "o_proj": 0.03,
+    "down_proj": 0.14,
 }
 #: The same table: share of blocks of 128 rows and 64 columns with a carry, adaptive and with threshold 6.
 BLOCKS_64 = {
-    "q, k and v": (0.60, 0.07),
-    "gate and up": (0.60, 0.01),
-    "attention output": (0.74, 0.04),
-    "ffn down": (1.00, 0.33),
+    "q_proj+k_proj+v_proj": (0.60, 0.07),
+    "gate_proj+up_proj": (0.60, 0.01),
+    "o_proj": (0.74, 0.04),
+    "down_proj": (1.00, 0.33),
 }
 #: Columns of a group of the kernels' lists (ops/linear_int8/plan.py).
 GROUP = 32
@@ -48,7 +47,7 @@ class Way:
 def ways(label: str) -> list[Way]:
     """Dense second digits, lists of blocks, of groups, compacted columns."""
     sector = share(label, SECTOR)
-    blocks = BLOCKS_64.get(label, BLOCKS_64["gate and up"])[0]
+    blocks = BLOCKS_64.get(label, BLOCKS_64["gate_proj+up_proj"])[0]
     return [
         Way("both digits dense", 1, 1),
         Way("list of 64-column blocks", blocks, blocks),

@@ -1,10 +1,10 @@
-"""The report as text: docs/gpu-costs.md."""
+"""All tables, as one file that is kept nowhere: some nine hundred lines."""
 
 from __future__ import annotations
 
 from ..compile.models import LLAMA_8B
 from ..compile.store import Compiled
-from . import carries, checks, kernel_tables, model, published, step_tables
+from . import calibration, carries, kernel_tables, model, published, step_tables
 from .devices import DEVICES, H100
 from .markdown import percent, table
 from .steps import step
@@ -12,12 +12,12 @@ from .targets import targets
 from .traffic import DECODE_CONTEXT
 
 
-def report(compiled: Compiled) -> str:
-    """The whole file. Equal for equal sources."""
+def everything(compiled: Compiled) -> str:
+    """The whole file."""
     return "\n".join(
         [
             _INTRODUCTION,
-            _targets(compiled),
+            f"## Targets\n\n{target_table(compiled)}",
             _steps(compiled),
             _linears(compiled),
             _skipping(),
@@ -44,27 +44,25 @@ in prefill one dense int8 product of each linear at the data sheet's rate. It ho
 """
 
 
-def _targets(compiled: Compiled) -> str:
+def target_table(compiled: Compiled) -> str:
+    """Targets, met or not."""
     rows = [[one.name, one.kind, one.limit, one.found, "met" if one.met else "**missed**"] for one in targets(compiled)]
-    return "## Targets\n\n" + table(["", "kind", "at most", "found", ""], rows)
+    return table(["", "kind", "at most", "found", ""], rows)
 
 
 def _steps(compiled: Compiled) -> str:
     found = step(compiled, LLAMA_8B, 1, H100)
     return f"""## Whole steps
 
-Computed milliseconds in a CUDA graph; in parentheses how many times the floor that is. BLOOM-176B and Llama-3-70B are
-computed as if one card could hold them: divide them among cards to run them. Long prompts wait for attention, which is
-float32 in one defined order (`docs/numerics.md`) and cannot use tensor cores.
+Computed milliseconds in a CUDA graph; in parentheses how many times the floor that is. Models of 70B and
+more are computed as if one card could hold them: divide them among cards to run them. Long prompts wait for attention,
+which is float32 in one defined order (`docs/numerics.md`) and cannot use tensor cores.
 
 {step_tables.totals(compiled)}
 bitsandbytes' decode steps beside them. Published: {published.BITSANDBYTES}. It launches each kernel from Python; that
 is most of its time, and why batches change it so little.
 
 {step_tables.beside_published(compiled)}
-BLOOM-176B, published: {published.PAPER}, layers divided among the cards.
-
-{step_tables.bloom_published()}
 ### One decode step of Llama-3-8B on an H100
 
 One sequence, launch by launch. Bytes are counted, times computed.
@@ -102,7 +100,7 @@ def _list(numbers: dict[str, int]) -> str:
 
 
 def _skipping() -> str:
-    at = carries.ways("ffn down")
+    at = carries.ways("down_proj")
     return f"""## Second digits in prefill
 
 In decode both digits ride in the tile that one row pays for. In prefill their product comes on top of the dense product
@@ -114,9 +112,9 @@ of the extra tensor-core work and the extra bytes from L2, which a tile of 128 x
 The kernels keep lists of {carries.GROUP}-column groups. Compacted columns need fewer products, but a weight's row must
 be read byte by byte: each brings a sector of 32 bytes with it, so they move the same bytes, cannot be copied
 asynchronously (4 bytes are the least), and want another pass to gather the digits. Blocks of 64 columns are mostly
-occupied. For `ffn down`, whose carries are scattered, every way costs nearly a second dense product
+occupied. For `down_proj`, whose carries are scattered, every way costs nearly a second dense product
 ({percent(at[2].extra)}); there a higher threshold is what helps: with 6,
-{percent(carries.BLOCKS_64["ffn down"][1])} of the blocks of 64 columns have a carry.
+{percent(carries.BLOCKS_64["down_proj"][1])} of the blocks of 64 columns have a carry.
 """
 
 
@@ -168,7 +166,7 @@ issue slots of the busiest SM; float multiply-adds; int8 products; and the chain
 {table([*head, "issue budget per 512 B"], devices)}
 Checked against published times of kernels like these:
 
-{checks.checks()}"""
+{calibration.calibration()}"""
 
 
 def _compilations(compiled: Compiled) -> str:
