@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 const FLOORS = [
   ["index"],
   ["cli"],
-  ["bench", "eval", "inspect"],
+  ["bench", "eval", "inspect", "replay"],
   ["engine"],
   ["deploy"],
   ["schedule"],

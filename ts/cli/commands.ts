@@ -11,6 +11,7 @@ import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
 import { programCommand } from "./program.ts";
 import { pullCommand } from "./pull.ts";
+import { replayCommand } from "./replay.ts";
 import { runCommand } from "./run.ts";
 import { printable } from "./screen.ts";
 
@@ -25,6 +26,7 @@ export function createProgram(): Command {
     chatCommand(),
     planCommand(),
     programCommand(),
+    replayCommand(),
     evalCommand(),
     inspectCommand(),
     benchCommand(),

@@ -35,6 +35,7 @@ export function processTrace(folder: string | undefined = process.env.OCTAVO_TRA
 
 export class Trace {
   readonly #folder: string;
+  readonly #most: number;
   #residences = 0;
   #programs = 0;
   #steps = 0;
@@ -42,9 +43,10 @@ export class Trace {
   /** Full, or the disk is. */
   #ended = false;
 
-  /** Makes the folder, which must be new or empty. Throws `OCTAVO_FILE_NOT_READABLE`. */
-  constructor(folder: string) {
+  /** Makes the folder, which must be new or empty; all files together take `most` bytes. Throws `OCTAVO_FILE_NOT_READABLE`. */
+  constructor(folder: string, most = MOST_TRACE_BYTES) {
     this.#folder = folder;
+    this.#most = most;
     let found: string[];
     try {
       if (!existsSync(folder)) mkdirSync(folder, { mode: 0o700 });
@@ -104,7 +106,7 @@ export class Trace {
     if (this.#ended) return;
     try {
       this.#bytes += Buffer.byteLength(text);
-      if (this.#bytes > MOST_TRACE_BYTES) throw new Error(`a trace holds up to ${MOST_TRACE_BYTES} bytes`);
+      if (this.#bytes > this.#most) throw new Error(`a trace holds up to ${this.#most} bytes`);
       appendFileSync(join(this.#folder, name), text, { mode: 0o600 });
     } catch (error) {
       this.#ended = true;

@@ -5,6 +5,7 @@
  */
 
 import { type DefineOptions, type DefineTimings, ResidentModel } from "../deploy/resident.ts";
+import { processTrace } from "../deploy/trace.ts";
 import { OctavoError } from "../errors.ts";
 import type { PlannedBytes } from "../memory/ledger.ts";
 import { describeModel, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
@@ -56,6 +57,7 @@ export interface LoadedModel extends Residence {
 /** Throws what `Engine.load` throws. */
 export async function loadModel(model: string, options: LoadOptions): Promise<LoadedModel> {
   checkLoadOptions(model, options);
+  processTrace(); // What cannot be written is refused before anything starts.
   options.signal?.throwIfAborted();
   const begin = performance.now();
   const { opened, worker } = await openAndStart(model, options);

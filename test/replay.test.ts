@@ -1,0 +1,155 @@
+/**
+ * What a process computed is kept and computed again elsewhere, and where devices differ the op is named. If these fail, a wrong
+ * bit on somebody's GPU cannot be traced to its kernel, or a trace blames an op that is right.
+ */
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { Trace } from "../ts/deploy/trace.ts";
+import { readTrace, type TraceContent } from "../ts/deploy/trace-file.ts";
+import { Engine } from "../ts/index.ts";
+import { openModel } from "../ts/model/source/index.ts";
+import type { Operation, Program } from "../ts/program/program.ts";
+import { replay } from "../ts/replay/replay.ts";
+import { Side } from "../ts/replay/side.ts";
+import { answerTogether, randomJobs } from "./support/answers.ts";
+import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
+
+let model: TinyModel;
+let root: string;
+let trace: TraceContent;
+const folder = () => join(root, "trace");
+
+beforeAll(async () => {
+  model = await writeTinyModel();
+  root = await mkdtemp(join(tmpdir(), "octavo-test-"));
+  vi.stubEnv("OCTAVO_TRACE", folder());
+  await using engine = await Engine.load(model.path, { devices: "cpu:0", context: 64, sequences: 3, tokenBudget: 16 });
+  vi.unstubAllEnvs();
+  const jobs = randomJobs(4, model.vocabulary, 24);
+  await answerTogether(
+    engine,
+    jobs.map(({ prompt, options }) => ({ prompt, options: { ...options, maxTokens: 4 } })),
+  );
+  await engine.dispose();
+  trace = await readTrace(folder());
+}, 60_000);
+afterAll(async () => {
+  await model[Symbol.asyncDispose]();
+  await rm(root, { recursive: true, force: true });
+});
+
+/** The op at `index` of every program otherwise. */
+function change(index: number, edit: (op: Operation) => Operation): (program: Program) => Program {
+  return (program) => ({ ...program, ops: program.ops.map((op, i) => (i === index ? edit(op) : op)) });
+}
+
+async function sideBySide(devices: readonly [string, string], changed?: (program: Program) => Program) {
+  const [a, b] = await Promise.all([
+    Side.open(devices[0], { threads: 1 }),
+    Side.open(devices[1], { threads: 1 }, changed),
+  ]);
+  try {
+    return await replay(trace, [a, b]);
+  } finally {
+    await Promise.all([a, b].map((side) => side[Symbol.asyncDispose]()));
+  }
+}
+
+describe("a trace", () => {
+  it("holds programs with what loads them again, and steps, for this user's eyes only", async () => {
+    const files = await readdir(folder());
+    expect(files.sort()).toEqual(["program-1.json", "program-2.json", "steps.jsonl"]);
+    const modes = await Promise.all([folder(), ...files.map((file) => join(folder(), file))].map((path) => stat(path)));
+    expect(modes.map(({ mode }) => mode & 0o777)).toEqual([0o700, 0o600, 0o600, 0o600]);
+    const { file, device, residence } = trace.programs.get(1)!;
+    expect([file.model.path, device, residence]).toEqual([model.path, "cpu:0", 1]);
+    expect(file.options).toMatchObject({ weights: "int8", context: 64 });
+    expect(trace.steps.length).toBeGreaterThan(4);
+    expect(Object.keys(trace.steps[0]!.results)).toContain("ids");
+  });
+
+  it("has equal results on the device that it comes from, and on the oracle", async () => {
+    expect(await sideBySide(["cpu:0", "reference:0"])).toEqual({ steps: trace.steps.length });
+  });
+
+  it("of results that this version does not give says which step and which results", async () => {
+    const wrong = trace.steps.map((step) =>
+      step.step === 3 ? { ...step, results: { ...step.results, ids: "0" } } : step,
+    );
+    await using side = await Side.open("cpu:0", { threads: 1 });
+    const found = await replay({ ...trace, steps: wrong }, [side]);
+    expect(found.changed).toEqual({ step: 3, device: "cpu:0", outputs: ["ids"] });
+  });
+});
+
+describe("two devices that differ", () => {
+  it.each<[string, string, (op: Operation, program: Program) => Operation, string]>([
+    ["a norm", "add_norm_quantize", (op) => ({ ...op, attributes: { ...op.attributes, eps: 0.01 } }), "step"],
+    ["attention", "attention", (op) => ({ ...op, attributes: { ...op.attributes, scale: 0.3 } }), "y"],
+    [
+      "what is written into KV pages",
+      "rope_append",
+      (op) => ({ ...op, inputs: { ...op.inputs, v: op.inputs.k! } }),
+      "values",
+    ],
+    ["an activation", "glu_quantize", (op) => ({ ...op, attributes: { ...op.attributes, activation: "relu" } }), "low"],
+  ])("in %s are told apart by that op", async (_, kind, edit, operand) => {
+    const { program } = trace.programs.get(1)!;
+    const index = program.ops.findIndex(({ op }) => op === kind);
+    const { found } = await sideBySide(
+      ["cpu:0", "cpu:0"],
+      change(index, (op) => edit(op, program)),
+    );
+    const { op, label } = program.ops[index]!;
+    expect(found).toMatchObject({ step: 1, program: 1, op: index, name: `${op} (${label})`, operand });
+    expect(found!.difference!.differ).toBeGreaterThan(0);
+  });
+});
+
+describe("a trace that cannot be written", () => {
+  it.each([
+    ["into a folder that holds something", () => root, /holds files/],
+    ["into a folder that cannot be made", () => join(root, "none", "trace"), /no trace can be written there/],
+    ["into a file", () => join(folder(), "steps.jsonl"), /no trace can be written there/],
+  ])("%s is refused before a worker starts", async (_, path, message) => {
+    vi.stubEnv("OCTAVO_TRACE", path());
+    const loading = Engine.load(model.path, { devices: "reference:0" });
+    await expect(loading).rejects.toMatchObject({
+      code: "OCTAVO_FILE_NOT_READABLE",
+      message: expect.stringMatching(message),
+    });
+    vi.unstubAllEnvs();
+  });
+
+  it("any further is ended with a warning, and the steps before it are kept", async () => {
+    const warnings: string[] = [];
+    const listen = ({ message }: Error) => warnings.push(message);
+    process.on("warning", listen);
+    const path = join(root, "small");
+    const { file } = trace.programs.get(1)!;
+    await using side = await Side.open("cpu:0", { threads: 1 });
+    await side.use(await openModel(model.path));
+    const { program, handle } = await side.define(trace.programs.get(1)!);
+    new Trace(path, 200_000).residence(await openModel(model.path))(handle, program, file);
+    const [step] = trace.steps.filter((each) => each.program === 1);
+    for (let i = 0; i < 200; i++) await side.step({ program, handle, limits: file.limits }, step!);
+    await vi.waitFor(() => expect(warnings.join()).toMatch(/small: the trace ends before step \d+: .*200000 bytes/));
+    process.off("warning", listen);
+    const { steps } = await readTrace(path);
+    expect(steps.length).toBeGreaterThan(1);
+    expect(steps.length).toBeLessThan(200);
+    expect(steps[0]!.results).toEqual(step!.results);
+  });
+});
+
+it("a trace with a field that nobody knows is refused", async () => {
+  const path = join(root, "strange");
+  new Trace(path);
+  await writeFile(join(path, "steps.jsonl"), `${JSON.stringify({ ...trace.steps[0], extra: 1 })}\n`);
+  await expect(readTrace(path)).rejects.toMatchObject({
+    code: "OCTAVO_MODEL_FILE_INVALID",
+    message: expect.stringMatching(/steps\.jsonl:1: .*extra/),
+  });
+});
