@@ -1,4 +1,4 @@
-/** A model that lives on one device: its parameters in handles, and programs over them, each made when it is needed. */
+/** What a rank of a model has on its device: parameters in handles, and programs over them, each made when it is needed. */
 import type { LoadItem, Sizes } from "../../protocol/messages.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import type { ModelOptions } from "../model/families/index.ts";

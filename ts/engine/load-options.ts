@@ -22,8 +22,8 @@ export interface LoadProgress {
 
 export interface LoadOptions extends SettingsOptions {
   /**
-   * Where the model runs; the caller's, who also disposes of it. Several models may share one. By default one is started for this
-   * model, with the options of `PoolOptions` below.
+   * Where the model runs; the caller's, who also disposes of it. Several models may share one. When a worker of it is lost the
+   * engine starts another there. By default a pool is started for this model, with the options of `PoolOptions` below.
    */
   readonly pool?: Pool | undefined;
   /**
@@ -34,8 +34,8 @@ export interface LoadOptions extends SettingsOptions {
   /** Threads of the worker. By default the CPUs that this process may use, and never more (with a warning). */
   readonly threads?: number | undefined;
   /**
-   * Bytes that the worker may use, at most what the device has. By default what is available there: memory that nobody uses
-   * and what the system would give up at once (its cache of files).
+   * Bytes that the worker may use, at most what the device has; on a pool, other models' on the same worker are among them. By
+   * default what is available there: memory that nobody uses and what the system would give up at once (its cache of files).
    */
   readonly memoryLimit?: number | undefined;
   /** Python interpreter. By default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
