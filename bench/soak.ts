@@ -76,12 +76,12 @@ let killAt = Date.now() + Number(values.kill) * 1000;
 while (Date.now() < end) {
   await sleep(1000);
   const [report] = await engine.memory();
-  pids.add(engine.device.pid);
+  pids.add(engine.deployment.devices[0]!.pid);
   ceiling ??= report!.committed + GROWTH + report!.measured;
   if (report!.measured > ceiling) throw new Error(`the worker grew to ${report!.measured} bytes`);
   process.stderr.write(`\r${JSON.stringify(count)} ${Math.max(0, Math.round((end - Date.now()) / 1000))} s left  `);
   if (Date.now() < killAt) continue;
-  process.kill(engine.device.pid, "SIGKILL");
+  process.kill(engine.deployment.devices[0]!.pid, "SIGKILL");
   count.killed += 1;
   killAt = Date.now() + Number(values.kill) * 1000;
 }

@@ -28,7 +28,7 @@ describe.runIf(here)("the demo model", () => {
     const [planned] = engine.plan.devices;
     const { weights, kv, activations, context: worker } = planned!;
     // Of all of it also the file pages of programs, which the baseline has too.
-    expect(peakOf(engine.device.pid)).toBeLessThanOrEqual(weights + kv + activations + worker);
+    expect(peakOf(engine.deployment.devices[0]!.pid)).toBeLessThanOrEqual(weights + kv + activations + worker);
   }, 60_000);
 });
 

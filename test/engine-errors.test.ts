@@ -42,7 +42,7 @@ describe("loading", () => {
 
   it("takes the caller's limit of memory for what is available, up to what the device has", async () => {
     await using engine = await Engine.load(model.path, { ...base, memoryLimit: Number.MAX_SAFE_INTEGER });
-    expect(engine.plan.devices[0]?.total).toBe(engine.device.description.memoryTotal);
+    expect(engine.plan.devices[0]?.total).toBe(engine.deployment.devices[0]!.description.memoryTotal);
   });
 
   it("says that there is no model, and that it knows no such architecture", async () => {
@@ -77,7 +77,7 @@ describe("a lost worker", () => {
     await using engine = await Engine.load(model.path, base);
     const loop = async () => {
       for await (const _ of engine.generate([1], { maxTokens: 120, ignoreEos: true }))
-        process.kill(engine.device.pid, "SIGKILL");
+        process.kill(engine.deployment.devices[0]!.pid, "SIGKILL");
     };
     await expect(loop()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
   });
@@ -101,7 +101,7 @@ it("an error while one request's token is made into text ends that request, and 
 describe("a disposed engine", () => {
   it("has ended its requests and its worker, and says so to the next ones", async () => {
     const engine = await Engine.load(model.path, base);
-    const { pid } = engine.device;
+    const { pid } = engine.deployment.devices[0]!;
     const running = engine.generate([1], { maxTokens: 100, ignoreEos: true });
     await running[Symbol.asyncIterator]().next();
     await Promise.all([engine.dispose(), engine.dispose()]);

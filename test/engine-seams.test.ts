@@ -81,7 +81,7 @@ test("the audit finds a handle that only one side knows, and is content with a w
   const engine = await Engine.load(model.path, base());
   await engine.generate([1], free).complete();
   await engine.audit();
-  const { ledger } = engine.device;
+  const { ledger } = engine.deployment.devices[0]!;
   const entry = ledger.entries().find(({ kind }) => kind === "kv")!;
   ledger.release(entry.handle);
   await expect(engine.audit()).rejects.toThrow(

@@ -8,6 +8,8 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ResidentModel } from "../ts/deploy/resident.ts";
 import { openModel } from "../ts/model/source/index.ts";
+import { rankPrograms } from "../ts/plan/programs.ts";
+import { MODEL_DEFAULTS } from "../ts/plan/settings.ts";
 import { Pool } from "../ts/pool.ts";
 import { packInputs, unpackOutputs } from "../ts/program/payload.ts";
 import { findPython } from "../ts/python.ts";
@@ -20,22 +22,13 @@ import { type TinyModel, type TinyOptions, writeTinyModel } from "./support/tiny
 const LENGTH = 70;
 
 async function logitsOf(device: Device, folder: string, ids: readonly number[]): Promise<Float32Array> {
-  const resident = new ResidentModel(device, await openModel(folder), "test");
+  const manifest = await openModel(folder);
+  const resident = new ResidentModel(device, manifest, "test");
   const pages = Math.ceil(LENGTH / 16);
   const sizes = { T: LENGTH, S: LENGTH, B: 1, J: pages, H: 0, D: 0, Q: 0 };
-  const { program } = await resident.define(
-    {
-      weights: "16bit",
-      head: "16bit",
-      threshold: 0,
-      context: 128,
-      pages,
-      rows: 1,
-      kv: "float16",
-      output: { type: "logits" },
-    },
-    sizes,
-  );
+  const output = { type: "logits" } as const;
+  const exact = { ...MODEL_DEFAULTS, weights: "16bit", context: 128, pages, rows: 1, output } as const;
+  const { program } = await resident.defineProgram(rankPrograms(manifest, exact)[0]!, sizes);
   const counting = Int32Array.from({ length: LENGTH }, (_, i) => i);
   const payload = packInputs(program, sizes, {
     tokens: Int32Array.from(ids),

@@ -6,6 +6,8 @@ import { open } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ResidentModel } from "../ts/deploy/resident.ts";
 import { openModel } from "../ts/model/source/index.ts";
+import { rankPrograms } from "../ts/plan/programs.ts";
+import { MODEL_DEFAULTS } from "../ts/plan/settings.ts";
 import { Pool } from "../ts/pool.ts";
 import { DEVICES } from "./support/devices.ts";
 import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
@@ -39,9 +41,10 @@ async function withElement<T>(name: string, index: number, value: number, call: 
 }
 
 async function load(device: string, weights: "int8" | "16bit"): Promise<void> {
-  const resident = new ResidentModel(pool.device(device), await openModel(model.path), "test");
-  const options = { context: 16, pages: 1, rows: 4, kv: "float16", output: { type: "sample" } } as const;
-  await resident.define({ weights, head: "16bit", threshold: "adaptive", ...options }, SIZES);
+  const manifest = await openModel(model.path);
+  const resident = new ResidentModel(pool.device(device), manifest, "test");
+  const [program] = rankPrograms(manifest, { ...MODEL_DEFAULTS, weights, context: 16, pages: 1, rows: 4 });
+  await resident.defineProgram(program!, SIZES);
 }
 
 describe.each(DEVICES)("on %s", (device) => {

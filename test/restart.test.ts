@@ -32,34 +32,34 @@ test("a lost worker ends what ran; what waited, and what is asked next, gets the
   const running = [engine.generate([1], long), engine.generate([2], long)];
   const waiting = engine.generate([5, 6], options);
   await running[0]![Symbol.asyncIterator]().next();
-  const { pid } = engine.device;
+  const { pid } = engine.deployment.devices[0]!;
   process.kill(pid, "SIGKILL");
   for (const generation of running) await expect(generation.complete()).rejects.toMatchObject(retryable);
   const next = engine.generate([5, 6], options);
   expect(bitsOf(await waiting.complete())).toEqual(expected);
   expect(bitsOf(await next.complete())).toEqual(expected);
-  expect(engine.device.pid).not.toBe(pid);
-  expect(engine.device.lost.aborted).toBe(false);
+  expect(engine.deployment.devices[0]!.pid).not.toBe(pid);
+  expect(engine.deployment.devices[0]!.lost.aborted).toBe(false);
 });
 
 test("the new worker has what the plan says and nothing else", async () => {
   await using engine = await Engine.load(model.path, base);
   await warm(engine);
   const [before] = await engine.memory();
-  const { device } = engine;
+  const device = engine.deployment.devices[0]!;
   expect(workersOf(process.pid)).toEqual([device.pid]);
   process.kill(device.pid, "SIGKILL");
   await new Promise((resolve) => device.lost.addEventListener("abort", resolve));
   const [after] = await engine.memory(); // Waits for the new worker.
-  expect(engine.device).not.toBe(device);
+  expect(engine.deployment.devices[0]!).not.toBe(device);
   expect(after).toMatchObject({ planned: before!.planned, committed: before!.committed, byKind: before!.byKind });
-  expect((await engine.device.stats()).handleBytes).toBe(after!.committed);
+  expect((await engine.deployment.devices[0]!.stats()).handleBytes).toBe(after!.committed);
   expect(device.ledger.committed).toBe(0);
 });
 
 test("a stopped worker is found out at the step's deadline; then another one answers", async () => {
   await using engine = await Engine.load(model.path, { ...base, stepDeadlineMs: 500 });
-  const { pid } = engine.device;
+  const { pid } = engine.deployment.devices[0]!;
   const running = engine.generate([1], long);
   await running[Symbol.asyncIterator]().next();
   process.kill(pid, "SIGSTOP");
@@ -73,7 +73,7 @@ test("a request that kills every worker fails each time, alone, and the engine g
   for (const _ of [1, 2]) {
     const poison = engine.generate([1], long);
     await poison[Symbol.asyncIterator]().next();
-    process.kill(engine.device.pid, "SIGKILL");
+    process.kill(engine.deployment.devices[0]!.pid, "SIGKILL");
     await expect(poison.complete()).rejects.toMatchObject(retryable);
     await warm(engine);
   }
@@ -83,7 +83,7 @@ test("a start that fails is told to who waits, and tried again for who comes nex
   await using engine = await Engine.load(model.path, base);
   await warm(engine);
   vi.stubEnv("OCTAVO_PYTHON", "/nowhere/python3");
-  const { device } = engine;
+  const device = engine.deployment.devices[0]!;
   process.kill(device.pid, "SIGKILL");
   await new Promise((resolve) => device.lost.addEventListener("abort", resolve));
   const waiting = engine.generate([1], long);
@@ -96,11 +96,11 @@ test("a worker that dies again and again while nobody asks is not started for ev
   const restart = vi.spyOn(Pool.prototype, "restart");
   await using engine = await Engine.load(model.path, base);
   await warm(engine);
-  process.kill(engine.device.pid, "SIGKILL"); // It had served: another one comes at once.
+  process.kill(engine.deployment.devices[0]!.pid, "SIGKILL"); // It had served: another one comes at once.
   await vi.waitFor(() => expect(restart).toHaveBeenCalledTimes(1));
   await engine.memory();
-  process.kill(engine.device.pid, "SIGKILL"); // It had not.
-  await new Promise((resolve) => engine.device.lost.addEventListener("abort", resolve));
+  process.kill(engine.deployment.devices[0]!.pid, "SIGKILL"); // It had not.
+  await new Promise((resolve) => engine.deployment.devices[0]!.lost.addEventListener("abort", resolve));
   await setTimeout(800);
   expect(restart).toHaveBeenCalledTimes(1);
   await warm(engine);
@@ -114,7 +114,7 @@ test("a model file that was replaced meanwhile is not loaded by the places of th
   await warm(engine);
   const file = join(other.path, "model.safetensors");
   await writeFile(file, "");
-  const { device } = engine;
+  const device = engine.deployment.devices[0]!;
   process.kill(device.pid, "SIGKILL");
   await new Promise((resolve) => device.lost.addEventListener("abort", resolve));
   await expect(engine.generate([1]).complete()).rejects.toMatchObject({
@@ -127,12 +127,12 @@ test.each([0, 60, 250])("disposing of the engine %d ms into a restart leaves no 
   const pids: number[] = [];
   const engine = await Engine.load(model.path, base);
   await warm(engine);
-  const { device } = engine;
+  const device = engine.deployment.devices[0]!;
   process.kill(device.pid, "SIGKILL");
   await new Promise((resolve) => device.lost.addEventListener("abort", resolve));
   const waiting = engine.generate([1], long);
   await setTimeout(ms);
-  pids.push(device.pid, engine.device.pid);
+  pids.push(device.pid, engine.deployment.devices[0]!.pid);
   await engine.dispose();
   // A quick machine has answered before 250 ms are over.
   const outcome = await waiting.complete().then(

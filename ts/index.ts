@@ -1,5 +1,7 @@
 /** The public surface. */
 
+export type { Deployment } from "./deploy/deployment.ts";
+export { planModel } from "./deploy/plan-model.ts";
 export { Engine } from "./engine/engine.ts";
 export type { ChatOptions, GenerateOptions } from "./engine/generate-options.ts";
 export type { Completion, FinishReason, Generation, Piece, Timings, TokenLogprob } from "./engine/generation.ts";
@@ -14,7 +16,7 @@ export type { ModelDescription } from "./model/families/index.ts";
 export type { SamplingDefaults } from "./model/source/generation-config.ts";
 export type { Tokenizer } from "./model/tokenizer.ts";
 export type { PlanModelOptions } from "./plan/options.ts";
-export { type DevicePlan, type Plan, planModel } from "./plan/plan.ts";
+export type { DevicePlan, Plan } from "./plan/types.ts";
 export { Pool } from "./pool.ts";
 export type { PoolOptions, PoolProgress } from "./pool-options.ts";
 export { parseThreshold, type Threshold } from "./program/threshold.ts";

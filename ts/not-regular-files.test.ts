@@ -8,9 +8,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { float32Header, scratchFolder, TINY_CONFIG, writeSafetensors } from "../test/support/model-files.ts";
+import { planModel } from "./deploy/plan-model.ts";
 import { readText } from "./eval/text.ts";
 import { openModel } from "./model/source/index.ts";
-import { planModel } from "./plan/plan.ts";
 
 const root = scratchFolder();
 let made = 0;

@@ -10,37 +10,37 @@ export interface PoolOptions {
    * "cpu:0", "cuda:0", "cpu:0,cpu:1", or a list: one worker each. "auto" (default): what OCTAVO_DEVICE says, else cuda:0 where
    * there is an NVIDIA GPU that can be used (with a warning when only torch or triton is missing for it), else cpu:0.
    */
-  readonly devices?: string | readonly string[];
+  readonly devices?: string | readonly string[] | undefined;
   /** Where workers run: processes of this machine. */
-  readonly launcher?: "local";
+  readonly launcher?: "local" | undefined;
   /**
    * What `device.call` may run: Python modules ("my_ops": its own public functions) or single functions ("my_ops:rotate").
    * Workers import them when they start; one that is missing fails `Pool.start`.
    */
-  readonly ops?: readonly string[];
+  readonly ops?: readonly string[] | undefined;
   /** Threads of all workers together; by default the CPUs that this process may use, and never more (with a warning). */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** Python interpreter; by default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
-  readonly python?: string;
+  readonly python?: string | undefined;
   /** Aborting it while workers start ends them; afterwards it has no effect. */
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: PoolProgress) => void;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: PoolProgress) => void) | undefined;
   /** Lines that a worker writes to stdout or stderr. */
-  readonly onLog?: (device: string, line: string) => void;
+  readonly onLog?: ((device: string, line: string) => void) | undefined;
   /** What is not as asked for although the pool starts. By default `process.emitWarning`. */
-  readonly onWarning?: Warn;
+  readonly onWarning?: Warn | undefined;
   /**
    * Milliseconds from the start of a worker process to its hello. Default 300,000: the first worker on a machine may have
    * to compile the CPU kernels.
    */
-  readonly startDeadlineMs?: number;
+  readonly startDeadlineMs?: number | undefined;
   /**
    * Milliseconds that a step may take before its worker counts as hung and is stopped (`OCTAVO_STEP_TIMEOUT`). By default
    * ten seconds and more, by what the step has to compute, at a speed that the device reaches on its worst day.
    */
-  readonly stepDeadlineMs?: number;
+  readonly stepDeadlineMs?: number | undefined;
   /** Milliseconds that workers have to finish when the pool is disposed. Default 5,000. */
-  readonly stopDeadlineMs?: number;
+  readonly stopDeadlineMs?: number | undefined;
 }
 
 export interface PoolProgress {

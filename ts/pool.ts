@@ -29,8 +29,8 @@ export class Pool {
   readonly #workers: Worker[];
   readonly #devices: Device[];
   readonly #newHandle: () => number;
-  /** Restarts under way, and what ends them. */
-  readonly #restarts = new Set<Promise<Worker>>();
+  /** Restarts under way by what was lost, and what ends them. */
+  readonly #restarts = new Map<Device, Promise<Device>>();
   readonly #closing = new AbortController();
   #lastEpoch: number;
   #disposed: Promise<void> | undefined;
@@ -100,8 +100,9 @@ export class Pool {
   }
 
   /**
-   * A new worker in the place of a lost one. The new device is empty: handles of the lost one stay dead, and what its
-   * worker may still have sent is not taken for the new one's. Throws as `start` does, and `OCTAVO_DISPOSED`.
+   * A new worker in the place of a lost one; the same one for all who ask while it starts. The new device is empty: handles of
+   * the lost one stay dead, and what its worker may still have sent is not taken for the new one's. Throws as `start` does,
+   * and `OCTAVO_DISPOSED`.
    */
   async restart(lost: Device): Promise<Device> {
     const index = this.#devices.indexOf(lost);
@@ -110,13 +111,19 @@ export class Pool {
       const text = `restart: ${lost instanceof Device ? lost.name : quoted(lost)} is not a lost device of this pool; only those can be started anew`;
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
+    const under = this.#restarts.get(lost);
+    if (under !== undefined) return await under;
+    const restart = this.#restart(index).finally(() => this.#restarts.delete(lost));
+    this.#restarts.set(lost, restart);
+    return await restart;
+  }
+
+  async #restart(index: number): Promise<Device> {
     this.#lastEpoch += 1;
-    const starting = startWorker(this.#setup, index, this.#lastEpoch, this.#closing.signal);
-    this.#restarts.add(starting);
-    const worker = await starting.finally(() => this.#restarts.delete(starting));
-    if (this.#disposed !== undefined || this.#devices[index] !== lost) {
+    const worker = await startWorker(this.#setup, index, this.#lastEpoch, this.#closing.signal);
+    if (this.#disposed !== undefined) {
       await worker.stop();
-      throw new OctavoError("OCTAVO_DISPOSED", `restart: the pool was disposed, or ${lost.name} restarted, meanwhile`);
+      throw new OctavoError("OCTAVO_DISPOSED", "restart: the pool was disposed meanwhile");
     }
     this.#workers[index] = worker;
     const device = new Device(worker, this.#newHandle, this.#setup.shared);
@@ -144,9 +151,8 @@ export class Pool {
 
   async #dispose(): Promise<void> {
     this.#closing.abort(new OctavoError("OCTAVO_DISPOSED", "the pool was disposed while a worker started"));
-    const started = await Promise.allSettled(this.#restarts);
-    const late = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-    await close(this.#setup, [...this.#workers, ...late]);
+    await Promise.allSettled(this.#restarts.values()); // Each stops the worker that it has started.
+    await close(this.#setup, this.#workers);
     for (const device of this.#devices) device.ledger.releaseAll();
   }
 }

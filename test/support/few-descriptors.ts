@@ -34,7 +34,7 @@ for (const free of [0, 1, 3, 8, 14, 24]) await tell("engine", free, loadEngine);
 const engine = await Engine.load(model, { devices, threads: 1 });
 const ask = () => engine.generate([1, 2, 3], { maxTokens: 1 }).complete();
 for (const free of [0, 1, 4, 8]) {
-  const { device } = engine;
+  const device = engine.deployment.devices[0]!;
   process.kill(device.pid, "SIGKILL");
   await tell("restart", free, async () => {
     while (!device.lost.aborted) await setTimeout(5);

@@ -7,10 +7,10 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { planModel } from "../../ts/deploy/plan-model.ts";
 import { chatPrompt } from "../../ts/model/chat.ts";
 import { openModel } from "../../ts/model/source/index.ts";
 import { Tokenizer } from "../../ts/model/tokenizer.ts";
-import { planModel } from "../../ts/plan/plan.ts";
 import { hostileModel } from "./hostile-model.ts";
 
 const [good = "", first = "0", cases = "0"] = process.argv.slice(2);

@@ -3,6 +3,7 @@ import type { Sizes } from "../../protocol/messages.ts";
 import { ResidentModel } from "../../ts/deploy/resident.ts";
 import { buildModel, type ModelOptions } from "../../ts/model/families/index.ts";
 import type { Manifest } from "../../ts/model/source/manifest.ts";
+import { MODEL_DEFAULTS } from "../../ts/plan/settings.ts";
 import { type PayloadData, packInputs, unpackOutputs } from "../../ts/program/payload.ts";
 import type { Program } from "../../ts/program/program.ts";
 import type { Device } from "../../ts/tensor/device.ts";
@@ -16,16 +17,8 @@ export type StepOptions = Partial<ModelOptions> & Pick<ModelOptions, "threshold"
 
 /** A model's program for `stepLogits`, not fused. */
 export function logitsProgram(manifest: Manifest, options: StepOptions): Program {
-  return buildModel(manifest, {
-    weights: "int8",
-    head: "16bit",
-    context: 64,
-    pages: STEP_PAGES,
-    rows: 1,
-    kv: "float16",
-    output: { type: "logits" },
-    ...options,
-  });
+  const output = { type: "logits" } as const;
+  return buildModel(manifest, { ...MODEL_DEFAULTS, context: 64, pages: STEP_PAGES, rows: 1, output, ...options });
 }
 
 /**

@@ -2,11 +2,9 @@
 import type { Ceiling, Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
-import { loadModel, modelOptions } from "../engine/loader.ts";
+import { loadModel } from "../engine/loader.ts";
 import { OctavoError } from "../errors.ts";
-import { buildModel } from "../model/families/index.ts";
-import { openModel } from "../model/source/index.ts";
-import { fuse } from "../program/fuse.ts";
+import { rankPrograms } from "../plan/programs.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
@@ -67,15 +65,18 @@ export async function profileOps(model: string, options: OpBenchOptions = {}): P
     tokenBudget: Math.max(prefill, sequences, BEHIND),
   });
   try {
-    const { device } = loaded.resident;
+    const { deployment, manifest } = loaded;
+    const [rank] = deployment.ranks;
+    const { device } = rank!;
     const ids = loaded.tokenizer?.encode(SAMPLE_TEXT) ?? [];
     const needed = Math.max(prefill, sequences + BEHIND + 2);
     if (ids.length < needed) {
       const text = `the sample text has ${ids.length} tokens for this model; prefill and batches may take ${needed} at most`;
       throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
     }
-    const program = fuse(buildModel(await openModel(model), modelOptions(load, loaded.plan)));
-    const { program: handle } = await loaded.resident.defineProgram(program, loaded.plan.details.limits);
+    const { settings, pages } = deployment.plan.details;
+    const program = rankPrograms(manifest, { ...settings.modelOptions, pages })[0]!;
+    const { program: handle } = await rank!.defineProgram(program, settings.limits);
     const ceiling = await device.measure();
     const run = (name: string, step: Rows) => profile(name, program, handle, step, repeats, ceiling);
     const steps: StepProfile[] = [await run(`prefill ${prefill}`, rowsOf(ids, 1, 0, prefill))];
@@ -84,7 +85,7 @@ export async function profileOps(model: string, options: OpBenchOptions = {}): P
     const { model: machine, isa, threads } = device.description;
     return { model, machine, isa, threads, ceiling, steps };
   } finally {
-    await loaded.pool.dispose();
+    await loaded.deployment.dispose();
   }
 }
 

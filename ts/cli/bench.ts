@@ -38,12 +38,12 @@ async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
   const options = { context: JOB_CONTEXT, ...defined(own), sequences: Math.max(...BATCHES), signal };
   const engine = await Engine.load(flags.model, { ...options, onProgress: progress.load });
   try {
-    const { tokenizer, device } = engine;
-    const job = speedJob((text) => tokenizer.encode(text), device.description.threads, flags.repeats ?? 5);
+    const { tokenizer, deployment } = engine;
+    const { model: machine, isa, threads } = deployment.devices[0]!.description;
+    const job = speedJob((text) => tokenizer.encode(text), threads, flags.repeats ?? 5);
     const onProgress = (done: number, total: number) => progress.show(`measuring ${done} of ${total}`);
     const result = await measureSpeed(engine, job, { signal, onProgress });
     progress.clear();
-    const { model: machine, isa, threads } = device.description;
     if (flags.json) printJson({ model: flags.model, machine, isa, threads, ...result });
     else print(`${machine}, ${isa}, ${threads} threads\n${speedLines(result).join("\n")}\n`);
   } finally {

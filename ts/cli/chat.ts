@@ -97,7 +97,9 @@ class Conversation {
     };
     const terminate = () => leave(new Interrupted("SIGTERM"));
     process.on("SIGINT", interrupt).on("SIGTERM", terminate);
-    this.#say(`${this.#flags.model} on ${this.#engine.device.name}. ${HELP}.\n`);
+    this.#say(
+      `${this.#flags.model} on ${this.#engine.deployment.devices.map(({ name }) => name).join(", ")}. ${HELP}.\n`,
+    );
     try {
       await Promise.race([this.#turns(), left]);
     } catch (error) {

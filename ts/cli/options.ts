@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseBytes } from "../bytes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
-import { OctavoError } from "../errors.ts";
+import { checkParallel } from "../plan/devices.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 
 export interface ModelFlags {
@@ -62,12 +62,7 @@ export function addLoadOptions(command: Command): Command {
 
 /** `Engine.load`'s options from the flags. Throws `OCTAVO_BAD_ARGUMENT` for what this version does not do. */
 export function loadOptionsOf(flags: LoadFlags): LoadOptions {
-  if ((flags.tp ?? 1) > 1) {
-    throw new OctavoError(
-      "OCTAVO_BAD_ARGUMENT",
-      `--tp ${flags.tp}: this version runs a model on one device; leave --tp out`,
-    );
-  }
+  checkParallel({ "--tp": flags.tp });
   const { devices, threads, weights, head, kv, threshold, context, memoryLimit, python } = flags;
   return { devices, threads, weights, head, kv, threshold, context, memoryLimit, python };
 }

@@ -1,6 +1,6 @@
 /** `octavo plan`: what a model would take on which devices, from headers alone. */
 import { Command, Option } from "commander";
-import type { Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/types.ts";
 import { parseThreshold } from "../program/threshold.ts";
 import { jsonOption, type LoadFlags, modelOption, wholeNumber } from "./options.ts";
 import { print, printJson } from "./screen.ts";
@@ -35,7 +35,7 @@ export function planCommand(): Command {
 }
 
 async function plan(model: string, flags: PlanFlags): Promise<void> {
-  const { planModel } = await import("../plan/plan.ts");
+  const { planModel } = await import("../deploy/plan-model.ts");
   const { devices, tp, pp, context, sequences, weights, head, threshold } = flags;
   const result = await planModel(model, {
     devices,
@@ -77,7 +77,7 @@ async function describe(model: string, plan: Plan): Promise<string[]> {
 
 /** What was asked for, and how much of it there is room for at a time. */
 function roomLine({ kvTokens, wantedTokens, details }: Plan): string {
-  const { context, sequences } = details;
+  const { context, sequences } = details.settings;
   const asked = sequences === 1 ? `1 sequence of ${context} tokens` : `${sequences} sequences of ${context} tokens`;
   if (kvTokens >= wantedTokens) return `room for ${asked}`;
   const full = Math.floor(kvTokens / (wantedTokens / sequences));

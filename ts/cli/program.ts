@@ -43,29 +43,23 @@ async function program(model: string, flags: ProgramFlags): Promise<void> {
     const text = `--rank ${flags.rank}: this version runs a model on one device, so there is only rank 0`;
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
   }
-  const [{ openHeaders, needsOf }, { buildModel, describeModel }, { fuse }, { exportProgram }] = await Promise.all([
-    import("../plan/plan.ts"),
-    import("../model/families/index.ts"),
-    import("../program/fuse.ts"),
-    import("../program/export.ts"),
-  ]);
+  const [{ openHeaders }, { resolveSettings }, { buildModel, describeModel }, { fuse }, { exportProgram }] =
+    await Promise.all([
+      import("../deploy/plan-model.ts"),
+      import("../plan/settings.ts"),
+      import("../model/families/index.ts"),
+      import("../program/fuse.ts"),
+      import("../program/export.ts"),
+    ]);
   const manifest = await openHeaders(model);
-  const needs = needsOf(manifest, flags);
-  const options: ModelOptions = {
-    weights: flags.weights ?? "int8",
-    head: flags.head ?? "16bit",
-    threshold: flags.threshold ?? "adaptive",
-    context: needs.context,
-    pages: needs.sequences * needs.limits.J,
-    rows: needs.sequences,
-    kv: flags.kv ?? "float16",
-    output: { type: flags.output },
-  };
+  const description = describeModel(manifest);
+  const { modelOptions, limits, sequences } = resolveSettings(description, flags);
+  const options: ModelOptions = { ...modelOptions, pages: sequences * limits.J, output: { type: flags.output } };
   const built = buildModel(manifest, options);
-  const { family, architecture } = describeModel(manifest);
+  const { family, architecture } = description;
   const file = exportProgram(
     flags.unfused ? built : fuse(built),
-    { model: { path: manifest.path, family, architecture }, options, limits: needs.limits },
+    { model: { path: manifest.path, family, architecture }, options, limits },
     { constants: flags.constants ?? false },
   );
   if (flags.json) return printJson(file);

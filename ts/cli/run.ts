@@ -107,7 +107,7 @@ async function stream(generation: AsyncIterable<{ text: string }>): Promise<numb
   return first;
 }
 
-/** The document of `--json` (design, section 6). */
+/** The document of `--json`. */
 function document(model: string, completion: Completion, loadMs: number, memory: readonly LedgerReport[]) {
   const { text, ids, usage, finishReason, timings } = completion;
   return {

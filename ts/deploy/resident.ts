@@ -1,10 +1,9 @@
-/** A model that lives on one device: its parameters in handles, and programs over them, each made when it is needed. */
+/** What a rank of a model has on its device: parameters in handles, and programs over them, each made when it is needed. */
 import type { LoadItem, Sizes } from "../../protocol/messages.ts";
 import type { HandleKind } from "../memory/ledger.ts";
-import { buildModel, type ModelOptions } from "../model/families/index.ts";
+import type { ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
-import { fuse } from "../program/fuse.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, ParameterSource, Program } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
@@ -22,9 +21,8 @@ export interface DefineOptions {
   readonly built?: ModelOptions | undefined;
 }
 
-/** Milliseconds of each part of a `define`; `defineMs` is what the program takes beyond the load, during which it is made. */
+/** Milliseconds; `defineMs` is what the program takes beyond the load, during which it is made. */
 export interface DefineTimings {
-  readonly buildMs: number;
   readonly allocateMs: number;
   readonly loadMs: number;
   readonly defineMs: number;
@@ -33,7 +31,8 @@ export interface DefineTimings {
 export class ResidentModel {
   readonly device: Device;
   readonly #manifest: Manifest;
-  readonly #owner: string;
+  /** Of its handles in the device's ledger; nobody else's there. */
+  readonly owner: string;
   /** By `keyOf`: a model may be there with int8 and with 16-bit weights at once. */
   readonly #handles = new Map<string, TensorHandle>();
   readonly #keep: KeepProgram | undefined;
@@ -43,21 +42,8 @@ export class ResidentModel {
   constructor(device: Device, manifest: Manifest, owner: string, trace: Trace | null = processTrace()) {
     this.device = device;
     this.#manifest = manifest;
-    this.#owner = owner;
+    this.owner = owner;
     this.#keep = trace?.residence(manifest);
-  }
-
-  /** Builds and fuses a program of the model, and makes it ready as `defineProgram` does. */
-  async define(
-    model: ModelOptions,
-    limits: Sizes,
-    options: DefineOptions = {},
-  ): Promise<{ readonly program: ProgramHandle; readonly timings: DefineTimings }> {
-    const begin = performance.now();
-    const built = fuse(buildModel(this.#manifest, model));
-    const buildMs = performance.now() - begin;
-    const { program, timings } = await this.defineProgram(built, limits, { ...options, built: model });
-    return { program, timings: { buildMs, ...timings } };
   }
 
   /**
@@ -69,7 +55,7 @@ export class ResidentModel {
     program: Program,
     limits: Sizes,
     options: DefineOptions = {},
-  ): Promise<{ readonly program: ProgramHandle; readonly timings: Omit<DefineTimings, "buildMs"> }> {
+  ): Promise<{ readonly program: ProgramHandle; readonly timings: DefineTimings }> {
     const begin = performance.now();
     const handle = (name: string) => this.handle(program.parameters.get(name)!);
     const missing = [...program.parameters.values()].filter((parameter) => !this.#handles.has(keyOf(parameter)));
@@ -80,7 +66,7 @@ export class ResidentModel {
     const allocated = performance.now();
     // The worker loads while the program is being encoded; it needs the handles, not what is in them.
     const filled = this.#fill(missing, handle, options).then(() => performance.now());
-    const [loaded, defined] = await Promise.all([filled, this.device.define(lowered, this.#owner, { arena })]);
+    const [loaded, defined] = await Promise.all([filled, this.device.define(lowered, this.owner, { arena })]);
     this.#keep?.(defined, program, { options: options.built ?? {}, limits });
     const timings = {
       allocateMs: allocated - begin,
@@ -88,6 +74,13 @@ export class ResidentModel {
       defineMs: performance.now() - loaded,
     };
     return { program: defined, timings };
+  }
+
+  /** Frees all of it, an attempt that failed halfway included; what others have on the device stays. */
+  async free(): Promise<void> {
+    await this.device.free(this.device.ledger.ownedBy(this.owner).map(({ handle }) => ({ id: handle })));
+    this.#handles.clear();
+    this.#arena = undefined;
   }
 
   /** Where a parameter of a program lies that `defineProgram` has taken. */
@@ -102,7 +95,7 @@ export class ResidentModel {
         layout,
         shape,
         kind: kindOf(source),
-        owner: this.#owner,
+        owner: this.owner,
       })),
     );
     for (const [index, parameter] of parameters.entries()) this.#handles.set(keyOf(parameter), handles[index]!);
@@ -113,7 +106,7 @@ export class ResidentModel {
     const { arenaBytes } = lowered;
     if (arenaBytes === 0) return undefined;
     if (this.#arena !== undefined && this.#arena.bytes >= arenaBytes) return this.#arena;
-    const spec = { dtype: "int8", layout: "plain", shape: [arenaBytes], kind: "arena", owner: this.#owner } as const;
+    const spec = { dtype: "int8", layout: "plain", shape: [arenaBytes], kind: "arena", owner: this.owner } as const;
     const [arena] = await this.device.allocate([spec]);
     this.#arena = arena;
     return arena;

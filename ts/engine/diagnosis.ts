@@ -1,7 +1,7 @@
 /** Why a request's logits are not finite: its tokens once more, with a worker that looks at what each op writes. */
+import type { StepProgram } from "../deploy/group.ts";
 import { OctavoError } from "../errors.ts";
 import type { Sequence, Step } from "../schedule/sequence.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
 import type { Request } from "./request.ts";
 import { stepInputs } from "./step-inputs.ts";
 
@@ -17,7 +17,7 @@ export interface Failing {
  * sequence's pages may be given to others afterwards. A row's bits do not depend on how its tokens are cut into steps, so
  * what made NaN does it again. No other step may be under way: these write the first row of `sampled`.
  */
-export async function explain(program: ProgramHandle, failing: Failing, tokenBudget: number): Promise<OctavoError> {
+export async function explain(program: StepProgram, failing: Failing, tokenBudget: number): Promise<OctavoError> {
   const { request, sequence, tokens } = failing;
   const results = [];
   for (let start = 0; start < tokens; start += tokenBudget) {

@@ -3,6 +3,9 @@
  * options, tokenizer, scheduler, runner, recovery.
  */
 import { checkTokenIds } from "../arguments.ts";
+import type { Deployment } from "../deploy/deployment.ts";
+import type { Group } from "../deploy/group.ts";
+import { endedByLoss, Recovery } from "../deploy/recovery.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat/message.ts";
@@ -10,26 +13,22 @@ import { chatPrompt, checkMessages } from "../model/chat.ts";
 import type { ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";
-import type { Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/types.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
-import type { Device } from "../tensor/device.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
 import {
   type ChatOptions,
-  checkChatOptions,
-  checkGenerateOptions,
   type GenerateOptions,
   promptTooLong,
   type RequestLimits,
+  type RequestOptions,
   type RequestSpec,
+  resolveChatOptions,
   resolveOptions,
-  resolveRequest,
   withPrompt,
 } from "./generate-options.ts";
 import { Generation, type GenerationSink } from "./generation.ts";
 import type { LoadOptions } from "./load-options.ts";
 import { type LoadedModel, type LoadTimings, loadModel } from "./loader.ts";
-import { endedByLoss, Recovery } from "./recovery.ts";
 import { Request } from "./request.ts";
 import { Runner } from "./runner.ts";
 import type { EngineStatistics } from "./statistics.ts";
@@ -42,6 +41,8 @@ export class Engine {
   readonly model: ModelDescription;
   /** What was foreseen before anything was allocated. */
   readonly plan: Plan;
+  /** Where the model runs. */
+  readonly deployment: Deployment;
   readonly loadTimings: LoadTimings;
   /** What `generate` and `chat` take for options that are not given, as the model's files have it. */
   readonly defaults: SamplingDefaults;
@@ -54,14 +55,17 @@ export class Engine {
   #disposed: Promise<void> | undefined;
 
   private constructor(loaded: LoadedModel, options: LoadOptions) {
-    const { description, tokenizer, plan, program } = loaded;
-    const { context, sequences, pages, limits } = plan.details;
+    const { description, tokenizer, deployment } = loaded;
+    const { pages, settings } = deployment.plan.details;
+    const { context, sequences, limits } = settings;
     this.model = description;
-    this.plan = plan;
+    this.plan = deployment.plan;
+    this.deployment = deployment;
     this.loadTimings = loaded.timings;
     this.defaults = loaded.defaults;
     this.#loaded = loaded;
-    this.#runner = new Runner(new Scheduler({ pages, sequences, tokenBudget: limits.T }), program, stepHook(options));
+    const scheduler = new Scheduler({ pages, sequences, tokenBudget: limits.T });
+    this.#runner = new Runner(scheduler, deployment.program, stepHook(options));
     this.#limits = {
       vocabulary: description.vocabulary,
       context,
@@ -69,7 +73,7 @@ export class Engine {
       eosTokenIds: [...description.eosTokenIds, ...(tokenizer?.eosIds ?? [])],
       defaults: loaded.defaults,
     };
-    this.#recovery = new Recovery(loaded, {
+    this.#recovery = new Recovery(deployment, {
       onLost: (reason) => this.#runner.pause(reason),
       onBack: ({ program, logits }) => this.#runner.resume(program, logits),
       onFailed: (reason) => this.#runner.cancelAll(endedByLoss(reason)),
@@ -79,18 +83,13 @@ export class Engine {
   }
 
   /**
-   * Starts a worker and loads `model`: a folder, a `.gguf` file, a hub id that is in the cache, or `smollm2`.
+   * Starts a worker, or takes those of `pool`, and loads `model`: a folder, a `.gguf` file, a hub id that is in the cache, or `smollm2`.
    * Refuses before anything is allocated when it does not fit (`OCTAVO_PLAN_DOES_NOT_FIT`). Also throws
    * `OCTAVO_BAD_ARGUMENT`, the codes of models (`OCTAVO_MODEL_NOT_FOUND`, `OCTAVO_UNKNOWN_ARCHITECTURE`, ...) and of workers
    * (`OCTAVO_WORKER_START_FAILED`, ...), or the signal's reason.
    */
   static async load(model: string, options: LoadOptions = {}): Promise<Engine> {
     return new Engine(await loadModel(model, options), options);
-  }
-
-  /** Where the model runs: another one after a worker was lost. */
-  get device(): Device {
-    return this.#recovery.device;
   }
 
   /** Throws `OCTAVO_MODEL_INCOMPLETE` for a model without tokenizer files; such a model takes and gives token ids. */
@@ -114,10 +113,10 @@ export class Engine {
    */
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
     this.#assertAlive();
-    checkGenerateOptions(options);
-    if (typeof prompt === "string") return this.#startText(prompt, {}, options);
+    const resolved = resolveOptions(options, this.#limits);
+    if (typeof prompt === "string") return this.#startText(prompt, {}, resolved);
     checkTokenIds(prompt);
-    return this.#start(prompt, options);
+    return this.#start(prompt, resolved);
   }
 
   /**
@@ -126,39 +125,43 @@ export class Engine {
    */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#assertAlive();
-    checkChatOptions(options);
+    const resolved = resolveChatOptions(options, this.#limits);
     checkMessages(messages);
     this.#refuseLong(messages);
-    const { allowSpecialTokens, ...generateOptions } = options;
+    const { allowSpecialTokens } = options;
     const { text, fence } = chatPrompt(this.tokenizer, messages, { allowSpecialTokens });
-    return this.#startText(text, { addSpecialTokens: false, fence }, generateOptions);
+    return this.#startText(text, { addSpecialTokens: false, fence }, resolved);
   }
 
-  /** Bytes by purpose against what the worker measures, per device. */
+  /** Bytes by purpose against what the worker measures, per device; others' too, where the pool has more than this model. */
   async memory(): Promise<LedgerReport[]> {
     this.#assertAlive();
     await this.#recovery.ready();
-    return [await this.device.memory()];
+    return await Promise.all(this.deployment.devices.map((device) => device.memory()));
   }
 
   /**
    * @internal Throws when the books disagree: free and used pages of the KV cache, references of sequences that run, handles of
-   * the ledger and of the worker. A worker that is gone has no handles. The test suite asks after every test.
+   * the ledgers and of the workers. A worker that is gone has no handles. The test suite asks after every test.
    */
   async audit(): Promise<void> {
-    const { device } = this;
-    const handles = await device.stats().then(
-      (statistics) => device.ledger.audit(statistics),
-      (error) => {
-        if (device.lost.aborted || this.#disposed !== undefined) return [];
+    const handles = this.deployment.devices.map(async (device) => {
+      try {
+        return device.ledger.audit(await device.stats());
+      } catch (error) {
+        const gone = OctavoError.isInstance(error) && error.code === "OCTAVO_DISPOSED";
+        if (gone || device.lost.aborted) return [];
         throw error;
-      },
-    );
-    const wrong = [...this.#runner.audit(), ...handles];
+      }
+    });
+    const wrong = [...this.#runner.audit(), ...(await Promise.all(handles)).flat()];
     if (wrong.length > 0) throw new Error(`the engine's books are wrong. ${wrong.join("; ")}`);
   }
 
-  /** Ends what runs (`OCTAVO_DISPOSED`), then the worker. Twice is once. */
+  /**
+   * Ends what runs (`OCTAVO_DISPOSED`), then the worker; of a caller's pool it only frees what the model has there. A second call
+   * waits for the first.
+   */
   dispose(): Promise<void> {
     this.#disposed ??= this.#dispose();
     return this.#disposed;
@@ -171,17 +174,15 @@ export class Engine {
   async #dispose(): Promise<void> {
     this.#ended.abort(disposed());
     this.#runner.cancelAll(disposed());
-    const ended = this.#recovery.dispose(disposed());
-    await this.#loaded.pool.dispose();
-    await ended;
+    await this.#recovery.dispose(disposed());
   }
 
   #assertAlive(): void {
     if (this.#disposed !== undefined) throw disposed();
   }
 
-  #start(prompt: readonly number[], options: GenerateOptions): Generation {
-    const spec = resolveRequest(prompt, options, this.#limits);
+  #start(prompt: readonly number[], options: RequestOptions): Generation {
+    const spec = withPrompt(options, prompt, this.#limits);
     return new Generation((sink) => this.#submit(spec, sink));
   }
 
@@ -194,10 +195,9 @@ export class Engine {
   }
 
   /** What is wrong with a short text is thrown; a long one becomes tokens while others go on, and fails as they do. */
-  #startText(text: string, encoding: EncodeOptions, given: GenerateOptions): Generation {
+  #startText(text: string, encoding: EncodeOptions, options: RequestOptions): Generation {
     const { tokenizer } = this;
-    if (text.length <= SHORT_TEXT) return this.#start(tokenizer.encode(text, encoding), given);
-    const options = resolveOptions(given, this.#limits);
+    if (text.length <= SHORT_TEXT) return this.#start(tokenizer.encode(text, encoding), options);
     const limit = this.#limits.context - 1;
     const tooLong = () => promptTooLong(`the prompt of ${text.length} characters has too many tokens`, this.#limits);
     if (tokenizer.surelyExceeds(text, limit, encoding)) throw tooLong();
@@ -224,7 +224,7 @@ export class Engine {
     const request = new Request(spec, this.#loaded.tokenizer?.streamDecoder({ continuation: true }), sink);
     this.#recovery.wake();
     if (request.spec.logits) {
-      const submit = (program: ProgramHandle) => {
+      const submit = (program: Group) => {
         if (request.over) return;
         this.#runner.useForLogits(program);
         this.#runner.submit(request);

@@ -68,24 +68,26 @@ const RULES: Rules<GenerateOptions> = {
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
 };
 
-/** Throws `OCTAVO_BAD_ARGUMENT`. */
-export function checkChatOptions(options: ChatOptions): void {
-  checkOptions(options, { ...RULES, allowSpecialTokens: [z.boolean(), "true or false"] });
-}
+const CHAT_RULES: Rules<ChatOptions> = { ...RULES, allowSpecialTokens: [z.boolean(), "true or false"] };
 
-/** Throws `OCTAVO_BAD_ARGUMENT`. For callers that must check options before they have a prompt. */
+/** Throws `OCTAVO_BAD_ARGUMENT`. For callers that must check options before they have a model. */
 export function checkGenerateOptions(options: GenerateOptions): void {
   checkOptions(options, RULES);
 }
 
-/** Throws what `resolveOptions` and `withPrompt` throw. */
-export function resolveRequest(prompt: readonly number[], given: GenerateOptions, limits: RequestLimits): RequestSpec {
-  return withPrompt(resolveOptions(given, limits), prompt, limits);
+/** As `resolveOptions`. */
+export function resolveChatOptions(given: ChatOptions, limits: RequestLimits): RequestOptions {
+  checkOptions(given, CHAT_RULES);
+  return resolved(given, limits);
 }
 
 /** Throws `OCTAVO_BAD_ARGUMENT`, or `OCTAVO_TOKEN_OUT_OF_RANGE` for an id of `logitBias` or of `stopTokenIds`. */
 export function resolveOptions(given: GenerateOptions, limits: RequestLimits): RequestOptions {
   checkGenerateOptions(given);
+  return resolved(given, limits);
+}
+
+function resolved(given: GenerateOptions, limits: RequestLimits): RequestOptions {
   const options = withDefaults(given, limits.defaults);
   const { stop = [], stopTokenIds = [] } = options;
   checkIds("stopTokenIds", stopTokenIds, limits.vocabulary);

@@ -2,9 +2,11 @@
 import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { parseDeviceNames } from "../plan/devices.ts";
-import { PLAN_RULES } from "../plan/options.ts";
-import { type Threshold, thresholdAttributes } from "../program/threshold.ts";
+import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
+import { MEMORY_LIMIT_RULE } from "../plan/options.ts";
+import { SETTINGS_RULES, type SettingsOptions } from "../plan/settings.ts";
+import { Pool } from "../pool.ts";
+import { thresholdAttributes } from "../program/threshold.ts";
 import type { Warn } from "../warnings.ts";
 import type { StepReport } from "./statistics.ts";
 
@@ -18,31 +20,22 @@ export interface LoadProgress {
   readonly total: number;
 }
 
-export interface LoadOptions {
-  /** "auto" (default, see `PoolOptions`), "cpu:0", "cuda:0", "reference:0". This version runs a model on one device. */
+export interface LoadOptions extends SettingsOptions {
+  /**
+   * Where the model runs; the caller's, who also disposes of it. Several models may share one. When a worker of it is lost the
+   * engine starts another there. By default a pool is started for this model, with the options of `PoolOptions` below.
+   */
+  readonly pool?: Pool | undefined;
+  /**
+   * "auto" (default, see `PoolOptions`), "cpu:0", "cuda:0", "reference:0". With `pool`: of its devices; by default all. This
+   * version runs a model on one device.
+   */
   readonly devices?: string | readonly string[] | undefined;
   /** Threads of the worker. By default the CPUs that this process may use, and never more (with a warning). */
   readonly threads?: number | undefined;
-  /** "int8" (default): LLM.int8(). "16bit": as in the files. */
-  readonly weights?: "int8" | "16bit" | undefined;
-  /** The output layer. Default "16bit", as in the paper. */
-  readonly head?: "16bit" | "int8" | undefined;
   /**
-   * Type of K and V in memory. Default "float16", which is more exact; "bfloat16" for a model whose keys or values leave
-   * float16's range (65,504), which ends a request with `OCTAVO_NONFINITE`.
-   */
-  readonly kv?: "float16" | "bfloat16" | undefined;
-  /** Which activations are outliers. Default "adaptive". */
-  readonly threshold?: Threshold | undefined;
-  /** Tokens that prompt and answer of one request may have together. By default the model's, at most 4,096. */
-  readonly context?: number | undefined;
-  /** Requests that run at the same time; others wait. Default 8. */
-  readonly sequences?: number | undefined;
-  /** Tokens of a step: prompts are cut into chunks of at most this many. Default 512. */
-  readonly tokenBudget?: number | undefined;
-  /**
-   * Bytes that the worker may use, at most what the device has. By default what is available there: memory that nobody uses
-   * and what the system would give up at once (its cache of files).
+   * Bytes that the worker may use, at most what the device has; on a pool, other models' on the same worker are among them. By
+   * default what is available there: memory that nobody uses and what the system would give up at once (its cache of files).
    */
   readonly memoryLimit?: number | undefined;
   /** Python interpreter. By default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
@@ -67,29 +60,36 @@ export interface LoadOptions {
 
 const MAX_DEADLINE_MS = 86_400_000;
 
+const milliseconds = [z.int().min(1).max(MAX_DEADLINE_MS), "milliseconds, a whole number from 1 to 86400000"] as const;
+const callback = [z.function(), "a function"] as const;
+
 const RULES: Rules<LoadOptions> = {
-  ...PLAN_RULES,
+  ...SETTINGS_RULES,
+  memoryLimit: MEMORY_LIMIT_RULE,
+  pool: [z.custom((value) => value instanceof Pool), "a pool, from Pool.start()"],
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
-  kv: [z.enum(["float16", "bfloat16"]), '"float16" or "bfloat16"'],
   python: [z.string().min(1), "the path of a Python interpreter"],
-  startDeadlineMs: [z.int().min(1).max(MAX_DEADLINE_MS), "milliseconds, a whole number from 1 to 86400000"],
-  stepDeadlineMs: [z.int().min(1).max(MAX_DEADLINE_MS), "milliseconds, a whole number from 1 to 86400000"],
+  startDeadlineMs: milliseconds,
+  stepDeadlineMs: milliseconds,
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
-  onProgress: [z.function(), "a function"],
-  onStep: [z.function(), "a function"],
-  onLog: [z.function(), "a function"],
-  onWarning: [z.function(), "a function"],
+  onProgress: callback,
+  onStep: callback,
+  onLog: callback,
+  onWarning: callback,
 };
+
+/** What a pool that is there was started with. `python` also says where packaged models are. */
+const OF_POOLS = ["threads", "startDeadlineMs", "stepDeadlineMs", "onLog"] as const;
 
 /** Throws `OCTAVO_BAD_ARGUMENT`. */
 export function checkLoadOptions(model: unknown, options: LoadOptions): void {
   checkModelName(model, 'Engine.load("smollm2", { devices: "auto" })');
   checkOptions(options, RULES);
   if (options.threshold !== undefined) thresholdAttributes(options.threshold);
-  const devices = parseDeviceNames(options.devices ?? "auto");
-  if (devices.length !== 1) {
-    const text = `${devices.length} devices; this version runs a model on one. Load one engine per device instead`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-  }
+  const names = parseDeviceNames(options.devices ?? "auto");
+  if (options.pool === undefined) onlyDevice(names, "load one engine per device instead");
+  const own = options.pool && OF_POOLS.find((name) => options[name] !== undefined);
+  if (own === undefined) return;
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${own} is for workers that are started; give it to Pool.start instead`);
 }

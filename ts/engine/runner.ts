@@ -3,12 +3,12 @@
  * Two steps are under way at a time, so Node's and the wire's time hide behind the worker's.
  */
 import type { Counters, Sizes } from "../../protocol/messages.ts";
+import type { StepProgram } from "../deploy/group.ts";
+import { endedByLoss } from "../deploy/recovery.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { Sequence, Step, StepRow } from "../schedule/sequence.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { explain, type Failing } from "./diagnosis.ts";
 import { onAbort } from "./on-abort.ts";
-import { endedByLoss } from "./recovery.ts";
 import type { Request } from "./request.ts";
 import { type EngineStatistics, StatisticsRecord, type StepReport } from "./statistics.ts";
 import { type RequestRow, stepInputs } from "./step-inputs.ts";
@@ -16,8 +16,8 @@ import { StepOutputs } from "./step-outputs.ts";
 
 export class Runner {
   readonly #scheduler: Scheduler;
-  #program: ProgramHandle;
-  #logitsProgram: ProgramHandle | undefined;
+  #program: StepProgram;
+  #logitsProgram: StepProgram | undefined;
   /** Requests that run or wait, both ways. */
   readonly #requests = new Map<Sequence, Request>();
   readonly #entries = new Map<Request, { readonly sequence: Sequence; readonly forget: (() => void) | undefined }>();
@@ -32,7 +32,7 @@ export class Runner {
   #handled: Promise<void> = Promise.resolve();
 
   /** `onStep` must not throw. */
-  constructor(scheduler: Scheduler, program: ProgramHandle, onStep: ((report: StepReport) => void) | undefined) {
+  constructor(scheduler: Scheduler, program: StepProgram, onStep: ((report: StepReport) => void) | undefined) {
     this.#scheduler = scheduler;
     this.#program = program;
     this.#onStep = onStep;
@@ -58,7 +58,7 @@ export class Runner {
   }
 
   /** The program of steps in which a request wants logits; it must be there before such a request is submitted. */
-  useForLogits(program: ProgramHandle): void {
+  useForLogits(program: StepProgram): void {
     this.#logitsProgram = program;
   }
 
@@ -75,7 +75,7 @@ export class Runner {
   }
 
   /** These programs run what waits and what comes. */
-  resume(program: ProgramHandle, logits: ProgramHandle | undefined): void {
+  resume(program: StepProgram, logits: StepProgram | undefined): void {
     this.#program = program;
     this.#logitsProgram = logits;
     this.#paused = false;
@@ -173,7 +173,7 @@ export class Runner {
     this.#statistics.queueMs.record(request.started());
   }
 
-  #programFor(rows: readonly RequestRow[]): ProgramHandle {
+  #programFor(rows: readonly RequestRow[]): StepProgram {
     const wanted = rows.some(({ row, request }) => row.sample >= 0 && request.spec.logits);
     return (wanted ? this.#logitsProgram : undefined) ?? this.#program;
   }

@@ -6,30 +6,16 @@
  * Schemes of the LLM.int8() paper are judged likewise; they quantise the 16-bit weights at each step.
  */
 
-import { ResidentModel } from "../deploy/resident.ts";
-import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
-import { OctavoError } from "../errors.ts";
-import { describeModel } from "../model/families/index.ts";
-import { openModel } from "../model/source/index.ts";
-import { Tokenizer } from "../model/tokenizer.ts";
-import { Pool } from "../pool.ts";
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
-import { CHUNK, defineRuns, runChunk } from "./run.ts";
-import { cutWindows } from "./windows.ts";
+import { openText, startFor, type TextOptions } from "./open.ts";
+import { defineRuns, runChunk } from "./run.ts";
 
-export interface EvaluateOptions extends Pick<LoadOptions, "devices" | "threads" | "head" | "python" | "signal"> {
-  /** Tokens per window. Default 512. */
-  readonly window?: number | undefined;
+export interface EvaluateOptions extends TextOptions {
   /** One int8 run each. Default 0, 6, "adaptive", "all"; none when there are schemes. */
   readonly thresholds?: readonly Threshold[] | undefined;
   /** One run each, after the thresholds. */
   readonly schemes?: readonly Scheme[] | undefined;
-  /** Only the first so many tokens of the text. */
-  readonly tokens?: number | undefined;
-  readonly onProgress?:
-    | ((progress: { readonly stage: "weights" | "windows"; readonly done: number; readonly total: number }) => void)
-    | undefined;
 }
 
 export interface EvaluationRun {
@@ -56,38 +42,20 @@ export interface Evaluation {
   readonly runs: readonly EvaluationRun[];
 }
 
-export const DEFAULT_WINDOW = 512;
 export const DEFAULT_THRESHOLDS: readonly Threshold[] = [0, 6, "adaptive", "all"];
 
 /** Throws what `Engine.load` throws, and `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens. */
 export async function evaluate(model: string, text: string, options: EvaluateOptions = {}): Promise<Evaluation> {
-  const { devices, threads, head, python, signal } = options;
-  const { window = DEFAULT_WINDOW, schemes = [] } = options;
+  const { schemes = [], signal } = options;
   const { thresholds = schemes.length > 0 ? [] : DEFAULT_THRESHOLDS } = options;
-  checkLoadOptions(model, { devices, threads, head, python, signal });
   for (const threshold of thresholds) thresholdAttributes(threshold);
-  const manifest = await openModel(model, python === undefined ? {} : { python });
-  const { context } = describeModel(manifest);
-  if (!Number.isSafeInteger(window) || window < 2 || window > context)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `window is ${window}; this model takes 2 to ${context} tokens`);
-  const all = Tokenizer.from(manifest).encode(text, { addSpecialTokens: false });
-  const tokens = all.slice(0, options.tokens ?? all.length);
-  if (tokens.length < 2)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${tokens.length} tokens of text; at least 2 are needed`);
-
-  await using pool = await Pool.start({
-    devices: devices ?? "auto",
-    ...(threads === undefined ? {} : { threads }),
-    ...(python === undefined ? {} : { python }),
-    ...(signal === undefined ? {} : { signal }),
-  });
-  const resident = new ResidentModel(pool.devices[0]!, manifest, model);
+  const { manifest, window, tokens, chunks } = await openText(model, text, options);
+  const { pool, resident } = await startFor(model, manifest, options);
+  await using _ = pool;
   const runs = await defineRuns(resident, manifest, {
-    ...{ window, thresholds, schemes, signal },
-    head: head ?? "16bit",
+    ...{ window, thresholds, schemes, signal, head: options.head },
     onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
   });
-  const chunks = cutWindows(tokens.length, window, CHUNK);
   for (const [index, chunk] of chunks.entries()) {
     signal?.throwIfAborted();
     options.onProgress?.({ stage: "windows", done: index, total: chunks.length });

@@ -1,24 +1,19 @@
 /** The programs of an evaluation: the 16-bit one, which leaves its logits on the device, and the judged ones, which read them. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
-import { formatBytes } from "../bytes.ts";
-import type { DefineOptions } from "../deploy/resident.ts";
-import { type ResidentModel, residentBytes } from "../deploy/resident.ts";
+import type { DefineOptions, ResidentModel } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
-import { OctavoError } from "../errors.ts";
 import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
+import { MODEL_DEFAULTS } from "../plan/settings.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs, unpackOutputs } from "../program/payload.ts";
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold } from "../program/threshold.ts";
-import type { Device } from "../tensor/device.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { assertRoom, CHUNK } from "./open.ts";
 import { Tally } from "./tally.ts";
 import type { Chunk } from "./windows.ts";
-
-/** Tokens of a step: their logits, float32 over the whole vocabulary, are twice in memory. */
-export const CHUNK = 128;
 
 export interface Run {
   /** Null for the 16-bit run. */
@@ -40,41 +35,34 @@ export interface RunOptions extends DefineOptions {
   readonly window: number;
   readonly thresholds: readonly Threshold[];
   readonly schemes: readonly Scheme[];
-  readonly head: "16bit" | "int8";
+  /** Of the judged runs. */
+  readonly head?: "16bit" | "int8" | undefined;
 }
 
 /** The 16-bit run first. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated, and what `defineProgram` throws. */
 export async function defineRuns(
   resident: ResidentModel,
   manifest: Manifest,
-  { window, thresholds, schemes, head, ...options }: RunOptions,
+  { window, thresholds, schemes, head = MODEL_DEFAULTS.head, ...options }: RunOptions,
 ): Promise<Run[]> {
   const perRun = Math.ceil(window / PAGE_SIZE);
   const chunk = Math.min(CHUNK, window);
   const limits: Sizes = { T: chunk, S: chunk, B: 1, J: perRun, H: 0, D: 0, Q: 0 };
-  const shared = {
-    context: window,
-    pages: perRun * (1 + thresholds.length + schemes.length),
-    rows: chunk,
-    kv: "float16",
-  } as const;
-  const reference: ModelOptions = {
-    ...shared,
-    weights: "16bit",
-    head: "16bit",
-    threshold: 0,
-    output: { type: "score", reference: "write" },
-  };
+  const pages = perRun * (1 + thresholds.length + schemes.length);
+  const shared = { ...MODEL_DEFAULTS, context: window, pages, rows: chunk, threshold: 0 } as const;
+  const reference: ModelOptions = { ...shared, weights: "16bit", output: { type: "score", reference: "write" } };
   const judged = { ...shared, head, output: { type: "score", reference: "read" } } as const;
   const models: ModelOptions[] = [
-    ...thresholds.map((threshold) => ({ ...judged, weights: "int8", threshold }) as const),
-    ...schemes.map((scheme) => ({ ...judged, weights: "16bit", threshold: 0, scheme }) as const),
+    ...thresholds.map((threshold) => ({ ...judged, threshold }) as const),
+    ...schemes.map((scheme) => ({ ...judged, weights: "16bit", scheme }) as const),
   ];
   // Schemes take each weight by itself, for a scale may be of a whole weight. Without fusion the 16-bit run does too, so
   // that the weights are there once.
   const written = buildModel(manifest, reference);
   const programs = [schemes.length > 0 ? written : fuse(written), ...models.map((m) => fuse(buildModel(manifest, m)))];
-  assertRoom(resident.device, residentBytes(programs, limits));
+  const keeps = "eval keeps the model with 16-bit and with int8 weights";
+  const instead = (missing: string) => `Judge fewer at once or shorter windows (KV of each), or free ${missing}`;
+  assertRoom(resident, [programs, limits], keeps, instead);
   const runs: Run[] = [];
   for (const [index, built] of programs.entries()) {
     const { program } = await resident.defineProgram(built, limits, options);
@@ -84,17 +72,6 @@ export async function defineRuns(
     runs.push({ ...what, program, firstPage: index * perRun, tally: new Tally() });
   }
   return runs;
-}
-
-/** Before anything is allocated. */
-function assertRoom({ name, description }: Device, bytes: number): void {
-  if (bytes <= description.memoryAvailable) return;
-  throw new OctavoError(
-    "OCTAVO_PLAN_DOES_NOT_FIT",
-    `eval keeps the model with 16-bit and with int8 weights: ${formatBytes(bytes)}; ${name} has ` +
-      `${formatBytes(description.memoryAvailable)} available. Judge fewer at once or shorter windows (KV of each), or free ` +
-      `${formatBytes(bytes - description.memoryAvailable)}`,
-  );
 }
 
 /** One step. The KV pages of the run hold the chunks before it. Throws `OCTAVO_NONFINITE` if it cannot be scored. */

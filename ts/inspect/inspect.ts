@@ -1,32 +1,21 @@
 /** Runs a text through a model with 16-bit weights and counts the outliers among the inputs of its linears. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
-import { formatBytes } from "../bytes.ts";
-import { ResidentModel, residentBytes } from "../deploy/resident.ts";
+import type { ResidentModel } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
-import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
 import { OctavoError } from "../errors.ts";
-import { type Chunk, cutWindows } from "../eval/windows.ts";
-import { buildModel, describeModel } from "../model/families/index.ts";
-import { openModel } from "../model/source/index.ts";
-import { Tokenizer } from "../model/tokenizer.ts";
-import { Pool } from "../pool.ts";
-import { fuse } from "../program/fuse.ts";
+import { assertRoom, CHUNK, openText, startFor, type TextOptions } from "../eval/open.ts";
+import type { Chunk } from "../eval/windows.ts";
+import { rankPrograms } from "../plan/programs.ts";
+import { MODEL_DEFAULTS } from "../plan/settings.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { type Observation, type ProjectionOutliers, summarize } from "./outliers.ts";
 
-export interface InspectOptions extends Pick<LoadOptions, "devices" | "threads" | "python" | "signal"> {
+export interface InspectOptions extends Omit<TextOptions, "head"> {
   /** From this magnitude on a number is an outlier. Default 6, the paper's. */
   readonly threshold?: number | undefined;
-  /** Tokens per window; windows do not overlap. Default 512, or the model's context where that is less. */
-  readonly window?: number | undefined;
-  /** Only the first so many tokens of the text. */
-  readonly tokens?: number | undefined;
-  readonly onProgress?:
-    | ((progress: { readonly stage: "weights" | "windows"; readonly done: number; readonly total: number }) => void)
-    | undefined;
 }
 
 export interface Inspection {
@@ -38,50 +27,28 @@ export interface Inspection {
   readonly projections: readonly ProjectionOutliers[];
 }
 
-/** Tokens of a step. */
-const CHUNK = 128;
-
 /** Also what was counted, for `heatMap`. Throws what `Engine.load` throws, and `OCTAVO_BAD_ARGUMENT` for an empty text. */
 export async function inspectOutliers(
   model: string,
   text: string,
   options: InspectOptions = {},
 ): Promise<{ readonly inspection: Inspection; readonly observations: readonly Observation[] }> {
-  const { devices, threads, python, signal, threshold = 6 } = options;
-  checkLoadOptions(model, { devices, threads, python, signal });
+  const { signal, threshold = 6 } = options;
   if (!Number.isFinite(threshold) || threshold <= 0)
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `threshold is ${threshold}; it takes a positive number`);
-  const manifest = await openModel(model, python === undefined ? {} : { python });
-  const { context, layers } = describeModel(manifest);
-  const window = options.window ?? Math.min(512, context);
-  if (!Number.isSafeInteger(window) || window < 2 || window > context)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `window is ${window}; this model takes 2 to ${context} tokens`);
-  const all = Tokenizer.from(manifest).encode(text, { addSpecialTokens: false });
-  const tokens = all.slice(0, options.tokens ?? all.length);
-  const chunks = cutWindows(tokens.length, window, CHUNK);
-  if (chunks.length === 0)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${tokens.length} tokens of text; at least 2 are needed`);
-
-  await using pool = await Pool.start({
-    devices: devices ?? "auto",
-    ...(threads === undefined ? {} : { threads }),
-    ...(python === undefined ? {} : { python }),
-    ...(signal === undefined ? {} : { signal }),
-  });
-  const device = pool.devices[0]!;
+  const { manifest, description, window, tokens, chunks } = await openText(model, text, options);
+  const { pool, resident } = await startFor(model, manifest, options);
+  await using _ = pool;
   const pages = Math.ceil(window / PAGE_SIZE);
-  const shared = { context: window, pages, rows: 1, kv: "float16" } as const;
-  const weights = { weights: "16bit", head: "16bit", threshold: 0, observe: threshold } as const;
-  const program = fuse(buildModel(manifest, { ...shared, ...weights, output: { type: "logits" } }));
+  const observed = { weights: "16bit", threshold: 0, observe: threshold, output: { type: "logits" } } as const;
+  const program = rankPrograms(manifest, { ...MODEL_DEFAULTS, ...observed, context: window, pages, rows: 1 })[0]!;
   const limits: Sizes = { T: Math.min(CHUNK, window), S: 1, B: 1, J: pages, H: 0, D: 0, Q: 0 };
-  const bytes = residentBytes([program], limits);
-  if (bytes > device.description.memoryAvailable)
-    throw new OctavoError(
-      "OCTAVO_PLAN_DOES_NOT_FIT",
-      `inspect keeps the model with 16-bit weights: ${formatBytes(bytes)}; ${device.name} has ` +
-        `${formatBytes(device.description.memoryAvailable)} available`,
-    );
-  const resident = new ResidentModel(device, manifest, model);
+  assertRoom(
+    resident,
+    [[program], limits],
+    "inspect keeps the model with 16-bit weights",
+    (missing) => `Free ${missing}`,
+  );
   const { program: defined } = await resident.defineProgram(program, limits, {
     signal,
     onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
@@ -95,7 +62,10 @@ export async function inspectOutliers(
   const observations = await readObservations(program, resident);
   const counted = chunks.reduce((sum, { from, to }) => sum + to - from, 0);
   const projections = summarize(observations, counted);
-  return { inspection: { model, threshold, tokens: counted, window, layers, projections }, observations };
+  return {
+    inspection: { model, threshold, tokens: counted, window, layers: description.layers, projections },
+    observations,
+  };
 }
 
 async function runChunk(program: ProgramHandle, { from, to, start }: Chunk, tokens: readonly number[]): Promise<void> {

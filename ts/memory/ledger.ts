@@ -117,14 +117,26 @@ export class DeviceLedger {
     return record && { ...record.entry, device: this.device, state: record.state };
   }
 
+  /** Everything that `owner` holds. */
+  ownedBy(owner: string): RecordedEntry[] {
+    return this.entries().filter((entry) => entry.owner === owner);
+  }
+
+  /** Bytes that owners hold, or will by their plans: others may count on what is beyond. */
+  get promised(): number {
+    const owners = new Map<string, number>();
+    for (const { entry } of this.#entries.values())
+      owners.set(entry.owner, (owners.get(entry.owner) ?? 0) + entry.bytes);
+    for (const [owner, lines] of this.#plans) owners.set(owner, Math.max(owners.get(owner) ?? 0, total(lines)));
+    return [...owners.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
   entries(): RecordedEntry[] {
     return [...this.#entries.values()].map(({ entry, state }) => ({ ...entry, device: this.device, state }));
   }
 
   get planned(): number {
-    let bytes = 0;
-    for (const lines of this.#plans.values()) for (const line of lines) bytes += line.bytes;
-    return bytes;
+    return [...this.#plans.values()].reduce((sum, lines) => sum + total(lines), 0);
   }
 
   get reserved(): number {
@@ -165,6 +177,10 @@ export class DeviceLedger {
   #unknown(handle: number): OctavoError {
     return new OctavoError("OCTAVO_DISPOSED", `handle ${handle} is not in the ledger of ${this.device}`);
   }
+}
+
+function total(lines: readonly PlannedBytes[]): number {
+  return lines.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 function zeroes(): Record<HandleKind, number> {

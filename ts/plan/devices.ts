@@ -13,15 +13,19 @@ export interface DeviceName {
   readonly index: number;
 }
 
-/** A device of which only the size matters, for planning without a worker. */
+/** What a plan has to know of a device; an imagined one is no more than its size. */
 export interface DeviceSize {
   readonly name: string;
-  /** Of a device of this machine; unknown of an imagined one. */
+  /** Default "cpu". */
   readonly backend?: DeviceBackend;
   /** Of a worker there. Default 1. */
   readonly threads?: number;
-  /** Bytes. */
+  /** Bytes that may be used. */
   readonly total: number;
+  /** Bytes that the worker takes of them before any handle, when they are known. */
+  readonly baseline?: number | undefined;
+  /** Bytes that may not be used, because others on this device were promised them. Default 0. */
+  readonly held?: number;
 }
 
 /** `"cpu:0"`, `"cpu:0,cpu:1"`, `["cuda:0", "reference:0"]`, `"auto"`, which stands for `auto`. Each device once. */
@@ -66,4 +70,26 @@ export function parseDeviceSizes(text: string): DeviceSize[] {
 /** Whether a device list is names of real devices rather than sizes of imagined ones. */
 export function isDeviceNames(text: string): boolean {
   return !/^\s*\d/.test(text);
+}
+
+/**
+ * The only one of `devices`: until models are sharded, the one place that refuses several. `instead` says what to do.
+ * Throws `OCTAVO_BAD_ARGUMENT`.
+ */
+export function onlyDevice<D extends { readonly name: string }>(devices: readonly D[], instead: string): D {
+  const [first, ...others] = devices;
+  if (first !== undefined && others.length === 0) return first;
+  const names = devices.map(({ name }) => name).join(", ");
+  throw notSharded(`${devices.length} devices (${names})`, instead);
+}
+
+/** How a model is to be cut, before there are devices. Throws `OCTAVO_BAD_ARGUMENT` unless all of it is 1. */
+export function checkParallel(parallel: Readonly<Record<string, number | undefined>>): void {
+  const given = Object.entries(parallel).filter(([, ranks = 1]) => ranks !== 1);
+  if (given.length > 0)
+    throw notSharded(given.map(([name, ranks]) => `${name} ${ranks}`).join(", "), "leave it out, or at 1");
+}
+
+function notSharded(what: string, instead: string): OctavoError {
+  return new OctavoError("OCTAVO_BAD_ARGUMENT", `${what}: this version runs a model on one device; ${instead}`);
 }

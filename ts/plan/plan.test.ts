@@ -1,10 +1,9 @@
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { modelOfConfig } from "../model/families/index.ts";
-import { planManifest, planModel } from "./plan.ts";
+import { place } from "./place.ts";
+import { planManifest } from "./plan.ts";
+import { resolveSettings } from "./settings.ts";
 
 /** The demo model (SmolLM2-135M), without its files. */
 const CONFIG = {
@@ -19,10 +18,11 @@ const CONFIG = {
   tie_word_embeddings: true,
 };
 const smollm2 = () => modelOfConfig("config.json", CONFIG);
+const sized = (total: number) => ({ name: "device:0", total });
 
 describe("planManifest", () => {
   it("gives the demo model's bytes as computed by hand", () => {
-    const plan = planManifest(smollm2(), { device: { name: "device:0", total: 2 ** 30 }, context: 2048, sequences: 1 });
+    const plan = planManifest(smollm2(), { context: 2048, sequences: 1 }, [sized(2 ** 30)]);
     expect(plan.fits).toBe(true);
     // Per layer: q 576, k and v 192 each, o 576 rows of 576; gate and up 1536 rows of 576; down 576 rows of 1536.
     expect(plan.totals.int8).toBe(30 * (1536 * 576 + 3072 * 576 + 576 * 1536));
@@ -32,31 +32,32 @@ describe("planManifest", () => {
   });
 
   it("refuses with the missing bytes, and fits when given exactly these", () => {
-    const options = { device: { name: "device:0", total: 256 * 2 ** 20 }, context: 8192, sequences: 1 };
-    const plan = planManifest(smollm2(), options);
+    const total = 256 * 2 ** 20;
+    const planOf = (bytes: number) => planManifest(smollm2(), { context: 8192, sequences: 1 }, [sized(bytes)]);
+    const plan = planOf(total);
     expect(plan.fits).toBe(false);
     expect(plan.devices[0]!.free).toBeLessThan(0);
     const missing = Number(/\((\d+) bytes\) more/.exec(plan.refusal!)![1]);
-    const sized = (total: number) => planManifest(smollm2(), { ...options, device: { name: "device:0", total } });
-    expect(sized(options.device.total + missing).fits).toBe(true);
-    expect(sized(options.device.total + missing - 1).fits).toBe(false);
+    expect(planOf(total + missing).fits).toBe(true);
+    expect(planOf(total + missing - 1).fits).toBe(false);
   });
 
   it("proposes only changes that fit, and the longest context", () => {
-    const options = { device: { name: "device:0", total: 300 * 2 ** 20 }, context: 8192, sequences: 1 };
-    const { refusal } = planManifest(smollm2(), options);
+    const planOf = (context: number) => planManifest(smollm2(), { context, sequences: 1 }, [sized(300 * 2 ** 20)]);
+    const { refusal } = planOf(8192);
     const context = Number(/context (\d+),/.exec(refusal!)![1]);
-    expect(planManifest(smollm2(), { ...options, context }).fits).toBe(true);
-    expect(planManifest(smollm2(), { ...options, context: context + PAGE_SIZE }).fits).toBe(false);
+    expect(planOf(context).fits).toBe(true);
+    expect(planOf(context + PAGE_SIZE).fits).toBe(false);
   });
 
   it("of a GPU leaves its context and what others use alone, and refuses with numbers like that of a CPU", () => {
-    const gpu = { name: "cuda:0", backend: "cuda", total: 24 * 2 ** 30 } as const;
-    const known = { baseline: 300 * 2 ** 20, memoryLimit: 20 * 2 ** 30, context: 2048, sequences: 1 };
-    const [device] = planManifest(smollm2(), { device: gpu, ...known }).devices;
+    const gpu = { name: "cuda:0", backend: "cuda", total: 20 * 2 ** 30 } as const;
+    const known = { ...gpu, baseline: 300 * 2 ** 20 };
+    const options = { context: 2048, sequences: 1 };
+    const [device] = planManifest(smollm2(), options, [known]).devices;
     expect([device!.name, device!.total, device!.context]).toEqual(["cuda:0", 20 * 2 ** 30, 300 * 2 ** 20]);
-    expect(planManifest(smollm2(), { device: gpu }).devices[0]!.context).toBeGreaterThan(400 * 2 ** 20);
-    const { fits, refusal } = planManifest(smollm2(), { device: gpu, ...known, memoryLimit: 500 * 2 ** 20 });
+    expect(planManifest(smollm2(), {}, [gpu]).devices[0]!.context).toBeGreaterThan(400 * 2 ** 20);
+    const { fits, refusal } = planManifest(smollm2(), options, [{ ...known, total: 500 * 2 ** 20 }]);
     expect([fits, refusal]).toEqual([
       false,
       expect.stringMatching(/^cuda:0: .* more than its 500.00 MiB.*\d+ bytes\) more/),
@@ -65,7 +66,7 @@ describe("planManifest", () => {
 
   it("counts what each thread of the worker takes beside the model: the rows that it loads, or candidates for a draw", () => {
     const context = (threads: number, backend: "cpu" | "cuda" = "cpu") =>
-      planManifest(smollm2(), { device: { name: "cpu:0", backend, threads, total: 2 ** 30 }, baseline: 40 * 2 ** 20 })
+      planManifest(smollm2(), {}, [{ name: "cpu:0", backend, threads, total: 2 ** 30, baseline: 40 * 2 ** 20 }])
         .devices[0]!.context;
     expect(context(8) - context(7)).toBe(49_152 * 20); // More than 16 rows of 1536 elements in 14 bytes each.
     expect(context(1)).toBeGreaterThan(56 * 2 ** 20);
@@ -73,63 +74,53 @@ describe("planManifest", () => {
   });
 
   it("accounts for every byte of the device", () => {
-    const options = { device: { name: "device:0", total: 2 ** 30 }, memoryLimit: 400 * 2 ** 20 };
-    const { total, weights, kv, activations, context, collectives, margin, free } = planManifest(smollm2(), options)
-      .devices[0]!;
+    const { total, weights, kv, activations, context, collectives, margin, free } = planManifest(smollm2(), {}, [
+      sized(400 * 2 ** 20),
+    ]).devices[0]!;
     expect(total).toBe(400 * 2 ** 20);
     expect(weights + kv + activations + context + collectives + margin + free).toBe(total);
   });
-});
-
-describe("planModel", () => {
-  it.each([
-    [[5], "the model is 5; it takes a folder"],
-    [[undefined], 'planModel("model-folder", { devices: "24GiB" })'],
-    [["config.json", null], "options are null"],
-    [["config.json", { devices: 24 }], "devices is 24; it takes a size such as"],
-    [["config.json", { devices: "2x24GiB" }], "2 devices (2x24GiB): this version runs a model on one device"],
-    [["config.json", { devices: "gpu:0" }], '"gpu:0" is not a device'],
-    [["config.json", { devices: "" }], "is not a device"],
-    [["config.json", { tensorParallel: 2 }], "leave both at 1"],
-    [["config.json", { weights: "int4" }], 'weights is "int4"'],
-    [["config.json", { memoryLimit: Number.NaN }], "memoryLimit is NaN"],
-    [["config.json", { contxt: 5 }], "there is no option contxt; there are"],
-  ])("refuses %j before it opens anything, with what it takes", async (given, message) => {
-    const plan = (planModel as (...given: unknown[]) => Promise<unknown>)(...given);
-    const error = { code: "OCTAVO_BAD_ARGUMENT", message: expect.stringContaining(message) };
-    await expect(plan).rejects.toMatchObject(error);
-  });
-
-  it("takes a folder that has nothing but its config.json", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "octavo-plan-"));
-    await writeFile(join(folder, "config.json"), JSON.stringify(CONFIG));
-    const options = { devices: "1GiB", context: 2048, sequences: 1 };
-    expect(await planModel(folder, options)).toEqual(await planModel(join(folder, "config.json"), options));
-    // Half a download is no config alone: what its shards hold is not known.
-    await writeFile(join(folder, "model-00001-of-00002.safetensors"), "");
-    await expect(planModel(folder, options)).rejects.toMatchObject({ code: "OCTAVO_MODEL_INCOMPLETE" });
-  });
 
   it("says how many tokens were asked for, beside how many there is room for", () => {
-    const options = { device: { name: "device:0", total: 2 ** 30 }, context: 4096, sequences: 64 };
-    const { fits, kvTokens, wantedTokens } = planManifest(smollm2(), options);
+    const { fits, kvTokens, wantedTokens } = planManifest(smollm2(), { context: 4096, sequences: 64 }, [
+      sized(2 ** 30),
+    ]);
     expect([fits, wantedTokens]).toEqual([true, 262_144]);
     expect(kvTokens).toBeLessThan(wantedTokens);
   });
 
-  it("plans from a config.json alone, so a model need not be downloaded to know whether it fits", async () => {
-    const file = join(await mkdtemp(join(tmpdir(), "octavo-plan-")), "config.json");
-    await writeFile(file, JSON.stringify(CONFIG));
-    const plan = await planModel(file, { devices: "1GiB", context: 2048, sequences: 1 });
-    expect(plan.kvTokens).toBe(2048);
-    expect(plan.devices[0]!.name).toBe("device:0");
-    await expect(planModel(file, { devices: "2x1GiB" })).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
-    vi.stubEnv("PATH", "/nowhere"); // Without nvidia-smi.
-    await expect(planModel(file, { devices: "cuda:0" })).rejects.toMatchObject({
-      code: "OCTAVO_NO_DEVICE",
-      message: expect.stringMatching(/^cuda:0: .*24GiB/),
-    });
-    vi.unstubAllEnvs();
-    await expect(planModel(join(file, "none.json"))).rejects.toMatchObject({ code: "OCTAVO_MODEL_NOT_FOUND" });
+  it("leaves alone what others on the device were promised", () => {
+    const options = { context: 2048, sequences: 1 };
+    const alone = planManifest(smollm2(), options, [sized(2 ** 30)]);
+    const beside = planManifest(smollm2(), options, [{ ...sized(2 ** 31), held: 2 ** 30 }]);
+    expect(beside).toEqual(alone);
+    expect(planManifest(smollm2(), options, [{ ...sized(2 ** 30), held: 2 ** 31 }]).fits).toBe(false);
+  });
+});
+
+describe("several ranks", () => {
+  const MiB = 2 ** 20;
+  const rank = (weights: number) => ({
+    bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
+    threadBytes: 0,
+  });
+  const settings = resolveSettings({ context: 64, headDim: 64 }, { context: 64, sequences: 2 });
+  const devices = [
+    { name: "cuda:0", backend: "cuda", baseline: 0, total: 100 * MiB },
+    { name: "cuda:1", backend: "cuda", baseline: 0, total: 50 * MiB },
+  ] as const;
+
+  it("are each charged with what is theirs, and have the pages of the fullest one", () => {
+    const plan = place({ settings, ranks: [rank(10 * MiB), rank(44 * MiB)] }, devices);
+    expect(plan.devices.map(({ weights, kv }) => [weights / MiB, kv / MiB])).toEqual([
+      [10, 5],
+      [44, 5],
+    ]);
+    expect([plan.fits, plan.details.pages, plan.totals.int8 / MiB]).toEqual([true, 5, 54]);
+  });
+
+  it("fit only where every one of them does", () => {
+    const plan = place({ settings, ranks: [rank(10 * MiB), rank(47 * MiB)] }, devices);
+    expect([plan.fits, plan.devices.map(({ free }) => free < 0)]).toEqual([false, [false, true]]);
   });
 });

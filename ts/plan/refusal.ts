@@ -1,24 +1,18 @@
 /** Why a plan does not fit, in numbers, and the smallest changes of options that would. Pure. */
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { formatBytes } from "../bytes.ts";
-import type { DeviceSize } from "./devices.ts";
-import type { PlanOptions } from "./options.ts";
-import type { Plan } from "./plan.ts";
+import type { SettingsOptions } from "./settings.ts";
+import type { DevicePlan, Plan } from "./types.ts";
 
-type Options = PlanOptions & { readonly device: DeviceSize };
+type Retry = (options: SettingsOptions) => Plan;
 
 /** Fewest rows of a step worth proposing: below, prefill is no faster than decoding. */
 const SMALLEST_BUDGET = 64;
 
 /** `plan` does not fit. `retry` plans with other options; `margin` is the share of a device that plans leave free. */
-export function explainRefusal(
-  plan: Plan,
-  options: Options,
-  margin: number,
-  retry: (options: Options) => Plan,
-): string {
-  const device = plan.devices[0]!;
-  const missing = missingBytes(plan, margin);
+export function explainRefusal(plan: Plan, options: SettingsOptions, margin: number, retry: Retry): string {
+  const device = plan.devices.reduce((worst, other) => (other.free < worst.free ? other : worst));
+  const missing = missingBytes(device, margin);
   const changes = [
     head(options, retry),
     budget(plan, options, retry),
@@ -28,37 +22,36 @@ export function explainRefusal(
   return (
     `${device.name}: ${formatBytes(device.weights)} of weights, ${formatBytes(device.activations)} of activations, ` +
     `${formatBytes(device.context)} for the worker, ${formatBytes(device.margin)} of margin and ` +
-    `${formatBytes(device.kv)} of KV for one sequence of ${plan.details.context} tokens are ` +
+    `${formatBytes(device.kv)} of KV for one sequence of ${plan.details.settings.context} tokens are ` +
     `${formatBytes(-device.free)} more than its ${formatBytes(device.total)}. It fits ${changes.join(", or ")}.`
   );
 }
 
 /** How much larger the device must be: the margin grows with it. */
-function missingBytes(plan: Plan, margin: number): number {
-  const { total, weights, activations, context, kv } = plan.devices[0]!;
+function missingBytes({ total, weights, activations, context, kv }: DevicePlan, margin: number): number {
   const needed = weights + activations + context + kv;
   let required = Math.ceil(needed / (1 - margin));
   while (required - Math.ceil(required * margin) < needed) required++;
   return required - total;
 }
 
-function head(options: Options, retry: (options: Options) => Plan): string | undefined {
+function head(options: SettingsOptions, retry: Retry): string | undefined {
   if (options.head === "int8" || !retry({ ...options, head: "int8" }).fits) return undefined;
   return "with an int8 head (head int8)";
 }
 
 /** The largest power of two of rows that fits. */
-function budget(plan: Plan, options: Options, retry: (options: Options) => Plan): string | undefined {
-  for (let rows = 2 ** Math.floor(Math.log2(plan.details.tokenBudget - 1)); rows >= SMALLEST_BUDGET; rows /= 2)
+function budget(plan: Plan, options: SettingsOptions, retry: Retry): string | undefined {
+  for (let rows = 2 ** Math.floor(Math.log2(plan.details.settings.tokenBudget - 1)); rows >= SMALLEST_BUDGET; rows /= 2)
     if (retry({ ...options, tokenBudget: rows }).fits) return `with steps of ${rows} rows (tokenBudget ${rows})`;
   return undefined;
 }
 
 /** The longest context that fits; a shorter one also shortens the rope tables, so it is searched, not calculated. */
-function context(plan: Plan, options: Options, retry: (options: Options) => Plan): string | undefined {
+function context(plan: Plan, options: SettingsOptions, retry: Retry): string | undefined {
   const fits = (pages: number) => retry({ ...options, context: pages * PAGE_SIZE }).fits;
   let low = 0;
-  let high = Math.ceil(plan.details.context / PAGE_SIZE);
+  let high = Math.ceil(plan.details.settings.context / PAGE_SIZE);
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
     if (fits(middle)) low = middle;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { scratchFolder } from "../../../test/support/model-files.ts";
 import { tinyConfig } from "../../../test/support/tiny-model.ts";
-import { planModel } from "../../plan/plan.ts";
+import { planModel } from "../../deploy/plan-model.ts";
 
 const root = scratchFolder();
 let configs = 0;

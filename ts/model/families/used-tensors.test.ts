@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OPTIONS } from "../../../test/support/model-options.ts";
 import { tinyConfig, writeTinyModel } from "../../../test/support/tiny-model.ts";
-import { planModel } from "../../plan/plan.ts";
+import { planModel } from "../../deploy/plan-model.ts";
 import { openModel } from "../source/index.ts";
 import type { Manifest, TensorEntry } from "../source/manifest.ts";
 import { buildModel, modelOfConfig } from "./index.ts";

@@ -11,7 +11,7 @@ import { findPackaged } from "./packaged.ts";
 
 export interface OpenOptions {
   /** The Python in which packaged models are looked for; found as for workers when it is left out. */
-  readonly python?: string;
+  readonly python?: string | undefined;
 }
 
 /**

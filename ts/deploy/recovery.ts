@@ -1,24 +1,23 @@
 /**
- * Keeps a loaded model on a living worker. When the worker is lost, another one is started in its place and the model is
- * loaded there as the first time: same plan, same programs. What waits meanwhile runs then. Nothing of the lost worker's
- * state comes back: requests that ran are over.
+ * Keeps a model on living workers. When one is lost, another is started in its place and the model is loaded there as the
+ * first time: same plan, same programs. What waits meanwhile runs then. Nothing of the lost worker's state comes back:
+ * requests that ran are over.
  */
 import { setTimeout } from "node:timers/promises";
 import { OctavoError } from "../errors.ts";
-import type { Device } from "../tensor/device.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
-import type { LoadedModel, Residence } from "./loader.ts";
+import type { ModelDeployment } from "./deployment.ts";
+import type { Group } from "./group.ts";
 
 export interface RecoveryEvents {
-  /** The worker is gone; nothing can run. Resolves when requests that ran have ended. */
+  /** A worker is gone; nothing can run. Resolves when requests that ran have ended. */
   onLost(reason: OctavoError): Promise<void>;
-  /** A new worker has the model. */
-  onBack(programs: { readonly program: ProgramHandle; readonly logits: ProgramHandle | undefined }): void;
+  /** Living workers have the model. */
+  onBack(programs: { readonly program: Group; readonly logits: Group | undefined }): void;
   /** No worker could be started, or the model not be loaded there. The next `wake` tries again. */
   onFailed(reason: unknown): void;
-  /** Whether something waits for the worker. */
+  /** Whether something waits for the model. */
   isWanted(): boolean;
-  /** Steps that workers have served so far. */
+  /** Steps that were served so far. */
   served(): number;
 }
 
@@ -27,39 +26,32 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 
 export class Recovery {
-  readonly #loaded: LoadedModel;
+  readonly #deployment: ModelDeployment;
   readonly #events: RecoveryEvents;
   readonly #stop = new AbortController();
-  #device: Device;
-  /** Undefined while no worker has the model. */
-  #residence: Residence | undefined;
-  #logits: Promise<ProgramHandle> | undefined;
+  /** Whether living workers have the model. */
+  #present = false;
   #wantsLogits = false;
   #restart: Promise<void> | undefined;
   /** Starts and workers in a row that came to nothing. */
   #failures = 0;
   #servedBefore = 0;
 
-  constructor(loaded: LoadedModel, events: RecoveryEvents) {
-    this.#loaded = loaded;
+  /** Of a deployment that is loaded. */
+  constructor(deployment: ModelDeployment, events: RecoveryEvents) {
+    this.#deployment = deployment;
     this.#events = events;
-    this.#device = loaded.resident.device;
-    this.#watch(loaded);
+    this.#watch();
   }
 
-  /** The worker's, or the last one's. */
-  get device(): Device {
-    return this.#device;
-  }
-
-  /** Sees to it that a worker has the model, or is on its way to. */
+  /** Sees to it that living workers have the model, or are on their way to. */
   wake(): void {
     this.ready().catch(() => {}); // Told by `onFailed`.
   }
 
-  /** Resolves when a worker has the model. Rejects with what is in the way. */
+  /** Resolves when living workers have the model. Rejects with what is in the way. */
   async ready(): Promise<void> {
-    if (this.#residence !== undefined) return;
+    if (this.#present) return;
     this.#restart ??= this.#startAgain().finally(() => {
       this.#restart = undefined;
     });
@@ -67,33 +59,31 @@ export class Recovery {
   }
 
   /** The program with logits, made when it is first asked for. */
-  async logits(): Promise<ProgramHandle> {
+  async logits(): Promise<Group> {
     await this.ready();
+    this.#stop.signal.throwIfAborted();
     this.#wantsLogits = true;
-    this.#logits ??= this.#residence!.defineLogits().catch((error) => {
-      this.#logits = undefined; // The next request may be luckier, for example with memory.
-      throw error;
-    });
-    return await this.#logits;
+    return await this.#deployment.logits();
   }
 
-  /** No worker is started any more. Resolves when none is being started. */
+  /** No worker is started any more, and the deployment is gone. */
   async dispose(reason: OctavoError): Promise<void> {
     this.#stop.abort(reason);
-    await this.#restart?.catch(() => {});
+    await this.#deployment.dispose(this.#restart);
   }
 
-  #watch(residence: Residence): void {
-    this.#residence = residence;
-    const { lost } = residence.resident.device;
-    const onLost = () => void this.#lost(lost.reason);
-    if (lost.aborted) onLost();
-    else lost.addEventListener("abort", onLost, { once: true });
+  #watch(): void {
+    this.#present = true;
+    for (const { lost } of this.#deployment.devices) {
+      const onLost = () => void this.#lost(lost.reason);
+      if (lost.aborted) onLost();
+      else lost.addEventListener("abort", onLost, { once: true });
+    }
   }
 
   async #lost(reason: OctavoError): Promise<void> {
-    this.#residence = undefined;
-    this.#logits = undefined;
+    if (!this.#present) return; // With another rank's worker.
+    this.#present = false;
     const served = this.#events.served();
     this.#failures = served > this.#servedBefore ? 0 : this.#failures + 1;
     this.#servedBefore = served;
@@ -104,16 +94,17 @@ export class Recovery {
 
   async #startAgain(): Promise<void> {
     const { signal } = this.#stop;
+    const deployment = this.#deployment;
     try {
       const pause = this.#failures === 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), LONGEST_PAUSE_MS);
       await setTimeout(pause, undefined, { signal, ref: this.#events.isWanted() }).catch(() => signal.throwIfAborted());
-      if (this.#device.lost.aborted) this.#device = await this.#loaded.pool.restart(this.#device);
-      const residence = await this.#loaded.reside(this.#device, { signal });
-      if (this.#wantsLogits) this.#logits = Promise.resolve(await residence.defineLogits());
+      await deployment.replaceLost();
+      await deployment.load({ signal });
+      const logits = this.#wantsLogits ? await deployment.logits() : undefined;
       signal.throwIfAborted();
-      this.#device.lost.throwIfAborted();
-      this.#watch(residence);
-      this.#events.onBack({ program: residence.program, logits: await this.#logits });
+      for (const { lost } of deployment.devices) lost.throwIfAborted();
+      this.#watch();
+      this.#events.onBack({ program: deployment.program, logits });
     } catch (error) {
       this.#failures += 1;
       this.#events.onFailed(error);

@@ -1,0 +1,69 @@
+/** Ranks act as one. If these fail, a lost rank hangs a request, or a step runs on some ranks and not on others. */
+import { describe, expect, it } from "vitest";
+import type { Counters } from "../../protocol/messages.ts";
+import { OctavoError } from "../errors.ts";
+import type { StepOptions, StepResult } from "../tensor/program-handle.ts";
+import { Group, type StepProgram } from "./group.ts";
+
+/** A fake of a rank's program: it notes what it is sent and answers when the test says. */
+class FakeProgram implements StepProgram {
+  readonly inputs = [];
+  readonly outputs = [];
+  readonly sent: unknown[][] = [];
+  readonly #answers: { resolve(result: StepResult): void; reject(error: unknown): void }[] = [];
+
+  step(...sent: [unknown, Uint8Array, StepOptions?]): Promise<StepResult> {
+    this.sent.push(sent);
+    return new Promise((resolve, reject) => this.#answers.push({ resolve, reject }));
+  }
+
+  answer(payload: number, counters: Partial<Counters> = {}, nonfinite?: string): void {
+    const all = { quantized: 0, carries: 0, nonfinite: 0, nanoseconds: 0, ...counters };
+    const named = nonfinite === undefined ? {} : { nonfinite };
+    this.#answers.shift()!.resolve({ payload: Uint8Array.of(payload), counters: all, ...named });
+  }
+
+  fail(error: unknown): void {
+    this.#answers.shift()!.reject(error);
+  }
+}
+
+describe("a step of two ranks", () => {
+  const payload = Uint8Array.of(1);
+
+  it("goes to both at once, as it is, and is answered by rank 0 when both have answered", async () => {
+    const ranks = [new FakeProgram(), new FakeProgram()] as const;
+    const options = { deadlineMs: 5, check: true };
+    let done = false;
+    const step = new Group(...ranks).step({ T: 1 }, payload, options).finally(() => {
+      done = true;
+    });
+    for (const { sent } of ranks) expect(sent).toEqual([[{ T: 1 }, payload, options]]);
+    ranks[0].answer(10, { quantized: 4, carries: 1, nonfinite: 1, nanoseconds: 50 });
+    await Promise.resolve();
+    expect(done).toBe(false);
+    ranks[1].answer(11, { quantized: 4, carries: 2, nonfinite: 1, nanoseconds: 70 }, "op of rank 1");
+    expect(await step).toEqual({
+      payload: Uint8Array.of(10),
+      counters: { quantized: 8, carries: 3, nonfinite: 1, nanoseconds: 70 },
+      nonfinite: "op of rank 1",
+    });
+  });
+
+  it("reaches every rank in the order of the calls, before earlier ones are answered", async () => {
+    const ranks = [new FakeProgram(), new FakeProgram()] as const;
+    const group = new Group(...ranks);
+    const steps = [1, 2].map((T) => group.step({ T }, payload));
+    for (const { sent } of ranks) expect(sent.map(([sizes]) => sizes)).toEqual([{ T: 1 }, { T: 2 }]);
+    for (const rank of ranks) for (const result of [7, 8]) rank.answer(result);
+    expect((await Promise.all(steps)).map((result) => result.payload[0])).toEqual([7, 8]);
+  });
+
+  it("ends with the loss of a rank, though the other one never answers", async () => {
+    const ranks = [new FakeProgram(), new FakeProgram()] as const;
+    const step = new Group(...ranks).step({ T: 1 }, payload);
+    ranks[1].fail(new OctavoError("OCTAVO_WORKER_LOST", "rank 1 is gone"));
+    await expect(step).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST", message: "rank 1 is gone" });
+    ranks[0].fail(new Error("later, and nobody's concern"));
+  });
+});

@@ -1,0 +1,71 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it, vi } from "vitest";
+import { planModel } from "./plan-model.ts";
+
+vi.mock("zeromq", () => {
+  throw new Error("a plan has no use for sockets");
+});
+
+/** The demo model (SmolLM2-135M), without its files. */
+const CONFIG = {
+  architectures: ["LlamaForCausalLM"],
+  hidden_size: 576,
+  intermediate_size: 1536,
+  num_hidden_layers: 30,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  vocab_size: 49152,
+  max_position_embeddings: 8192,
+  tie_word_embeddings: true,
+};
+
+describe("planModel", () => {
+  it.each([
+    [[5], "the model is 5; it takes a folder"],
+    [[undefined], 'planModel("model-folder", { devices: "24GiB" })'],
+    [["config.json", null], "options are null"],
+    [["config.json", { devices: 24 }], "devices is 24; it takes a size such as"],
+    [
+      ["config.json", { devices: "2x24GiB" }],
+      "2 devices (device:0, device:1): this version runs a model on one device",
+    ],
+    [["config.json", { devices: "gpu:0" }], '"gpu:0" is not a device'],
+    [["config.json", { devices: "" }], "is not a device"],
+    [["config.json", { tensorParallel: 2 }], "tensorParallel 2: this version runs a model on one device"],
+    [["config.json", { weights: "int4" }], 'weights is "int4"'],
+    [["config.json", { memoryLimit: Number.NaN }], "memoryLimit is NaN"],
+    [["config.json", { contxt: 5 }], "there is no option contxt; there are"],
+  ])("refuses %j before it opens anything, with what it takes", async (given, message) => {
+    const plan = (planModel as (...given: unknown[]) => Promise<unknown>)(...given);
+    const error = { code: "OCTAVO_BAD_ARGUMENT", message: expect.stringContaining(message) };
+    await expect(plan).rejects.toMatchObject(error);
+  });
+
+  it("takes a folder that has nothing but its config.json", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "octavo-plan-"));
+    await writeFile(join(folder, "config.json"), JSON.stringify(CONFIG));
+    const options = { devices: "1GiB", context: 2048, sequences: 1 };
+    expect(await planModel(folder, options)).toEqual(await planModel(join(folder, "config.json"), options));
+    // Half a download is no config alone: what its shards hold is not known.
+    await writeFile(join(folder, "model-00001-of-00002.safetensors"), "");
+    await expect(planModel(folder, options)).rejects.toMatchObject({ code: "OCTAVO_MODEL_INCOMPLETE" });
+  });
+
+  it("plans from a config.json alone, so a model need not be downloaded to know whether it fits", async () => {
+    const file = join(await mkdtemp(join(tmpdir(), "octavo-plan-")), "config.json");
+    await writeFile(file, JSON.stringify(CONFIG));
+    const plan = await planModel(file, { devices: "1GiB", context: 2048, sequences: 1 });
+    expect(plan.kvTokens).toBe(2048);
+    expect(plan.devices[0]!.name).toBe("device:0");
+    await expect(planModel(file, { devices: "2x1GiB" })).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+    vi.stubEnv("PATH", "/nowhere"); // Without nvidia-smi.
+    await expect(planModel(file, { devices: "cuda:0" })).rejects.toMatchObject({
+      code: "OCTAVO_NO_DEVICE",
+      message: expect.stringMatching(/^cuda:0: .*24GiB/),
+    });
+    vi.unstubAllEnvs();
+    await expect(planModel(join(file, "none.json"))).rejects.toMatchObject({ code: "OCTAVO_MODEL_NOT_FOUND" });
+  });
+});

@@ -1,0 +1,76 @@
+/** What the program of one rank takes of its device, whatever the device. Pure. */
+import type { Sizes } from "../../protocol/messages.ts";
+import { kvLayout, pageBytes } from "../memory/kv/layout.ts";
+import type { PlannedBytes } from "../memory/ledger.ts";
+import { describeModel } from "../model/families/index.ts";
+import type { Manifest } from "../model/source/manifest.ts";
+import { arena } from "../program/arena.ts";
+import type { Parameter, Program } from "../program/program.ts";
+import { allocatedBytes } from "../program/tensor-bytes.ts";
+import { threadBytes } from "./process-bytes.ts";
+import { rankPrograms } from "./programs.ts";
+import { resolveSettings, type Settings, type SettingsOptions } from "./settings.ts";
+
+export interface RankNeeds {
+  /** Bytes by kind; `kvPage` of one page in all layers. `sixteenBit` is every weight that is neither codes nor scales. */
+  readonly bytes: {
+    readonly int8: number;
+    readonly scales: number;
+    readonly sixteenBit: number;
+    readonly kvPage: number;
+    readonly io: number;
+    readonly arena: number;
+  };
+  /** Bytes of a thread of the worker, beside these. */
+  readonly threadBytes: number;
+}
+
+/** What a model takes on any devices: the part of a plan that takes time. */
+export interface ModelNeeds {
+  readonly settings: Settings;
+  /** Rank 0 first. */
+  readonly ranks: readonly RankNeeds[];
+}
+
+/** Of options that were checked. Throws what `resolveSettings` and the model's family throw. */
+export function needsOf(manifest: Manifest, options: SettingsOptions): ModelNeeds {
+  const model = describeModel(manifest);
+  const settings = resolveSettings(model, options);
+  const programs = rankPrograms(manifest, { ...settings.modelOptions, pages: 1 });
+  const ranks = programs.map((program) => rankNeeds(program, settings.limits, model.vocabulary));
+  return { settings, ranks };
+}
+
+function rankNeeds(program: Program, limits: Sizes, vocabulary: number): RankNeeds {
+  const kvPage = pageBytes(kvLayout(program));
+  const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage, arena: arena(program, limits).bytes };
+  for (const parameter of program.parameters.values()) {
+    const kind = kindOf(parameter);
+    if (kind !== "kv") bytes[kind] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
+  }
+  return { bytes, threadBytes: threadBytes(program.parameters.values(), vocabulary) };
+}
+
+/** What a device's ledger is told of a rank with so many KV pages. */
+export function plannedBytes(owner: string, { bytes }: RankNeeds, pages: number): PlannedBytes[] {
+  return [
+    { owner, kind: "weight", bytes: bytes.int8 + bytes.sixteenBit },
+    { owner, kind: "scale", bytes: bytes.scales },
+    { owner, kind: "kv", bytes: pages * bytes.kvPage },
+    { owner, kind: "arena", bytes: bytes.arena },
+    { owner, kind: "io", bytes: bytes.io },
+  ];
+}
+
+function kindOf({ source }: Parameter): "int8" | "scales" | "sixteenBit" | "kv" | "io" {
+  switch (source.type) {
+    case "tensors":
+      return source.form === "int8" ? "int8" : "sixteenBit";
+    case "scale":
+      return "scales";
+    case "constant":
+      return "sixteenBit";
+    case "state":
+      return source.kind;
+  }
+}

@@ -1,0 +1,110 @@
+/** What a model is built and run with: the caller's options where given, the defaults elsewhere. The one place of both. Pure. */
+import { z } from "zod";
+import type { Sizes } from "../../protocol/messages.ts";
+import { PAGE_SIZE } from "../../protocol/ops.ts";
+import type { Rules } from "../arguments.ts";
+import { OctavoError } from "../errors.ts";
+import type { ModelDescription, ModelOptions } from "../model/families/index.ts";
+import { DEFAULT_THRESHOLD, type Threshold } from "../program/threshold.ts";
+
+/** The options that `planModel` and `Engine.load` share. */
+export interface SettingsOptions {
+  /** "int8" (default): LLM.int8(). "16bit": as in the files. */
+  readonly weights?: "int8" | "16bit" | undefined;
+  /** The output layer. Default "16bit", as in the paper. */
+  readonly head?: "16bit" | "int8" | undefined;
+  /**
+   * Type of K and V in memory. Default "float16", which is more exact; "bfloat16" for a model whose keys or values leave
+   * float16's range (65,504), which ends a request with `OCTAVO_NONFINITE`.
+   */
+  readonly kv?: "float16" | "bfloat16" | undefined;
+  /** Which activations are outliers. Default "adaptive". */
+  readonly threshold?: Threshold | undefined;
+  /** Tokens that prompt and answer of one request may have together. By default the model's, at most 4,096. */
+  readonly context?: number | undefined;
+  /** Requests that run at the same time; others wait. Default 8. */
+  readonly sequences?: number | undefined;
+  /** Tokens of a step: prompts are cut into chunks of at most this many. Default 512. */
+  readonly tokenBudget?: number | undefined;
+}
+
+export interface Settings {
+  /** How the model's programs are built; how many KV pages there are is up to the devices. */
+  readonly modelOptions: Omit<ModelOptions, "pages">;
+  /** Most of everything in one step. */
+  readonly limits: Sizes;
+  readonly context: number;
+  readonly sequences: number;
+  readonly tokenBudget: number;
+}
+
+/** How a model is built where nobody says otherwise. */
+export const MODEL_DEFAULTS = {
+  weights: "int8",
+  head: "16bit",
+  threshold: DEFAULT_THRESHOLD,
+  kv: "float16",
+  output: { type: "sample" },
+} as const satisfies Partial<ModelOptions>;
+
+const DEFAULT_CONTEXT = 4096;
+const DEFAULT_SEQUENCES = 8;
+const DEFAULT_TOKEN_BUDGET = 512;
+/** Entries of one request's `logitBias`. */
+const BIASES = 1024;
+/** Of the rope tables, 1 GiB of them: 2 million positions of heads of 128 elements. */
+const MAX_ROPE_ELEMENTS = 2 ** 28;
+
+const count = (max: number) => z.int().min(1).max(max);
+
+/** `threshold` has a check of its own: `thresholdAttributes`. */
+export const SETTINGS_RULES: Rules<SettingsOptions> = {
+  weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
+  head: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
+  kv: [z.enum(["float16", "bfloat16"]), '"float16" or "bfloat16"'],
+  threshold: [z.unknown(), ""],
+  context: [count(2 ** 24), `a whole number from 1 to ${2 ** 24}`],
+  sequences: [count(4096), "a whole number from 1 to 4096"],
+  tokenBudget: [count(65_536), "a whole number from 1 to 65536"],
+};
+
+/** Of options that were checked. Throws `OCTAVO_BAD_ARGUMENT` for a context that the model does not have. */
+export function resolveSettings(
+  model: Pick<ModelDescription, "context" | "headDim">,
+  options: SettingsOptions,
+): Settings {
+  const { sequences = DEFAULT_SEQUENCES, tokenBudget = DEFAULT_TOKEN_BUDGET } = options;
+  const { context = Math.min(model.context, DEFAULT_CONTEXT) } = options;
+  checkContext(context, model);
+  const { weights, head, threshold, kv, output } = MODEL_DEFAULTS;
+  return Object.freeze({
+    modelOptions: Object.freeze({
+      weights: options.weights ?? weights,
+      head: options.head ?? head,
+      threshold: options.threshold ?? threshold,
+      kv: options.kv ?? kv,
+      context,
+      rows: sequences,
+      output,
+    }),
+    limits: Object.freeze({
+      T: Math.max(tokenBudget, sequences),
+      S: sequences,
+      B: sequences,
+      J: Math.ceil(context / PAGE_SIZE),
+      H: sequences * context,
+      D: sequences * BIASES,
+      Q: sequences,
+    }),
+    ...{ context, sequences, tokenBudget },
+  });
+}
+
+function checkContext(context: number, model: Pick<ModelDescription, "context" | "headDim">): void {
+  if (context > model.context)
+    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `context ${context}; the model was trained for ${model.context}`);
+  const positions = Math.floor(MAX_ROPE_ELEMENTS / model.headDim);
+  if (context <= positions) return;
+  const text = `context ${context}; with heads of ${model.headDim} elements it goes up to ${positions}`;
+  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+}

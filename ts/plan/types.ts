@@ -1,0 +1,33 @@
+/** A plan: what a model takes on which devices, and whether it fits. */
+import type { ModelNeeds } from "./needs.ts";
+
+/** Bytes of one device. */
+export interface DevicePlan {
+  readonly name: string;
+  /** That the model may use. */
+  readonly total: number;
+  readonly weights: number;
+  readonly kv: number;
+  readonly activations: number;
+  readonly context: number;
+  readonly collectives: number;
+  readonly margin: number;
+  readonly free: number;
+}
+
+export interface Plan {
+  readonly fits: boolean;
+  readonly refusal?: string;
+  /** Tokens that the KV pages hold. */
+  readonly kvTokens: number;
+  /** Tokens that all sequences together reach at full length. Where `kvTokens` are fewer, the last ones wait for pages. */
+  readonly wantedTokens: number;
+  readonly totals: { readonly int8: number; readonly scales: number; readonly sixteenBit: number };
+  /** One per rank, rank 0 first. */
+  readonly devices: readonly DevicePlan[];
+  /** What the engine needs beside the report. */
+  readonly details: ModelNeeds & {
+    /** Of the KV cache, on each device. */
+    readonly pages: number;
+  };
+}
