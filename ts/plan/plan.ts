@@ -117,7 +117,7 @@ export function needsOf(manifest: Manifest, options: PlanOptions): ModelNeeds {
     }),
   );
   const arenaBytes = arena(program, limits).bytes;
-  const thread = threadBytes(program.parameters.values(), model.vocabulary);
+  const thread = threadBytes(program.parameters.values(), model.vocabulary, manifest.tensors);
   return { context, sequences, tokenBudget, limits, arenaBytes, bytes: parameterBytes(program), threadBytes: thread };
 }
 
