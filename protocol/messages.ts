@@ -14,7 +14,7 @@ import { DTYPES, LAYOUTS, OPS, type OpName } from "./ops.ts";
 import { SOURCE_TYPE_NAMES } from "./source-types.ts";
 
 /** Raised whenever either side would misread the other. Both sides must be equal. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** Largest header, in bytes. Big arrays travel as payload frames. */
 export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 /** Deepest nesting of a header. */
@@ -62,24 +62,38 @@ export const allocation = z.strictObject({
   shape: z.array(count).max(8),
 });
 
+/** From the first one taken to the first one behind them. */
+const range = z.array(count).min(2).max(2);
+
+/** A tensor in a file, as a matrix: its last dimension are the columns, all others, flattened, the rows; a vector is one row. */
 export const sourcePart = z.strictObject({
   file: z.string().max(4096),
   /** Of the tensor, for errors. */
   name: z.string().max(1024).optional(),
+  /** All of the tensor: where it lies in the file, and its size. */
   offset: count,
   bytes: count,
   type: z.enum(SOURCE_TYPE_NAMES),
   rows: count,
   columns: count,
+  /** What is taken of it; absent: all. */
+  rowRange: range.optional(),
+  columnRange: range.optional(),
 });
 
-/** One tensor to load: the parts are stacked by rows, converted, and written into handles made by `allocate`. */
+/** Parts of one item: experts times shards. Their number is bounded so that an item fits a header. */
+export const MAX_PARTS = 16_384;
+
+/** One tensor to load: what is taken of the parts is stacked by rows, converted, and written into handles made by `allocate`. */
 export const loadItem = z.strictObject({
-  /** `int8` quantises into `handle` (packed codes) and `scale` (float32 [rows]); else a conversion to the handle's dtype and layout. */
+  /**
+   * `int8` quantises into `handle` (packed codes) and `scale` (float32 [rows]), the largest magnitude of each whole row of the
+   * file, whatever columns are taken; else a conversion to the handle's dtype and layout.
+   */
   form: z.enum(["int8", "float"]),
   handle,
   scale: handle.optional(),
-  parts: z.array(sourcePart).min(1).max(64),
+  parts: z.array(sourcePart).min(1).max(MAX_PARTS),
 });
 
 /** A symbolic size of a program, or a number. Bound by `sizes` in each step; `J`, `H`, `D`, `Q`: op table, `attention` and `sample`. */

@@ -21,7 +21,7 @@ const FLOORS = [
   ["model"],
   ["program"],
   ["arguments", "bytes", "python", "regular-file"],
-  ["errors", "quoted", "warnings"],
+  ["environment", "errors", "quoted", "warnings"],
   ["protocol"],
 ];
 const FLOOR = new Map(FLOORS.flatMap((rooms, floor) => rooms.map((room) => [room, floor])));

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourcePart:
-    """`rows` x `columns` elements of `type` (`SOURCE_TYPES` of protocol/messages.ts) at a byte range of a file."""
+    """What is taken of a tensor of `rows` x `columns` elements of `type` (`SOURCE_TYPES` of protocol/messages.ts) that
+    lies at a byte range of a file."""
 
     file: str
     offset: int
@@ -27,6 +28,17 @@ class SourcePart:
     columns: int
     #: The tensor's, for errors.
     name: str = ""
+    #: From the first one taken to the first one behind them; None: all.
+    row_range: tuple[int, int] | None = None
+    column_range: tuple[int, int] | None = None
+
+    @property
+    def taken_rows(self) -> range:
+        return range(*(self.row_range or (0, self.rows)))
+
+    @property
+    def taken_columns(self) -> range:
+        return range(*(self.column_range or (0, self.columns)))
 
 
 @dataclass(frozen=True)
@@ -109,10 +121,11 @@ class Backend(Protocol):
         target: Tensor,
         scale: Tensor | None,
     ) -> None:
-        """Read file ranges, stack them by rows and write `target`.
+        """Read what is taken of the parts, stack it by rows and write `target` [..., columns].
 
-        form "int8": quantise rows (`quantize_weight`) into packed codes and float32 `scale` [rows];
-        "float": convert to `target`'s dtype and layout. A vector is one column per row, or one row.
+        form "int8": quantise whole rows of the file (`quantize_weight`) into float32 `scale` [rows] and codes, of which
+        those of the columns taken are kept: slices side by side are the whole. "float": convert to `target`'s dtype and
+        layout. A vector takes the elements of its parts one after the other: whole rows, or columns of one row.
         Numbers that `target` cannot hold (NaN, infinity, what its dtype rounds to infinity) are refused.
         Raises KernelError OCTAVO_FILE_NOT_READABLE, OCTAVO_MODEL_FILE_INVALID, OCTAVO_SHAPE_MISMATCH.
         """

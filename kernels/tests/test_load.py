@@ -29,7 +29,7 @@ def normal(*shape: int) -> np.ndarray:
 
 def quantised(backend: Backend, parts: list[SourcePart], layout: str = "packed") -> tuple[np.ndarray, np.ndarray]:
     """Codes [rows, columns] and scale as `read` shows them."""
-    shape = (sum(part.rows for part in parts), parts[0].columns)
+    shape = (sum(len(part.taken_rows) for part in parts), len(parts[0].taken_columns))
     codes = backend.allocate("int8", layout, shape)
     scale = backend.allocate("float32", "plain", shape[:1])
     backend.load("int8", parts, codes, scale)

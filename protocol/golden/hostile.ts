@@ -3,6 +3,7 @@ type Entry = readonly [key: Buffer, value: Buffer];
 
 const hex = (digits: string) => Buffer.from(digits, "hex");
 const text = (value: string) => Buffer.concat([Buffer.from([0xa0 + value.length]), Buffer.from(value)]);
+const list = (one: Buffer) => Buffer.concat([hex("91"), one]);
 const map = (...entries: readonly Entry[]) => Buffer.concat([Buffer.from([0x80 + entries.length]), ...entries.flat()]);
 
 interface Base {
@@ -72,8 +73,28 @@ function callWithNumber(float: string): Buffer {
     [text("epoch"), hex("01")],
     [text("function"), text("f")],
     [text("handles"), hex("90")],
-    [text("options"), Buffer.concat([hex("91"), option])],
+    [text("options"), list(option)],
     [text("results"), hex("90")],
+  );
+}
+
+/** A `load` whose only part takes these rows. */
+function loadOfRows(range: string): Buffer {
+  const part = map(
+    [text("file"), text("f")],
+    [text("offset"), hex("00")],
+    [text("bytes"), hex("08")],
+    [text("type"), text("F32")],
+    [text("rows"), hex("02")],
+    [text("columns"), hex("01")],
+    [text("rowRange"), hex(range)],
+  );
+  const item = map([text("form"), text("float")], [text("handle"), hex("01")], [text("parts"), list(part)]);
+  return map(
+    [text("kind"), text("load")],
+    [text("id"), hex("07")],
+    [text("epoch"), hex("01")],
+    [text("items"), list(item)],
   );
 }
 
@@ -86,6 +107,12 @@ export const hostile = [
   { name: "NaN number", type: "request", hex: callWithNumber("7ff8000000000000").toString("hex") },
   { name: "infinite number", type: "request", hex: callWithNumber("7ff0000000000000").toString("hex") },
   { name: "minus infinite number", type: "request", hex: callWithNumber("fff0000000000000").toString("hex") },
+  { name: "range without an end", type: "request", hex: loadOfRows("9100").toString("hex") },
+  { name: "range of three numbers", type: "request", hex: loadOfRows("93000102").toString("hex") },
+  { name: "negative start of a range", type: "request", hex: loadOfRows("92ff01").toString("hex") },
+  { name: "fraction in a range", type: "request", hex: loadOfRows("9200cb3fe0000000000000").toString("hex") },
+  { name: "end of a range at 2^53", type: "request", hex: loadOfRows("9200cf0020000000000000").toString("hex") },
+  { name: "number as a range", type: "request", hex: loadOfRows("01").toString("hex") },
 ];
 
 /** `hex` then, `repeat.times` times, `repeat.hex`. */

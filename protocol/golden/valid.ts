@@ -16,6 +16,8 @@ const description = {
 const allocation = { handle: 2 ** 53 - 1, dtype: "float16", layout: "packed", shape: [49152, 576] };
 const shared = { offset: 0, bytes: 2 ** 32 };
 const part = { file: "a.safetensors", offset: 2 ** 31 + 8, bytes: 256, type: "Q4_1", rows: 2, columns: 64 };
+const { file, ...place } = part;
+const slice = { file, name: "experts", ...place, rowRange: [1, 2], columnRange: [0, 33] };
 
 const requests = [
   { kind: "welcome", ...request, protocol: 1, functions: ["my_ops:rotate"] },
@@ -27,6 +29,7 @@ const requests = [
     items: [
       { form: "int8", handle: 1, scale: 2, parts: [part, part] },
       { form: "float", handle: 3, parts: [part] },
+      { form: "float", handle: 4, parts: [slice, part] },
     ],
   },
   { kind: "write", ...request, handle: 1, offset: 128 },

@@ -1,5 +1,5 @@
 /** What a rank of a model has on its device: parameters in handles, and programs over them, each made when it is needed. */
-import type { LoadItem, Sizes } from "../../protocol/messages.ts";
+import type { Sizes } from "../../protocol/messages.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import type { ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
@@ -11,6 +11,7 @@ import type { Device } from "../tensor/device.ts";
 import type { TensorHandle } from "../tensor/handle.ts";
 import type { LoadRequest } from "../tensor/load.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
+import { sourceParts } from "./source-parts.ts";
 import { type KeepProgram, processTrace, type Trace } from "./trace.ts";
 
 export interface DefineOptions {
@@ -59,13 +60,16 @@ export class ResidentModel {
     const begin = performance.now();
     const handle = (name: string) => this.handle(program.parameters.get(name)!);
     const missing = [...program.parameters.values()].filter((parameter) => !this.#handles.has(keyOf(parameter)));
+    const parts = missing.map(({ source }) =>
+      source.type === "tensors" ? sourceParts(source.parts, this.#manifest) : [],
+    );
     await this.#allocate(missing);
     const lowered = lower(program, (name) => handle(name).id, limits);
     const arena = await this.#arenaFor(lowered);
     options.signal?.throwIfAborted();
     const allocated = performance.now();
     // The worker loads while the program is being encoded; it needs the handles, not what is in them.
-    const filled = this.#fill(missing, handle, options).then(() => performance.now());
+    const filled = this.#fill(missing, parts, handle, options).then(() => performance.now());
     const [loaded, defined] = await Promise.all([filled, this.device.define(lowered, this.owner, { arena })]);
     this.#keep?.(defined, program, { options: options.built ?? {}, limits });
     const timings = {
@@ -114,28 +118,23 @@ export class ResidentModel {
 
   async #fill(
     parameters: readonly Parameter[],
+    parts: readonly LoadRequest["parts"][],
     handle: (name: string) => TensorHandle,
     options: DefineOptions,
   ): Promise<void> {
     const loads: LoadRequest[] = [];
     const constants: { readonly target: TensorHandle; readonly data: ArrayBufferView }[] = [];
-    for (const { name, source } of parameters) {
+    for (const [index, { name, source }] of parameters.entries()) {
       const target = handle(name);
       if (source.type === "constant") constants.push({ target, data: source.data });
       if (source.type !== "tensors") continue;
       const scale = source.scale === undefined ? undefined : handle(source.scale);
-      loads.push({ form: source.form, target, scale, parts: source.names.map((tensor) => this.#part(tensor)) });
+      loads.push({ form: source.form, target, scale, parts: parts[index]! });
     }
     const { onProgress, signal } = options;
     const loaded = this.device.load(loads, { onProgress, signal });
     const written = constants.map(({ target, data }) => this.device.write(target, data));
     await Promise.all([loaded, ...written]);
-  }
-
-  #part(name: string): LoadItem["parts"][number] {
-    const { file, offset, bytes, type, shape } = this.#manifest.tensors.get(name)!; // The family has looked for it.
-    const [rows, columns] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!];
-    return { file, name, offset, bytes, type, rows, columns };
   }
 }
 

@@ -37,18 +37,18 @@ export function needsOf(manifest: Manifest, options: SettingsOptions): ModelNeed
   const model = describeModel(manifest);
   const settings = resolveSettings(model, options);
   const programs = rankPrograms(manifest, { ...settings.modelOptions, pages: 1 });
-  const ranks = programs.map((program) => rankNeeds(program, settings.limits, model.vocabulary));
+  const ranks = programs.map((program) => rankNeeds(program, manifest, settings.limits, model.vocabulary));
   return { settings, ranks };
 }
 
-function rankNeeds(program: Program, limits: Sizes, vocabulary: number): RankNeeds {
+function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes, vocabulary: number): RankNeeds {
   const kvPage = pageBytes(kvLayout(program));
   const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage, arena: arena(program, limits).bytes };
   for (const parameter of program.parameters.values()) {
     const kind = kindOf(parameter);
     if (kind !== "kv") bytes[kind] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
   }
-  return { bytes, threadBytes: threadBytes(program.parameters.values(), vocabulary) };
+  return { bytes, threadBytes: threadBytes(program.parameters.values(), vocabulary, tensors) };
 }
 
 /** What a device's ledger is told of a rank with so many KV pages. */

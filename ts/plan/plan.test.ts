@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { modelOfConfig } from "../model/families/index.ts";
+import { ProgramBuilder } from "../program/builder.ts";
 import { place } from "./place.ts";
 import { planManifest } from "./plan.ts";
+import { threadBytes } from "./process-bytes.ts";
 import { resolveSettings } from "./settings.ts";
 
 /** The demo model (SmolLM2-135M), without its files. */
@@ -19,6 +21,15 @@ const CONFIG = {
 };
 const smollm2 = () => modelOfConfig("config.json", CONFIG);
 const sized = (total: number) => ({ name: "device:0", total });
+
+it("a thread that loads some columns of a tensor reads its whole rows", () => {
+  const b = new ProgramBuilder();
+  b.weight("left", { parts: [{ tensor: "w", columns: [0, 64] }], shape: [100, 64], form: "int8" });
+  b.vector("bias", 200, { tensor: "w", rows: [0, 1], columns: [0, 200] });
+  const { parameters } = b.build();
+  // 16 rows and one more as floats, in 14 bytes per element: more than those of a vocabulary of 10.
+  expect(threadBytes(parameters.values(), 10, new Map([["w", { shape: [100, 4096] }]]))).toBe(17 * 4096 * 14);
+});
 
 describe("planManifest", () => {
   it("gives the demo model's bytes as computed by hand", () => {

@@ -29,12 +29,20 @@ const SAMPLE_BYTES = 2 * 8 + 4;
 const ATTENTION_BYTES = 4 * 2 ** 20;
 
 /** What a thread takes while it loads, or later draws: the worker frees the one before it takes the other. */
-export function threadBytes(parameters: Iterable<Parameter>, vocabulary: number): number {
+export function threadBytes(
+  parameters: Iterable<Parameter>,
+  vocabulary: number,
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): number {
   let bytes = vocabulary * SAMPLE_BYTES;
   for (const { source, shape } of parameters) {
     if (source.type !== "tensors") continue;
-    const [rows, columns] = shape.length === 2 ? shape : [1, elementCount(shape)];
-    bytes = Math.max(bytes, Math.min(rows!, LOAD_ROWS) * columns! * LOAD_BYTES);
+    const matrix = shape.length > 1;
+    const [rows, columns] = matrix ? [elementCount(shape.slice(0, -1)), shape.at(-1)!] : [1, elementCount(shape)];
+    // Rows are read as long as they are in the file; of rows that are cut, one more is there in full as floats.
+    const lengths = source.parts.map((part) => (part.columns && tensors.get(part.tensor)?.shape.at(-1)) ?? 0);
+    const cut = matrix ? Math.max(...lengths) : 0;
+    bytes = Math.max(bytes, (Math.min(rows, LOAD_ROWS) * Math.max(columns, cut) + cut) * LOAD_BYTES);
   }
   return bytes;
 }

@@ -9,7 +9,7 @@ import { type DType, OPS, type Operand, type OpName, type OpSpec } from "../../p
 import { OctavoError } from "../errors.ts";
 import { type AttributesOf, checkAttributes } from "./attributes.ts";
 import { checkOperation, checkProduct } from "./constraints.ts";
-import type { Dimension, Operation, Parameter, Place, Program, Value, ValueId } from "./program.ts";
+import type { Dimension, Operation, Parameter, Place, Program, TensorPart, Value, ValueId } from "./program.ts";
 import type { Scheme } from "./scheme.ts";
 import { formatShape, ShapeScope } from "./shapes.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "./threshold.ts";
@@ -36,8 +36,8 @@ export interface CallOptions<N extends OpName> {
 export type Digits = OutputsOf<"quantize">;
 
 export interface WeightSpec {
-  /** Manifest tensors whose rows are stacked, in this order. */
-  readonly tensors: readonly string[];
+  /** Stacked by rows, in this order. */
+  readonly parts: readonly TensorPart[];
   /** [N, K] */
   readonly shape: readonly [number, number];
   readonly form: "int8" | "float";
@@ -88,14 +88,14 @@ export class ProgramBuilder {
 
   /** A linear weight [N, K] from files, packed: for `linear`. */
   weight(name: string, spec: WeightSpec): ValueId {
-    const { tensors: names, shape, form } = spec;
+    const { parts, shape, form } = spec;
     if (form === "float")
       return this.parameter({
         name,
         dtype: spec.dtype ?? "float16",
         layout: "packed",
         shape,
-        source: { type: "tensors", names, form },
+        source: { type: "tensors", parts, form },
       });
     const scaleName = `${name}.scale`;
     const codes = this.parameter({
@@ -103,7 +103,7 @@ export class ProgramBuilder {
       dtype: "int8",
       layout: "packed",
       shape,
-      source: { type: "tensors", names, form, scale: scaleName },
+      source: { type: "tensors", parts, form, scale: scaleName },
     });
     const scale = this.parameter({
       name: scaleName,
@@ -117,13 +117,13 @@ export class ProgramBuilder {
   }
 
   /** A vector from files (norm weight, bias), as float32. */
-  vector(name: string, size: number, tensor: string = name): ValueId {
+  vector(name: string, size: number, part: TensorPart = { tensor: name }): ValueId {
     return this.parameter({
       name,
       dtype: "float32",
       layout: "plain",
       shape: [size],
-      source: { type: "tensors", names: [tensor], form: "float" },
+      source: { type: "tensors", parts: [part], form: "float" },
     });
   }
 

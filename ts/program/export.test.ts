@@ -6,11 +6,12 @@ import { describe, expect, it } from "vitest";
 import { OPTIONS } from "../../test/support/model-options.ts";
 import { tinyConfig } from "../../test/support/tiny-model.ts";
 import { buildModel, type ModelOptions, modelOfConfig } from "../model/families/index.ts";
+import { ProgramBuilder } from "./builder.ts";
 import { exportProgram, type ProgramFile, readProgram } from "./export.ts";
 import { fuse } from "./fuse.ts";
 import { lower } from "./lower.ts";
 import { printProgram } from "./print.ts";
-import type { Program } from "./program.ts";
+import type { Program, TensorPart } from "./program.ts";
 
 const LIMITS = { T: 32, S: 4, B: 4, J: 8, H: 64, D: 16, Q: 2 };
 const manifest = modelOfConfig("config.json", tinyConfig({ family: "qwen2", tied: true }));
@@ -18,6 +19,18 @@ const model = { path: "config.json", family: "llama", architecture: "Qwen2ForCau
 
 function built(options: Partial<ModelOptions> = {}): Program {
   return buildModel(manifest, { ...OPTIONS, ...options });
+}
+
+/** Half of each of two experts, of columns that a device may have. */
+function sliced(): Program {
+  const b = new ProgramBuilder();
+  const parts: TensorPart[] = [
+    { tensor: "experts", rows: [3, 6], columns: [0, 64] },
+    { tensor: "experts", columns: [64, 128] },
+  ];
+  const weight = b.weight("w", { parts, shape: [6, 64], form: "int8" });
+  b.output("y", b.linear(b.input("x", "float32", ["T", 64]), weight));
+  return b.build();
 }
 
 function written(program: Program, constants = false): ProgramFile {
@@ -36,6 +49,7 @@ describe("a program from a file", () => {
     ["fused", fuse(built())],
     ["of 16-bit weights, with logits", fuse(built({ weights: "16bit", output: { type: "logits" } }))],
     ["that judges against a reference", fuse(built({ head: "int8", output: { type: "score", reference: "read" } }))],
+    ["of slices of tensors", sliced()],
     ["that observes outliers", fuse(built({ observe: 6, threshold: { absolute: 6, relative: 0.1 } }))],
   ];
 

@@ -9,7 +9,7 @@ import { OctavoError } from "../errors.ts";
 import { cut, quoted } from "../quoted.ts";
 import { arena } from "./arena.ts";
 import { checkAttributes } from "./attributes.ts";
-import type { Operation, Parameter, ParameterSource, Place, Program, Value, ValueId } from "./program.ts";
+import type { Operation, Parameter, ParameterSource, Place, Program, Range, Value, ValueId } from "./program.ts";
 import { contentBytes } from "./tensor-bytes.ts";
 
 export const PROGRAM_FORMAT = "octavo-program";
@@ -25,10 +25,11 @@ const place = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("intermediate"), offset: count.optional() }),
   z.strictObject({ type: z.literal("columns"), of: count, column: count }),
 ]);
+const range = z.tuple([count, count]);
 const source = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("tensors"),
-    names: z.array(name).min(1),
+    parts: z.array(z.strictObject({ tensor: name, rows: range.optional(), columns: range.optional() })).min(1),
     form: z.enum(["int8", "float"]),
     scale: name.optional(),
   }),
@@ -100,8 +101,16 @@ export function exportProgram(
   };
 }
 
+/** Absent ranges stay absent. */
+function copyPart(part: { tensor: string; rows?: Range | undefined; columns?: Range | undefined }) {
+  const copy: { tensor: string; rows?: [number, number]; columns?: [number, number] } = { tensor: part.tensor };
+  if (part.rows) copy.rows = [...part.rows];
+  if (part.columns) copy.columns = [...part.columns];
+  return copy;
+}
+
 function exportSource(source: ParameterSource, constants: boolean): ProgramFile["parameters"][number]["source"] {
-  if (source.type === "tensors") return { ...source, names: [...source.names] };
+  if (source.type === "tensors") return { ...source, parts: source.parts.map(copyPart) };
   if (source.type !== "constant") return source;
   const { buffer, byteOffset, byteLength } = source.data;
   return {
@@ -145,8 +154,9 @@ export function readProgram(
 function readParameter(where: string, { source, ...parameter }: ProgramFile["parameters"][number]): Parameter {
   switch (source.type) {
     case "tensors": {
-      const { type, names, form, scale } = source;
-      return { ...parameter, source: { type, names, form, ...(scale === undefined ? {} : { scale }) } };
+      const { type, form, scale } = source;
+      const parts = source.parts.map(copyPart);
+      return { ...parameter, source: { type, parts, form, ...(scale === undefined ? {} : { scale }) } };
     }
     case "constant":
       return { ...parameter, source: constantOf(where, parameter, source.data) };

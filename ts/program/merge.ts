@@ -89,7 +89,7 @@ function stack(group: readonly Operation[], values: Value[], parameters: Map<str
     const { dtype, layout, shape: one, source } = parts[0]!;
     const shape = [parts.reduce((rows, part) => rows + part.shape[0]!, 0), ...one.slice(1)];
     const name = operand === "scale" ? `${weightName}.scale` : parts.map((part) => part.name).join("+");
-    const names = parts.flatMap((part) => (part.source.type === "tensors" ? part.source.names : []));
+    const taken = parts.flatMap((part) => (part.source.type === "tensors" ? part.source.parts : []));
     parameters.set(name, {
       name,
       dtype,
@@ -97,7 +97,12 @@ function stack(group: readonly Operation[], values: Value[], parameters: Map<str
       shape,
       source:
         source.type === "tensors"
-          ? { type: "tensors", names, form: source.form, ...(source.scale ? { scale: `${weightName}.scale` } : {}) }
+          ? {
+              type: "tensors",
+              parts: taken,
+              form: source.form,
+              ...(source.scale ? { scale: `${weightName}.scale` } : {}),
+            }
           : { type: "scale", of: weightName },
     });
     inputs[operand] = add({ dtype, layout, shape, place: { type: "parameter", name }, label: name });

@@ -112,14 +112,16 @@ describe("passes", () => {
     const stacked = [...program.parameters.values()].find(({ name }) => name.includes("q_proj.weight+"))!;
     expect(stacked.shape).toEqual([128, 64]);
     const paths = ["q", "k", "v"].map((name) => `model.layers.0.self_attn.${name}_proj.weight`);
-    expect(stacked.source).toMatchObject({ type: "tensors", names: paths, form: "int8" });
+    expect(stacked.source).toMatchObject({ type: "tensors", parts: paths.map((tensor) => ({ tensor })), form: "int8" });
     for (const [id, { place }] of program.values.entries())
       if (place.type === "columns") expect(place.of).toBeLessThan(id);
   });
 
   it("loses no tensor of the model to fusing", () => {
     const names = (program: Program) =>
-      [...program.parameters.values()].flatMap(({ source }) => (source.type === "tensors" ? source.names : [])).sort();
+      [...program.parameters.values()]
+        .flatMap(({ source }) => (source.type === "tensors" ? source.parts.map(({ tensor }) => tensor) : []))
+        .sort();
     expect(names(fuse(tiny()))).toEqual(names(tiny()));
   });
 
@@ -140,7 +142,7 @@ describe("ProgramBuilder", () => {
   it("names the op, the operand and both shapes when operands do not fit", () => {
     const b = new ProgramBuilder();
     const x = b.input("x", "float32", ["T", 64]);
-    const w = b.weight("w", { tensors: ["w"], shape: [8, 65], form: "float" });
+    const w = b.weight("w", { parts: [{ tensor: "w" }], shape: [8, 65], form: "float" });
     expect(() => b.linear(x, w, { label: "out" })).toThrow(/linear "out": x \[T, 64\] and w \[8, 65\] do not fit/);
     expect(() => b.add(x, b.input("n", "int32", ["T", 64]))).toThrow(
       expect.objectContaining({ code: "OCTAVO_DTYPE_MISMATCH" }),

@@ -63,10 +63,24 @@ function placeOf(file: ProgramFile, { place, label }: ProgramFile["values"][numb
   }
 }
 
+/** "experts[3..6, 0..64]": rows, columns. */
+function partOf({
+  tensor,
+  rows,
+  columns,
+}: {
+  tensor: string;
+  rows?: number[] | undefined;
+  columns?: number[] | undefined;
+}) {
+  if (!rows && !columns) return tensor;
+  return `${tensor}[${rows?.join("..") ?? ""}, ${columns?.join("..") ?? ""}]`;
+}
+
 function sourceOf(source: ProgramFile["parameters"][number]["source"]): string {
   switch (source.type) {
     case "tensors":
-      return `${source.form} of ${source.names.join(" + ")}`;
+      return `${source.form} of ${source.parts.map(partOf).join(" + ")}`;
     case "scale":
       return `scales of ${source.of}`;
     case "constant":

@@ -42,12 +42,28 @@ export interface Operation {
   readonly label: string;
 }
 
+/** From the first one taken to the first one behind them. */
+export type Range = readonly [from: number, to: number];
+
+/**
+ * What a parameter takes of a tensor of the manifest, in elements; absent: all. `columns` run over the tensor's last dimension,
+ * `rows` over all others, flattened: expert e of a stack [E, N, K] has the rows [e * N, (e + 1) * N). A vector is one row.
+ */
+export interface TensorPart {
+  readonly tensor: string;
+  readonly rows?: Range;
+  readonly columns?: Range;
+}
+
 /** How a parameter comes to be: loaded from files, or written by the orchestrator. */
 export type ParameterSource =
-  /** Rows of these manifest tensors, stacked. `int8`: codes under this parameter, scales under parameter `scale`. */
+  /**
+   * These parts, stacked by rows. `int8`: codes under this parameter, scales under parameter `scale`; scales are those of the
+   * tensor's whole rows, so that slices computed apart add up to the whole.
+   */
   | {
       readonly type: "tensors";
-      readonly names: readonly string[];
+      readonly parts: readonly TensorPart[];
       readonly form: "int8" | "float";
       readonly scale?: string;
     }

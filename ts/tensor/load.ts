@@ -1,5 +1,5 @@
 /** Handles filled from files: in messages small enough to stop between them. */
-import type { LoadItem } from "../../protocol/messages.ts";
+import { type LoadItem, MAX_PARTS } from "../../protocol/messages.ts";
 import { checkKeys } from "../arguments.ts";
 import { kindOf, quoted } from "../quoted.ts";
 import { badArgument } from "./checks.ts";
@@ -11,7 +11,7 @@ export interface LoadRequest {
   readonly form: "int8" | "float";
   readonly target: TensorHandle;
   readonly scale?: TensorHandle | undefined;
-  /** Byte ranges of files, stacked by rows. */
+  /** What is taken of tensors in files, stacked by rows. */
   readonly parts: LoadItem["parts"];
 }
 
@@ -35,14 +35,25 @@ export function checkLoad(items: unknown, options: unknown): void {
       throw badArgument(`load: form is ${quoted(item.form)}; it takes "int8" or "float"`);
     }
     const { parts } = item;
-    if (!Array.isArray(parts) || [...parts].some((part) => !Number.isSafeInteger(part?.bytes))) {
-      throw badArgument("load: parts take a list of byte ranges: { file, offset, bytes, type, rows, columns }");
+    if (!Array.isArray(parts) || ![...parts].every(isPart)) {
+      const form = "{ file, offset, bytes, type, rows, columns, rowRange?, columnRange? }";
+      throw badArgument(`load: parts take a list of tensors in files: ${form}`);
     }
+    if (parts.length > MAX_PARTS)
+      throw badArgument(`load: a tensor of ${parts.length} parts; it may have ${MAX_PARTS}`);
   }
+}
+
+/** Only what is looked at before the message is checked. */
+function isPart(part: Partial<LoadRequest["parts"][number]> | null | undefined): boolean {
+  const range: unknown = part?.rowRange ?? [];
+  return Array.isArray(range) && [part?.bytes, part?.rows, ...range].every(Number.isSafeInteger);
 }
 
 /** One `load` message has about this many bytes of files: small enough to stop soon, large enough to cost nothing. */
 const LOAD_BATCH_BYTES = 32 * 2 ** 20;
+/** And about this many parts at most, so that its header stays within `MAX_HEADER_BYTES`. */
+const LOAD_BATCH_PARTS = 4096;
 
 /** Fills handles from files, in order. Throws `OCTAVO_FILE_NOT_READABLE`, `OCTAVO_MODEL_FILE_INVALID`, the signal's reason. */
 export async function loadTensors(
@@ -55,6 +66,7 @@ export async function loadTensors(
   let finished = 0;
   let batch: LoadItem[] = [];
   let batchBytes = 0;
+  let batchParts = 0;
   const flush = async () => {
     options.signal?.throwIfAborted();
     if (batch.length > 0) {
@@ -66,17 +78,23 @@ export async function loadTensors(
     options.onProgress?.(finished, total);
     batch = [];
     batchBytes = 0;
+    batchParts = 0;
   };
   for (const item of items) {
     const { form, target, scale, parts } = item;
     const handle = device.own(target).id;
     batch.push({ form, handle, ...(scale === undefined ? {} : { scale: device.own(scale).id }), parts: [...parts] });
     batchBytes += bytesOf(item);
-    if (batchBytes >= LOAD_BATCH_BYTES) await flush();
+    batchParts += parts.length;
+    if (batchBytes >= LOAD_BATCH_BYTES || batchParts >= LOAD_BATCH_PARTS) await flush();
   }
   await flush();
 }
 
+/** Of the rows taken: the worker counts progress alike. */
 function bytesOf(item: LoadRequest): number {
-  return item.parts.reduce((sum, part) => sum + part.bytes, 0);
+  return item.parts.reduce((sum, { bytes, rows, rowRange }) => {
+    const [from = 0, to = rows] = rowRange ?? [];
+    return sum + Math.floor(bytes / Math.max(1, rows)) * (to - from);
+  }, 0);
 }

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import structs
 from octavo_kernels import Backend, ErrorCode, KernelError, SourcePart, Tensor, nbytes
 from octavo_kernels.tensor import PACKED_ROWS
+from octavo_kernels.weights.load import check_load
 
 from . import machine
 from .definitions import program_spec, sizes, used_handles
@@ -161,13 +162,15 @@ class Session:
             scale = None if item.scale is wire.UNSET else self._handles.tensor(item.scale)
             parts = [_source_part(part) for part in item.parts]
             jobs.append((item.form, parts, self._handles.tensor(item.handle), scale))
-        most = max(_at_once(target) for _, _, target, _ in jobs)
+        for job in jobs:
+            check_load(*job)
+        most = max(_at_once(parts, target) for _, parts, target, _ in jobs)
         self._reserve(self._backend.threads * most * _LOAD_BYTES)
-        total = sum(part.bytes for _, parts, _, _ in jobs for part in parts)
+        total = sum(_bytes(parts) for _, parts, _, _ in jobs)
         done, told = 0, time.monotonic()
         for form, parts, target, scale in jobs:
             self._backend.load(form, parts, target, scale)
-            done += sum(part.bytes for part in parts)
+            done += _bytes(parts)
             if time.monotonic() - told >= _PROGRESS_INTERVAL:
                 told = time.monotonic()
                 send(wire.Progress(id=request.id, epoch=self._epoch, done=done, total=total), None)
@@ -303,7 +306,14 @@ class Session:
 
 def _source_part(part: wire.SourcePart) -> SourcePart:
     name = "" if part.name is wire.UNSET else part.name
-    return SourcePart(part.file, part.offset, part.bytes, part.type, part.rows, part.columns, name)
+    rows = None if part.rowRange is wire.UNSET else part.rowRange
+    columns = None if part.columnRange is wire.UNSET else part.columnRange
+    return SourcePart(part.file, part.offset, part.bytes, part.type, part.rows, part.columns, name, rows, columns)  # type: ignore[arg-type]
+
+
+def _bytes(parts: Sequence[SourcePart]) -> int:
+    """Of the rows taken: `device.ts` counts progress alike."""
+    return sum(part.bytes // max(1, part.rows) * len(part.taken_rows) for part in parts)
 
 
 def _one(payloads: Sequence[bytes]) -> bytes:
@@ -312,12 +322,14 @@ def _one(payloads: Sequence[bytes]) -> bytes:
     return payloads[0]
 
 
-def _at_once(target: Tensor) -> int:
-    """Elements that a thread of `load` works on: some rows of a matrix, all of a vector."""
-    if len(target.shape) != 2:
+def _at_once(parts: Sequence[SourcePart], target: Tensor) -> int:
+    """Elements that a thread of `load` works on: some rows of a matrix, as long as in the file, all of a vector."""
+    if len(target.shape) < 2:
         return prod(target.shape)
-    rows, columns = target.shape
-    return min(rows, PACKED_ROWS) * columns
+    *rows, columns = target.shape
+    # Of rows that are cut, one more is there in full as floats.
+    cut = max((part.columns for part in parts if part.columns != columns), default=0)
+    return min(prod(rows), PACKED_ROWS) * max(columns, cut) + cut
 
 
 def _memory(backend: Backend) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from octavo_worker.generated import messages as wire
 
 from .conftest import EPOCH, SIZES, Orchestrator
@@ -125,6 +126,42 @@ def test_load_fills_handles_and_names_the_file_that_is_missing(orchestrator: Orc
     assert orchestrator.ask("load", items=[{"form": "float", "handle": 1, "parts": [part]}]).bytes == 64
     missing = [{"form": "float", "handle": 1, "parts": [{**part, "file": "missing"}]}]
     assert orchestrator.refusal("load", items=missing) == "OCTAVO_FILE_NOT_READABLE"
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"rowRange": [1, 5]},
+        {"rowRange": [3, 2]},
+        {"rowRange": [0, 2]},
+        {"columnRange": [1, 4]},
+        {"columnRange": [2**53 - 2, 2**53 - 1]},
+    ],
+)
+def test_a_load_of_rows_or_columns_that_are_not_there_has_no_effect(
+    ranges: dict[str, list[int]], orchestrator: Orchestrator
+) -> None:
+    orchestrator.allocate(1, "float32", 4)
+    orchestrator.allocate(2, "float32", 4, 3)
+    part = {"file": "there", "offset": 0, "bytes": 48, "type": "F32", "rows": 4, "columns": 3}
+    good = {"form": "float", "handle": 1, "parts": [{**part, "rowRange": [1, 2], "columnRange": [0, 2]}] * 2}
+    assert orchestrator.ask("load", items=[good]).bytes == 64
+    orchestrator.ask("write", bytes(16), handle=1, offset=0)
+    bad = {"form": "float", "handle": 2, "parts": [{**part, **ranges}]}
+    assert orchestrator.refusal("load", items=[good, bad]) == "OCTAVO_SHAPE_MISMATCH"
+    orchestrator.ask("read", handle=1, offset=0, bytes=16)
+    assert orchestrator.payload() == bytes(16)
+
+
+def test_progress_of_a_load_counts_the_rows_that_are_read(
+    orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octavo_worker.session._PROGRESS_INTERVAL", 0)
+    orchestrator.allocate(1, "float32", 2, 1)
+    part = {"file": "there", "offset": 0, "bytes": 48, "type": "F32", "rows": 4, "columns": 3}
+    item = {"form": "float", "handle": 1, "parts": [{**part, "rowRange": [1, 3], "columnRange": [2, 3]}]}
+    orchestrator.ask("load", items=[item, item])
+    assert [(answer.done, answer.total) for answer, _ in orchestrator.answers[:-1]] == [(24, 48), (48, 48)]
 
 
 def test_functions_outside_the_allow_list_are_not_even_imported(orchestrator: Orchestrator) -> None:

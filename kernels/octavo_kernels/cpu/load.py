@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
@@ -39,6 +38,10 @@ class _Part(Structure):
         ("bytes", c_int64),
         ("rows", c_int64),
         ("columns", c_int64),
+        ("first_row", c_int64),
+        ("row_count", c_int64),
+        ("first_column", c_int64),
+        ("column_count", c_int64),
         ("type", c_int32),
         ("reserved", c_int32),
     ]
@@ -55,7 +58,7 @@ class _Request(Structure):
         ("dtype", c_int32),
         ("packed", c_int32),
         ("threads", c_int32),
-        ("reserved", c_int32),
+        ("vector", c_int32),
     ]
 
 
@@ -64,9 +67,6 @@ def load(
 ) -> None:
     """See backend.Backend.load."""
     check_load(form, parts, target, scale)
-    # A vector may come as one row or as one column per row, and each of its parts otherwise: any equal cut will do.
-    counts = [part.rows * part.columns for part in parts]
-    columns = target.shape[1] if len(target.shape) == 2 else max(1, math.gcd(*counts))
     array = (_Part * len(parts))(
         *(
             _Part(
@@ -74,11 +74,15 @@ def load(
                 part.name.encode(),
                 part.offset,
                 part.bytes,
-                count // columns,
-                columns,
+                part.rows,
+                part.columns,
+                part.taken_rows.start,
+                len(part.taken_rows),
+                part.taken_columns.start,
+                len(part.taken_columns),
                 _TYPE_CODES[part.type],
             )
-            for part, count in zip(parts, counts, strict=True)
+            for part in parts
         )
     )
     request = _Request(
@@ -89,6 +93,7 @@ def load(
         DTYPE_CODES[target.dtype],
         target.layout == "packed",
         threads,
+        len(target.shape) < 2,
     )
     error = ctypes.create_string_buffer(_ERROR_BYTES)
     _raise(load_library().octavo_load(ctypes.byref(request), isa.encode(), error, _ERROR_BYTES), error)

@@ -30,7 +30,7 @@ export class ModelWriter {
   weight(name: string, n: number, k: number, form: "int8" | "float", from: string = name): ValueId {
     const { type } = this.tensors.take(from, [n, k]);
     const dtype = type === "BF16" ? "bfloat16" : "float16";
-    return this.builder.weight(name, { tensors: [from], shape: [n, k], form, dtype });
+    return this.builder.weight(name, { parts: [{ tensor: from }], shape: [n, k], form, dtype });
   }
 
   /** y = x w^T (+ bias), from k to n features. */

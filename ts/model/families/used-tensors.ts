@@ -53,7 +53,7 @@ export function checkLoadable(manifest: Manifest): void {
 export function checkAllUsed(manifest: Manifest, program: Program): void {
   const used = new Set<string>();
   for (const { source } of program.parameters.values())
-    if (source.type === "tensors") for (const name of source.names) used.add(name);
+    if (source.type === "tensors") for (const { tensor } of source.parts) used.add(tensor);
   const left = [...manifest.tensors.keys()].filter((name) => !used.has(name) && !isLeftover(name));
   if (left.length > 0) throw refusal(manifest, left, "that the model's program does not use");
 }

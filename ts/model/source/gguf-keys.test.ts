@@ -74,7 +74,9 @@ async function built(change: Change = {}): Promise<{ manifest: Manifest; sources
   const manifest = await open(change);
   describeModel(manifest);
   const { parameters } = buildModel(manifest, OPTIONS);
-  const sources = [...parameters.values()].flatMap(({ source }) => (source.type === "tensors" ? source.names : []));
+  const sources = [...parameters.values()].flatMap(({ source }) =>
+    source.type === "tensors" ? source.parts.map(({ tensor }) => tensor) : [],
+  );
   return { manifest, sources: new Set(sources) };
 }
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_HEADER_BYTES = 16777216
 MAX_DEPTH = 16
 SHARED_MEMORY_THRESHOLD = 262144
@@ -112,13 +112,15 @@ class SourcePart(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     type: SourceType
     rows: Count
     columns: Count
+    rowRange: Annotated[tuple[Count, ...], Meta(min_length=2, max_length=2)] | UnsetType = UNSET
+    columnRange: Annotated[tuple[Count, ...], Meta(min_length=2, max_length=2)] | UnsetType = UNSET
 
 
 class LoadItem(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     form: Literal["int8", "float"]
     handle: Handle
     scale: Handle | UnsetType = UNSET
-    parts: Annotated[tuple[SourcePart, ...], Meta(min_length=1, max_length=64)]
+    parts: Annotated[tuple[SourcePart, ...], Meta(min_length=1, max_length=16384)]
 
 
 class Load(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="load"):

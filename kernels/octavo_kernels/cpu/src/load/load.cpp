@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdarg>
@@ -12,6 +13,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "../runtime/float_mode.h"
@@ -23,8 +25,6 @@ namespace octavo {
 namespace {
 
 constexpr int64_t panel_rows = 16;
-// Vectors are cut into pieces of this many rows, so that one of 49,152 elements is not as many reads.
-constexpr int64_t vector_piece = 4096;
 
 struct Failure {
   int32_t code;
@@ -43,6 +43,7 @@ std::string text_of(const char* format, ...) {
 
 class File {
  public:
+  File() = default;
   // A pipe would keep a blocking open waiting.
   explicit File(const char* path) : path_(path), descriptor_(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (descriptor_ < 0) throw Failure{OCTAVO_LOAD_NOT_READABLE, text_of("%s: %s", path, std::strerror(errno))};
@@ -54,8 +55,12 @@ class File {
   ~File() {
     if (descriptor_ >= 0) close(descriptor_);
   }
-  File(File&& other) noexcept : path_(other.path_), descriptor_(other.descriptor_) { other.descriptor_ = -1; }
-  File(const File&) = delete;
+  File& operator=(File&& other) noexcept {
+    std::swap(path_, other.path_);
+    std::swap(descriptor_, other.descriptor_);
+    return *this;
+  }
+  bool is(const char* path) const { return path_ && std::strcmp(path_, path) == 0; }
 
   void read(int64_t offset, int64_t bytes, uint8_t* target) const {
     while (bytes > 0) {
@@ -73,45 +78,46 @@ class File {
   }
 
  private:
-  const char* path_;
-  int descriptor_;
+  const char* path_ = nullptr;
+  int descriptor_ = -1;
 };
 
-// A part with its file open and its place among the rows of the target.
+// Of one thread. Thousands of files are not all open at once: the parts of a tensor lie in order.
+struct Buffers {
+  std::vector<uint8_t> bytes;
+  std::vector<float> span;  // one row, where not all of it is taken
+  std::vector<float> values;
+  std::vector<int8_t> codes;
+  std::vector<uint16_t> halves;
+  File file;
+};
+
+// Where a part lies in the target, and what is read for it: of each row a span of whole blocks around the columns taken. A
+// part of a vector is one row.
 struct Part {
   const octavo_source_part& source;
-  File file;
-  int64_t first_row;
-  int64_t row_bytes;
+  const SourceFormat& format;
+  int64_t first_row, rows;        // of the target
+  int64_t first_column, columns;  // likewise
+  int64_t span_start, span;       // elements: the first row's start in the file's tensor, and the size of every row's
+  int64_t skip;                   // elements of a span before the columns taken
+
+  SourceType type() const { return static_cast<SourceType>(source.type); }
+  int64_t bytes(int64_t elements) const { return elements / format.block_elements * format.block_bytes; }
 };
 
 class Loader {
  public:
   Loader(const octavo_load_request& request, const RowFunctions& rows) : request_(request), rows_(rows) {
-    columns_ = request.part_count > 0 ? request.parts[0].columns : 0;
+    if (request.vector) total_rows_ = 1;
     for (int64_t i = 0; i < request.part_count; i++) {
-      const octavo_source_part& part = request.parts[i];
-      if (part.type < 0 || part.type >= source_type_count || part.rows < 0 || part.columns != columns_ || part.columns < 1) {
-        throw Failure{OCTAVO_LOAD_BAD_ARGUMENT,
-                      text_of("part %lld: type %d, %lld x %lld", static_cast<long long>(i), part.type,
-                              static_cast<long long>(part.rows), static_cast<long long>(part.columns))};
-      }
-      const SourceFormat& format = source_formats[part.type];
-      const int64_t row_bytes = part.columns / format.block_elements * format.block_bytes;
-      if (part.columns % format.block_elements != 0 || part.bytes != row_bytes * part.rows) {
-        throw Failure{OCTAVO_LOAD_INVALID,
-                      text_of("%s: %lld bytes for %lld x %lld elements of %s", part.file,
-                              static_cast<long long>(part.bytes), static_cast<long long>(part.rows),
-                              static_cast<long long>(part.columns), format.name)};
-      }
-      parts_.push_back({part, File(part.file), total_rows_, row_bytes});
-      total_rows_ += part.rows;
+      add(request.parts[i]);
     }
-    piece_ = columns_ == 1 && !request.packed && !request.scale ? vector_piece : panel_rows;
-    if (total_rows_ < piece_) piece_ = total_rows_ > 0 ? total_rows_ : 1;  // buffers are as large as a piece
+    piece_ = total_rows_ < panel_rows ? total_rows_ : panel_rows;  // buffers are as large as a piece
   }
 
   void run() {
+    if (total_rows_ == 0) return;
     const int64_t pieces = (total_rows_ + piece_ - 1) / piece_;
     const int threads = static_cast<int>(request_.threads < pieces ? request_.threads : pieces);
     std::vector<std::thread> others;
@@ -125,21 +131,61 @@ class Loader {
   }
 
  private:
+  void add(const octavo_source_part& source) {
+    const bool known = source.type >= 0 && source.type < source_type_count;
+    const SourceFormat& format = source_formats[known ? source.type : 0];
+    const int64_t row = source.columns, block = format.block_elements;
+    const bool inside = source.first_row >= 0 && source.row_count >= 0 && source.first_row + source.row_count <= source.rows &&
+                        source.first_column >= 0 && source.column_count > 0 &&
+                        source.first_column + source.column_count <= row;
+    const bool fits = request_.vector ? !request_.scale && (source.row_count < 2 || source.column_count == row)
+                                      : parts_.empty() || source.column_count == columns_;
+    if (!known || !inside || !fits) {
+      throw Failure{OCTAVO_LOAD_BAD_ARGUMENT,
+                    text_of("tensor %s, type %d: %lld x %lld from [%lld, %lld] of %lld x %lld", source.name, source.type,
+                            static_cast<long long>(source.row_count), static_cast<long long>(source.column_count),
+                            static_cast<long long>(source.first_row), static_cast<long long>(source.first_column),
+                            static_cast<long long>(source.rows), static_cast<long long>(row))};
+    }
+    if (row % block != 0 || source.bytes != row / block * format.block_bytes * source.rows) {
+      throw Failure{OCTAVO_LOAD_INVALID, text_of("%s: %lld bytes for %lld x %lld elements of %s", source.file,
+                                                 static_cast<long long>(source.bytes), static_cast<long long>(source.rows),
+                                                 static_cast<long long>(row), format.name)};
+    }
+    const int64_t rows = request_.vector ? source.row_count > 0 : source.row_count;
+    const int64_t columns = request_.vector ? source.row_count * source.column_count : source.column_count;
+    const int64_t first = source.first_row * row + source.first_column, end = first + columns;
+    // The scale of a row is of all its columns.
+    const int64_t start = request_.scale ? source.first_row * row : first / block * block;
+    const int64_t span = request_.scale ? row : (end + block - 1) / block * block - start;
+    parts_.push_back({source, format, request_.vector ? 0 : total_rows_, rows, request_.vector ? columns_ : 0, columns, start,
+                      span, first - start});
+    total_rows_ = request_.vector ? 1 : total_rows_ + rows;
+    columns_ = request_.vector ? columns_ + columns : columns;
+  }
+
   // Takes pieces until none is left, or one has failed.
   void work(int64_t pieces) {
     const DefaultFloatMode mode;
     try {
-      int64_t widest = 0;
-      for (const Part& part : parts_) widest = part.row_bytes > widest ? part.row_bytes : widest;
-      std::vector<uint8_t> bytes(static_cast<size_t>(widest * piece_));
-      std::vector<float> values(static_cast<size_t>(columns_ * piece_));
-      // Codes are packed in groups of four; the padding stays zero.
-      std::vector<int8_t> codes(request_.scale ? static_cast<size_t>((columns_ + 63) / 64 * 64) : 0);
-      std::vector<uint16_t> halves(request_.packed && !request_.scale ? static_cast<size_t>(columns_ * piece_) : 0);
+      int64_t bytes = 0, span = 0;
+      for (const Part& part : parts_) {
+        bytes = std::max(bytes, part.bytes(part.span));
+        if (part.span != part.columns) span = std::max(span, part.span);
+      }
+      Buffers buffers{
+          std::vector<uint8_t>(static_cast<size_t>(bytes * piece_)),
+          std::vector<float>(static_cast<size_t>(span)),
+          std::vector<float>(static_cast<size_t>(columns_ * piece_)),
+          // Codes are packed in groups of four; the padding stays zero.
+          std::vector<int8_t>(request_.scale ? static_cast<size_t>((columns_ + 63) / 64 * 64) : 0),
+          std::vector<uint16_t>(request_.packed && !request_.scale ? static_cast<size_t>(columns_ * piece_) : 0),
+          {},
+      };
       for (int64_t piece; !failed_ && (piece = next_.fetch_add(1)) < pieces;) {
         const int64_t first = piece * piece_, count = first + piece_ < total_rows_ ? piece_ : total_rows_ - first;
-        read_rows(first, count, bytes.data(), values.data());
-        write_rows(first, count, values.data(), codes.data(), halves.data());
+        read_rows(first, count, buffers);
+        write_rows(first, count, buffers);
       }
     } catch (const Failure& failure) {
       if (!failed_.exchange(true)) failure_ = failure;
@@ -148,39 +194,51 @@ class Loader {
     }
   }
 
-  void read_rows(int64_t first, int64_t count, uint8_t* bytes, float* values) const {
-    for (const Part& part : parts_) {
-      const int64_t begin = first > part.first_row ? first : part.first_row;
-      const int64_t part_end = part.first_row + part.source.rows;
-      const int64_t end = first + count < part_end ? first + count : part_end;
-      if (begin >= end) continue;
-      const int64_t offset = part.source.offset + (begin - part.first_row) * part.row_bytes;
-      part.file.read(offset, (end - begin) * part.row_bytes, bytes);
-      float* target = values + (begin - first) * columns_;
-      const SourceType type = static_cast<SourceType>(part.source.type);
-      if (columns_ == 1) {  // one column per row: the same as one row of as many columns
-        rows_.dequantize(type, bytes, end - begin, target);
-        continue;
-      }
-      for (int64_t row = 0; row < end - begin; row++) {
-        rows_.dequantize(type, bytes + row * part.row_bytes, columns_, target + row * columns_);
-      }
+  void read_rows(int64_t first, int64_t count, Buffers& buffers) const {
+    // The last part that begins at or before `first`; in a vector all begin there.
+    const auto begins_after = [](int64_t row, const Part& part) { return row < part.first_row; };
+    auto part = request_.vector ? parts_.begin() : std::upper_bound(parts_.begin(), parts_.end(), first, begins_after) - 1;
+    for (; part != parts_.end() && part->first_row < first + count; ++part) {
+      const int64_t begin = std::max(first, part->first_row), end = std::min(first + count, part->first_row + part->rows);
+      if (begin < end) read_part(*part, begin, end, first, buffers);
     }
   }
 
-  void write_rows(int64_t first, int64_t count, const float* values, int8_t* codes, uint16_t* halves) const {
-    if (request_.scale) {
-      for (int64_t row = 0; row < count; row++) write_codes(first + row, values + row * columns_, codes);
-      return;
+  // Rows `begin ... end` of the target to `values`, which begin with row `first`.
+  void read_part(const Part& part, int64_t begin, int64_t end, int64_t first, Buffers& buffers) const {
+    const octavo_source_part& source = part.source;
+    if (!buffers.file.is(source.file)) buffers.file = File(source.file);
+    const int64_t row_bytes = part.bytes(source.columns), span_bytes = part.bytes(part.span), rows = end - begin;
+    const int64_t offset = source.offset + part.bytes(part.span_start) + (begin - part.first_row) * row_bytes;
+    if (span_bytes == row_bytes) buffers.file.read(offset, rows * row_bytes, buffers.bytes.data());
+    for (int64_t i = 0; i < rows; i++) {
+      uint8_t* bytes = buffers.bytes.data() + i * span_bytes;
+      if (span_bytes != row_bytes) buffers.file.read(offset + i * row_bytes, span_bytes, bytes);
+      float* target = buffers.values.data() + (begin + i - first) * columns_ + part.first_column;
+      float* span = part.span == part.columns ? target : buffers.span.data();
+      rows_.dequantize(part.type(), bytes, part.span, span);
+      const int64_t skipped = request_.scale ? 0 : part.skip, checked = request_.scale ? part.span : part.columns;
+      const uint32_t largest = rows_.absmax_bits(span + skipped, checked);
+      if (largest >= limit_bits()) {
+        const int64_t element = part.span_start + (begin + i - part.first_row) * source.columns + skipped;
+        throw out_of_range(source, element, span + skipped);
+      }
+      if (request_.scale) std::memcpy(request_.scale + begin + i, &largest, sizeof largest);
+      if (span != target) std::memcpy(target, span + part.skip, static_cast<size_t>(part.columns) * sizeof(float));
     }
-    check_range(first, values, count, rows_.absmax_bits(values, count * columns_));
-    if (!request_.packed) {
+  }
+
+  void write_rows(int64_t first, int64_t count, Buffers& buffers) const {
+    const float* values = buffers.values.data();
+    if (request_.scale) {
+      for (int64_t row = 0; row < count; row++) write_codes(first + row, values + row * columns_, buffers.codes.data());
+    } else if (!request_.packed) {
       write_floats(first * columns_, values, count * columns_);
     } else if (dtype() == DType::float32) {
       write_panel(first, count, values, static_cast<float*>(request_.target));
     } else {
-      convert(values, count * columns_, halves);
-      write_panel(first, count, halves, static_cast<uint16_t*>(request_.target));
+      convert(values, count * columns_, buffers.halves.data());
+      write_panel(first, count, buffers.halves.data(), static_cast<uint16_t*>(request_.target));
     }
   }
 
@@ -202,37 +260,25 @@ class Loader {
     }
   }
 
-  // `largest`: the bits of the largest magnitude of these rows.
-  void check_range(int64_t first, const float* values, int64_t count, uint32_t largest) const {
-    const uint32_t limit = limit_bits();
-    if (largest < limit) return;
-    for (int64_t i = 0; i < count * columns_; i++) {
-      if (rows_.absmax_bits(values + i, 1) >= limit) throw out_of_range(first + i / columns_, i % columns_, values[i]);
-    }
-  }
-
-  Failure out_of_range(int64_t row, int64_t column, float value) const {
-    const Part& part = part_of(row);
+  // `x`: from `element` of the tensor on; one of them is beyond the limit.
+  Failure out_of_range(const octavo_source_part& source, int64_t element, const float* x) const {
+    while (rows_.absmax_bits(x, 1) < limit_bits()) x++, element++;
     char what[64];
-    if (value != value) {
+    if (*x != *x) {
       std::snprintf(what, sizeof what, "NaN");
     } else {
-      std::snprintf(what, sizeof what, "%g, which %s cannot hold", static_cast<double>(value),
+      std::snprintf(what, sizeof what, "%g, which %s cannot hold", static_cast<double>(*x),
                     dtype() == DType::float16 ? "float16" : dtype() == DType::bfloat16 ? "bfloat16" : "float32");
     }
     return {OCTAVO_LOAD_INVALID,
-            text_of("tensor %s holds %s, at [%lld, %lld]; %s: %s", part.source.name, what,
-                    static_cast<long long>(row - part.first_row), static_cast<long long>(column),
-                    dtype() == DType::float16 && value == value ? "files in bfloat16 would keep it" : "the file is damaged",
-                    part.source.file)};
+            text_of("tensor %s holds %s, at [%lld, %lld]; %s: %s", source.name, what,
+                    static_cast<long long>(element / source.columns), static_cast<long long>(element % source.columns),
+                    dtype() == DType::float16 && *x == *x ? "files in bfloat16 would keep it" : "the file is damaged",
+                    source.file)};
   }
 
   void write_codes(int64_t row, const float* x, int8_t* codes) const {
-    const uint32_t bits = rows_.absmax_bits(x, columns_);
-    check_range(row, x, 1, bits);
-    float absmax;
-    std::memcpy(&absmax, &bits, sizeof absmax);
-    request_.scale[row] = absmax;
+    const float absmax = request_.scale[row];
     int8_t* target = static_cast<int8_t*>(request_.target);
     if (!request_.packed) {
       write_code_row(x, absmax, target + row * columns_);
@@ -270,17 +316,10 @@ class Loader {
 
   DType dtype() const { return static_cast<DType>(request_.dtype); }
 
-  const Part& part_of(int64_t row) const {
-    for (const Part& part : parts_) {
-      if (row < part.first_row + part.source.rows) return part;
-    }
-    return parts_.back();
-  }
-
   const octavo_load_request& request_;
   const RowFunctions& rows_;
   std::vector<Part> parts_;
-  int64_t columns_, total_rows_ = 0, piece_;
+  int64_t columns_ = 0, total_rows_ = 0, piece_;
   std::atomic<int64_t> next_{0};
   std::atomic<bool> failed_{false};
   Failure failure_{};
