@@ -115,7 +115,8 @@ class Writer:
                 found[name] = self.rng.random() < 0.5
             elif attribute.type == "number":
                 found[name] = self.rng.choice((0.0, 0.5, 1.0, 6.0))
-        small = {"headDim": (2, 4, 16, 20), "kvHeads": (1, 2), "window": (0, 1, 7), "maskWords": (1, 2, 3), "columns": (1, 200)}
+        small = {"headDim": (2, 4, 16, 20), "kvHeads": (1, 2), "window": (0, 1, 7), "maskWords": (1, 2, 3)}
+        small["columns"] = (1, 200)
         found.update({name: self.rng.choice(small[name]) for name in OPS[op].attributes if name in small})
         if "heads" in OPS[op].attributes:
             found["heads"] = found["kvHeads"] * self.rng.choice((1, 2, 3))
