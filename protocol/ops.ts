@@ -7,8 +7,8 @@
  * After a change run `npm run generate`; a stale generated file fails the tests.
  *
  * A dimension is an expression: a product (`heads*headDim`) of shape symbols (upper case: `T`, `K`), attribute names
- * (lower case), integers, and the two functions `pad64(K)` (K rounded up to a multiple of 64) and
- * `carryWords(K)` (4 + pad64(K)/4 + pad64(K) - K). Symbols are bound by the first operand that shows them and must agree
+ * (lower case), integers, and the three functions `pad64(K)` (K rounded up to a multiple of 64), `blocks(K)` (how many
+ * blocks of 64 columns a row has, at least one) and `carryWords(K)` (4 + pad64(K)/4 + pad64(K) - K). Symbols are bound by the first operand that shows them and must agree
  * afterwards. What a padded or packed form hides is part of its type: no two K have the same `pad64` and `carryWords`, so
  * digits of 63 columns do not pass for digits of 64; a packed weight keeps the shape [N, K].
  */
@@ -67,7 +67,7 @@ const optional = <T extends Operand>(operand: T) => ({ ...operand, optional: tru
 const mutated = <T extends Operand>(operand: T) => ({ ...operand, mutated: true }) as const;
 const packed = <T extends Operand>(operand: T) => ({ ...operand, packed: true }) as const;
 
-/** What `quantize` writes: base-255 digits of each row, where the carries are, and the row's step (design 4.1). */
+/** What `quantize` and `quantize_digits` write: base-255 digits of each row, where the carries are, and the row's step. */
 const digitOutputs = {
   low: i8("T", "pad64(K)"),
   high: i8("T", "pad64(K)"),
@@ -126,12 +126,36 @@ export const OPS = {
     outputs: { y: f32("T", "K") },
     attributes: normAttributes,
   },
-  quantize: {
-    summary: "Rows to base-255 int8 digits: dense low digit, sparse high digit (carries), and the row's step.",
-    formula: "v = rint(x * inverse), high = rint(v / 255), low = v - 255 * high",
+  // A rank that has only some columns of x (a multiple of 64, but for the last rank's) puts collectives between these three:
+  // it gathers the statistics of all ranks, in the order of their columns, and takes the largest of their inliers. Digits
+  // of its columns then are those of the whole row.
+  row_statistics: {
+    summary:
+      "What a row's step needs to know of each 64 columns: the largest magnitude, the sum of magnitudes, the sum of squares.",
+    formula:
+      "statistics[t, j] = max |x|, sum |x|, sum x^2 of columns 64j .. 64j + 63; the maximum is NaN where a number is",
     inputs: { x: f32("T", "K") },
+    outputs: { statistics: f32("T", "blocks(K)", "3") },
+    attributes: {},
+  },
+  row_inliers: {
+    summary: "The largest magnitude among a row's inliers.",
+    formula:
+      "inliers[t] = max |x| over these columns where |x| is below the threshold, which the whole row decides; 0 without one",
+    inputs: { x: f32("T", "K"), statistics: f32("T", "blocks(columns)", "3") },
+    outputs: { inliers: f32("T") },
+    attributes: {
+      ...quantizeAttributes,
+      /** Of the whole row, to which the statistics belong: K, or more where x has only some of its columns. */
+      columns: { type: "integer", min: 1, max: 2147483647 },
+    },
+  },
+  quantize_digits: {
+    summary: "Rows to base-255 int8 digits with the step that the whole row's statistics and largest inlier give.",
+    formula: "v = rint(x * inverse), high = rint(v / 255), low = v - 255 * high",
+    inputs: { x: f32("T", "K"), statistics: f32("T", "M", "3"), inliers: f32("T") },
     outputs: digitOutputs,
-    attributes: quantizeAttributes,
+    attributes: {},
   },
   quantize_weight: {
     summary: "Weight rows to int8 codes and one absmax scale per row.",
@@ -140,10 +164,23 @@ export const OPS = {
     outputs: { codes: packed(i8("N", "K")), scale: f32("N") },
     attributes: {},
   },
-  linear_int8: {
-    summary: "LLM.int8() product of digits with an int8 weight: one exact int32 sum, one dequantisation.",
-    formula: "y[m,n] = fma(float(255 * sum high*c + sum low*c) * step[m], scale[n] / 127, bias[n])",
-    inputs: { ...digitOutputs, weight: packed(i8("N", "K")), scale: f32("N"), bias: optional(f32("N")) },
+  // Between these two a rank that has only some of the K columns adds up the sums of all ranks.
+  multiply_int8: {
+    summary: "Product of digits with an int8 weight: one exact int32 sum per output.",
+    formula: "sums[m,n] = 255 * sum high*c + sum low*c",
+    inputs: {
+      low: digitOutputs.low,
+      high: digitOutputs.high,
+      carries: digitOutputs.carries,
+      weight: packed(i8("N", "K")),
+    },
+    outputs: { sums: i32("T", "N") },
+    attributes: {},
+  },
+  dequantize: {
+    summary: "Sums of products of digits and codes to numbers.",
+    formula: "y[m,n] = fma(float(sums[m,n]) * step[m], scale[n] / 127, bias[n])",
+    inputs: { sums: i32("T", "N"), step: f32("T"), scale: f32("N"), bias: optional(f32("N")) },
     outputs: { y: f32("T", "N") },
     attributes: {},
   },
@@ -317,6 +354,22 @@ export const OPS = {
     inputs: { x: f32("T", "K"), counts: mutated(i32("K")), largest: mutated(f32("K")) },
     outputs: {},
     attributes: { threshold: { type: "number", min: 0, default: 6 } },
+  },
+  quantize: {
+    summary: "Rows to base-255 int8 digits: dense low digit, sparse high digit (carries), and the row's step.",
+    formula: "quantize_digits(x, row_statistics(x), row_inliers(x, row_statistics(x)))",
+    fuses: ["row_statistics", "row_inliers", "quantize_digits"],
+    inputs: { x: f32("T", "K") },
+    outputs: digitOutputs,
+    attributes: quantizeAttributes,
+  },
+  linear_int8: {
+    summary: "LLM.int8() product of digits with an int8 weight: one exact int32 sum, one dequantisation.",
+    formula: "dequantize(multiply_int8(low, high, carries, weight), step, scale, bias)",
+    fuses: ["multiply_int8", "dequantize"],
+    inputs: { ...digitOutputs, weight: packed(i8("N", "K")), scale: f32("N"), bias: optional(f32("N")) },
+    outputs: { y: f32("T", "N") },
+    attributes: {},
   },
   norm_quantize: {
     summary: "norm, then quantize, in one pass.",

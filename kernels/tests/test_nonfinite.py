@@ -21,7 +21,8 @@ _OPERANDS = {
     **dict.fromkeys(("norm_quantize",), ("x",)),
     **dict.fromkeys(("glu", "glu_quantize"), ("gate", "up")),
     **dict.fromkeys(("add", "add_norm_quantize"), ("a", "b")),
-    **{"linear_int8": ("step",), "sample": ("logits",), "score": ("logits", "reference"), "rope_append": ("q",)},
+    **dict.fromkeys(("linear_int8", "dequantize"), ("step",)),
+    **{"quantize_digits": ("x",), "sample": ("logits",), "score": ("logits", "reference"), "rope_append": ("q",)},
 }
 _ROW = 2
 _CASES = 12

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from octavo_kernels.reference.quantize import quantize, quantize_weight
+from octavo_kernels.reference.linear import multiply_int8
+from octavo_kernels.reference.quantize import quantize, quantize_digits, quantize_weight, row_inliers, row_statistics
 from proofs.conformance.rows import EDGES, edges, ordinary
 
 _DECOMPOSE = ("off", "threshold", "adaptive", "all")
@@ -145,3 +148,43 @@ def test_a_weight_row_that_is_no_number_says_so_and_spoils_no_other(bad: float):
     found = quantize_weight(weight=w)
     assert found["scale"].isnan().tolist() == [False, True, False]
     assert found["codes"].tolist() == [[127] * 4, [0] * 4, [127] * 4]
+
+
+@pytest.mark.parametrize("decompose", ["off", "threshold", "adaptive", "all"])
+def test_ranks_that_share_rows_make_the_digits_and_sums_of_whole_rows(decompose: str):
+    """Each has some columns; statistics are gathered in their order, inliers are the largest of all, sums are added."""
+    x = torch.from_numpy(edges(np.random.default_rng(3), 330))
+    weight = torch.from_numpy(np.random.default_rng(4).integers(-127, 128, (5, 330), dtype=np.int8))
+    rule: dict[str, Any] = {"decompose": decompose, "absolute": 6.0, "relative": 6.0}
+    whole = quantize(x=x, **rule)
+    columns = [slice(0, 64), slice(64, 256), slice(256, 330)]
+    statistics = torch.cat([row_statistics(x=x[:, part])["statistics"] for part in columns], 1)
+    assert torch.equal(statistics.nan_to_num(), row_statistics(x=x)["statistics"].nan_to_num())
+    inliers = [row_inliers(x=x[:, part], statistics=statistics, columns=330, **rule)["inliers"] for part in columns]
+    sums = torch.zeros(x.shape[0], 5, dtype=torch.int32)
+    for part in columns:
+        most = torch.stack(inliers).amax(0)
+        digits = quantize_digits(x=x[:, part], statistics=statistics, inliers=most)
+        step = digits.pop("step")
+        assert torch.equal(step.nan_to_num(-1), whole["step"].nan_to_num(-1))
+        for name in ("low", "high"):
+            assert torch.equal(digits[name][:, : x[:, part].shape[1]], whole[name][:, part]), name
+        sums += multiply_int8(**digits, weight=weight[:, part])["sums"]
+    del whole["step"]
+    assert torch.equal(sums, multiply_int8(**whole, weight=weight)["sums"])
+
+
+def test_statistics_that_cannot_be_of_a_row_give_no_digits():
+    x = torch.tensor([[1.0, -3.0]])
+    right = torch.tensor([[[3.0, 4.0, 10.0]]])
+    for largest, total, inlier in (
+        (2.0, 4.0, 1.0),
+        (3.0, 2.0, 1.0),
+        (3.0, 4.0, -1.0),
+        (3.0, 4.0, 3.5),
+        (3.0, -4.0, 1.0),
+    ):
+        wrong = right.clone()
+        wrong[0, 0, :2] = torch.tensor([largest, total])
+        assert quantize_digits(x=x, statistics=wrong, inliers=torch.tensor([float(inlier)]))["step"].isnan()
+    assert quantize_digits(x=x, statistics=right, inliers=torch.tensor([1.0]))["step"] == 1 / torch.tensor(127.0)

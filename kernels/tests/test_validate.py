@@ -366,3 +366,29 @@ def test_digits_that_a_step_computes_come_from_one_op(part: str):
     with pytest.raises(KernelError, match="results of one op") as refused:
         validate(_inputs(program, 4, **{part: others[part]}), _tensors(), ARENA)
     assert refused.value.code == BAD
+
+
+@pytest.mark.parametrize(
+    ("op", "part"), [("multiply_int8", "high"), ("multiply_int8", "carries"), ("dequantize", "step")]
+)
+def test_sums_that_a_step_computes_are_of_one_quantisation_and_meet_its_step(op: str, part: str):
+    program = _program()
+    digits, product = program.ops[2].outputs, program.ops[3]
+    first = len(program.values)
+    copies = [
+        replace(program.values[value], place=Arena(20480 + 2048 * place)) for place, value in enumerate(digits.values())
+    ]
+    others = {name: first + place for place, name in enumerate(digits)}
+    sums = replace(program.values[product.outputs["y"]], dtype="int32", place=Arena(30720))
+    operands, total = product.inputs, {"sums": first + len(copies)}
+    plain = (
+        Operation("quantize", {"x": 4}, others, {"decompose": "off"}),
+        Operation("multiply_int8", {name: operands[name] for name in ("low", "high", "carries", "weight")}, total, {}),
+        Operation("dequantize", {**total, "step": operands["step"], "scale": operands["scale"]}, product.outputs, {}),
+    )
+    values, ops = (*program.values, *copies, sums), (*program.ops[:3], *plain, *program.ops[4:])
+    program = replace(program, values=values, ops=ops)
+    validate(program, _tensors(), ARENA)
+    at = next(index for index, operation in enumerate(ops) if operation.op == op)
+    with pytest.raises(KernelError, match="results of one op"):
+        validate(_inputs(program, at, **{part: others[part]}), _tensors(), ARENA)

@@ -32,8 +32,8 @@ export interface CallOptions<N extends OpName> {
   readonly into?: { readonly [K in keyof OpTable[N]["outputs"]]?: ValueId };
 }
 
-/** int8 digits of rows, as `quantize` gives them. */
-export type Digits = OutputsOf<"quantize">;
+/** int8 digits of rows. */
+export type Digits = OutputsOf<"quantize_digits">;
 
 export interface WeightSpec {
   /** Stacked by rows, in this order. */
@@ -55,6 +55,13 @@ export interface LinearOptions {
   readonly into?: ValueId;
 }
 
+/** What of an op's operands belongs to the same rows. */
+const OF_ONE: { readonly [op in OpName]?: readonly string[] } = {
+  linear_int8: ["low", "high", "carries", "step"],
+  multiply_int8: ["low", "high", "carries"],
+  dequantize: ["sums", "step"],
+};
+
 export class ProgramBuilder {
   readonly #values: Value[] = [];
   readonly #ops: Operation[] = [];
@@ -64,7 +71,7 @@ export class ProgramBuilder {
   readonly #parameterValues = new Map<string, ValueId>();
   /** Scale value of each int8 weight. */
   readonly #scales = new Map<ValueId, ValueId>();
-  /** Digits already made, by input value and attributes: q, k and v share one `quantize`. */
+  /** Digits already made, by input value and attributes: q, k and v share them. */
   readonly #digits = new Map<string, Digits>();
 
   /** A tensor that outlives the step. Asking again for the same name gives the same value. */
@@ -193,7 +200,7 @@ export class ProgramBuilder {
       return id === undefined ? undefined : this.#values[id];
     });
 
-    if (op === "linear_int8") this.#checkDigits(where, given);
+    this.#checkDigits(op, where, given);
 
     const into: Readonly<Record<string, ValueId | undefined>> = options.into ?? {};
     const outputs: Record<string, ValueId> = {};
@@ -233,22 +240,28 @@ export class ProgramBuilder {
     return this.call("norm", { x, weight, bias }, attributes, labelled(label)).y;
   }
 
-  /** Digits of x; asking again for the same x and threshold gives the same digits. */
+  /**
+   * Digits of x; asking again for the same x and threshold gives the same digits. In three ops, between which ranks that
+   * share the rows of x can exchange what they know of them; `fuse` makes one of them where nothing stands between.
+   */
   quantize(x: ValueId, threshold: Threshold = DEFAULT_THRESHOLD): Digits {
     const attributes = thresholdAttributes(threshold);
     const key = `${x} ${JSON.stringify(attributes)}`;
     const known = this.#digits.get(key);
     if (known) return known;
-    const digits = this.call("quantize", { x }, attributes, {
-      label: `${this.#value(x, "quantize", "x").label}.digits`,
-    });
+    const { label, shape } = this.#value(x, "quantize", "x");
+    const { statistics } = this.call("row_statistics", { x }, {}, { label: `${label}.statistics` });
+    const columns = shape[1] as number; // A number, or there were no statistics.
+    const rule = { ...attributes, columns };
+    const { inliers } = this.call("row_inliers", { x, statistics }, rule, { label: `${label}.inliers` });
+    const digits = this.call("quantize_digits", { x, statistics, inliers }, {}, { label: `${label}.digits` });
     this.#digits.set(key, digits);
     return digits;
   }
 
   /**
-   * y = x w^T + bias. With an int8 weight: LLM.int8() (`quantize` once per x, then `linear_int8`); else `linear_float`, or
-   * `linear_scheme` if there is a scheme.
+   * y = x w^T + bias. With an int8 weight: LLM.int8() (`quantize` once per x, then `multiply_int8` and `dequantize`, between
+   * which ranks can add up their sums); else `linear_float`, or `linear_scheme` if there is a scheme.
    */
   linear(x: ValueId, weight: ValueId, options: LinearOptions = {}): ValueId {
     const { bias, threshold, scheme, label, into } = options;
@@ -264,7 +277,10 @@ export class ProgramBuilder {
         "OCTAVO_BAD_ARGUMENT",
         `linear: the int8 weight ${this.#values[weight]!.label} has no scale; make it with weight(), or call linear_int8`,
       );
-    return this.call("linear_int8", { ...this.quantize(x, threshold), weight, scale, bias }, {}, call).y;
+    const { step, ...digits } = this.quantize(x, threshold);
+    const name = label ?? `linear.${this.#ops.length}`;
+    const { sums } = this.call("multiply_int8", { ...digits, weight }, {}, { label: `${name}.sums` });
+    return this.call("dequantize", { sums, step, scale, bias }, {}, { ...call, label: name }).y;
   }
 
   rope(
@@ -355,14 +371,18 @@ export class ProgramBuilder {
     return given;
   }
 
-  /** Digits of other rows, or of another threshold, have the same shapes: they must be the results of one op. */
-  #checkDigits(where: string, given: ReadonlyMap<string, ValueId>): void {
-    const parts = ["low", "high", "carries", "step"];
-    const makers = parts.map((name) =>
-      this.#ops.findLast(({ outputs }) => Object.values(outputs).includes(given.get(name)!)),
-    );
-    if (new Set(makers).size === 1) return;
+  /** Digits of other rows, or of another threshold, have the same shapes: they must be the results of one op. As `sources.py`. */
+  #checkDigits(op: OpName, where: string, given: ReadonlyMap<string, ValueId>): void {
+    const parts = OF_ONE[op];
+    if (parts === undefined) return;
+    if (new Set(parts.map((name) => this.#digitsMaker(given.get(name)!))).size === 1) return;
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: ${parts.join(", ")} must be the results of one op`);
+  }
+
+  /** What a value was computed by; for sums, what their digits were computed by. */
+  #digitsMaker(id: ValueId): Operation | undefined {
+    const maker = this.#ops.findLast(({ outputs }) => Object.values(outputs).includes(id));
+    return maker?.op === "multiply_int8" ? this.#digitsMaker(maker.inputs.low!) : maker;
   }
 
   #checkOperand(where: string, name: string, operand: Operand, id: ValueId): void {

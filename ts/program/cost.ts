@@ -31,7 +31,7 @@ export function costOf({ values, ops }: Pick<LoweredProgram["message"], "values"
       add(rows, ELEMENT * elements(others));
     }
     const weight = inputs.find(({ name }) => name === "weight");
-    if (op.startsWith("linear") && weight !== undefined)
+    if ((op.startsWith("linear") || op === "multiply_int8") && weight !== undefined)
       add(values[outputs[0]!.value]!.shape[0], elements(values[weight.value]!.shape));
     if (op === "attention") {
       const [heads, size] = ["heads", "headDim"].map((wanted) => {

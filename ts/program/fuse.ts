@@ -7,8 +7,43 @@ import { mergeLinears } from "./merge.ts";
 import type { Operation, Program, ValueId } from "./program.ts";
 import { compact, shownOf, usesOf } from "./rewrite.ts";
 
+/**
+ * What one rank runs. Passes that cut a program into ranks come before it: they put collectives between the plain ops, and
+ * only what they have left together is fused, and merged, here.
+ */
 export function fuse(program: Program): Program {
-  return mergeLinears(fuseRope(fuseQuantize(program)));
+  return mergeLinears(fuseRope(fuseQuantize(fuseInt8(program))));
+}
+
+/** Statistics, inliers and digits -> quantize; products and dequantisation -> linear_int8; where nothing stands between. */
+function fuseInt8(program: Program): Program {
+  const uses = usesOf(program.ops);
+  const shown = shownOf(program.values);
+  const hidden = (id: ValueId, readers: number) => onlyRead(program, uses, shown, id, readers);
+  const result = new Map<number, Operation | undefined>();
+  for (const [index, last] of program.ops.entries()) {
+    const before = program.ops[index - 1];
+    const first = program.ops[index - 2];
+    if (last.op === "dequantize" && before?.op === "multiply_int8" && hidden(before.outputs.sums!, 1)) {
+      if (last.inputs.sums !== before.outputs.sums) continue;
+      result.set(index - 1, undefined);
+      result.set(index, {
+        ...last,
+        op: "linear_int8",
+        inputs: ordered("linear_int8", { ...before.inputs, ...last.inputs }),
+      });
+    }
+    if (last.op !== "quantize_digits" || before?.op !== "row_inliers" || first?.op !== "row_statistics") continue;
+    const { x, statistics, inliers } = last.inputs;
+    const together = statistics === first.outputs.statistics && inliers === before.outputs.inliers;
+    const { columns, ...attributes } = before.attributes;
+    if (!together || statistics !== before.inputs.statistics || columns !== program.values[x!]!.shape[1]) continue;
+    if (x !== first.inputs.x || x !== before.inputs.x || !hidden(statistics!, 2) || !hidden(inliers!, 1)) continue;
+    result.set(index - 2, undefined);
+    result.set(index - 1, undefined);
+    result.set(index, { ...last, op: "quantize", inputs: { x: x! }, attributes });
+  }
+  return replace(program, result);
 }
 
 /** norm + quantize, add + norm + quantize, glu + quantize; the result between them must have no other reader. */
@@ -21,7 +56,7 @@ function fuseQuantize(program: Program): Program {
     if (quantize.op !== "quantize" || !fresh(program, quantize)) continue;
     const x = quantize.inputs.x!;
     const at = producer.get(x);
-    if (at === undefined || !onlyReader(program, uses, shown, x)) continue;
+    if (at === undefined || !onlyRead(program, uses, shown, x)) continue;
     const before = program.ops[at]!;
     if (before.op === "glu" || before.op === "norm") {
       result.set(index, undefined);
@@ -70,7 +105,7 @@ function fuseRope(program: Program): Program {
     if (
       kAt === undefined ||
       k?.op !== "rope" ||
-      !onlyReader(program, uses, shown, append.inputs.k!) ||
+      !onlyRead(program, uses, shown, append.inputs.k!) ||
       !fresh(program, k)
     )
       continue;
@@ -115,13 +150,15 @@ function fresh(program: Program, op: Operation): boolean {
   return Object.values(op.outputs).every((id) => program.values[id]!.place.type === "intermediate");
 }
 
-function onlyReader(
+/** Whether so many operands, and nothing else, read a value. */
+function onlyRead(
   program: Program,
   uses: ReadonlyMap<ValueId, readonly number[]>,
   shown: ReadonlySet<ValueId>,
   id: ValueId,
+  readers = 1,
 ): boolean {
-  if (program.values[id]!.place.type !== "intermediate" || uses.get(id)?.length !== 1) return false;
+  if (program.values[id]!.place.type !== "intermediate" || uses.get(id)?.length !== readers) return false;
   if (program.outputs.some(({ value }) => value === id)) return false;
   return !shown.has(id);
 }

@@ -138,6 +138,58 @@ describe("passes", () => {
   });
 });
 
+/** A linear of int8 in its plain ops. */
+function plainLinear() {
+  const b = new ProgramBuilder();
+  const x = b.input("x", "float32", ["T", 64]);
+  const weight = b.weight("w", { tensors: ["w"], shape: [8, 64], form: "int8" });
+  b.output("y", b.linear(x, weight, { label: "out" }));
+  const digits = b.quantize(x);
+  return { b, x, weight, digits, made: b.build() };
+}
+
+describe("int8 linears", () => {
+  const PLAIN = ["row_statistics", "row_inliers", "quantize_digits", "multiply_int8", "dequantize"];
+  const names = (program: Program) => program.ops.map(({ op }) => op);
+
+  it("are written in plain ops, which are fused to two where nothing stands between", () => {
+    const { made } = plainLinear();
+    expect(names(made)).toEqual(PLAIN);
+    const fused = fuse(made);
+    expect(names(fused)).toEqual(["quantize", "linear_int8"]);
+    expect(fused.ops.map(({ label }) => label)).toEqual(["x.digits", "out"]);
+    expect(fused.ops[0]!.attributes).toEqual({ decompose: "adaptive", absolute: 6, relative: 6 });
+  });
+
+  it.each([0, 1, 3])("stay plain where something else reads what op %i makes, as a collective would", (index) => {
+    const { b, made } = plainLinear();
+    b.output("seen", Object.values(made.ops[index]!.outputs)[0]!);
+    const left = index < 3 ? [...PLAIN.slice(0, 3), "linear_int8"] : ["quantize", ...PLAIN.slice(3)];
+    expect(names(fuse(b.build()))).toEqual(left);
+  });
+
+  it("stay plain where x is a part of the row", () => {
+    const { made } = plainLinear();
+    const ops = made.ops.map((op) => ({
+      ...op,
+      attributes: op.op === "row_inliers" ? { ...op.attributes, columns: 128 } : op.attributes,
+    }));
+    expect(names(fuse({ ...made, ops }))).toEqual([...PLAIN.slice(0, 3), "linear_int8"]);
+  });
+
+  it("refuse digits of other rows, and the step of others", () => {
+    const { b, x, weight, digits } = plainLinear();
+    const others = b.quantize(x, 0);
+    const { low, high, carries } = digits;
+    const message = /must be the results of one op/;
+    expect(() => b.call("multiply_int8", { low, high: others.high, carries, weight })).toThrow(message);
+    const { sums } = b.call("multiply_int8", { low, high, carries, weight });
+    const scale = b.constant("s", new Float32Array(8), [8]);
+    expect(() => b.call("dequantize", { sums, step: others.step, scale })).toThrow(message);
+    expect(b.call("dequantize", { sums, step: digits.step, scale }).y).toBeGreaterThan(0);
+  });
+});
+
 describe("ProgramBuilder", () => {
   it("names the op, the operand and both shapes when operands do not fit", () => {
     const b = new ProgramBuilder();

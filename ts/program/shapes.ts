@@ -10,7 +10,8 @@ import type { AttributeValue, Dimension, SizeSymbol } from "./program.ts";
 
 interface FunctionFactor {
   readonly type: "function";
-  readonly name: "pad64" | "carryWords";
+  readonly name: "pad64" | "carryWords" | "blocks";
+  /** Of the op table, or an attribute's name. */
   readonly symbol: string;
 }
 
@@ -22,7 +23,8 @@ type Factor =
 
 const pad64 = (k: number) => Math.ceil(k / 64) * 64;
 const carryWords = (k: number) => 4 + pad64(k) / 4 + pad64(k) - k;
-const FUNCTIONS = { pad64, carryWords } as const;
+const blocks = (k: number) => Math.max(1, pad64(k) / 64);
+const FUNCTIONS = { pad64, carryWords, blocks } as const;
 
 /** K of digits whose rows are `padded` columns and `words` of `carries`; undefined where no K has these. */
 function digitColumns(padded: number, words: number): number | undefined {
@@ -39,8 +41,8 @@ function parse(expression: string): readonly Factor[] {
     if (/^\d+$/.test(text)) return { type: "number", value: Number(text) };
     const symbol = /^([A-Z])(\+1)?$/.exec(text);
     if (symbol) return { type: "symbol", name: symbol[1]!, plus: symbol[2] ? 1 : 0 };
-    const call = /^(pad64|carryWords)\(([A-Z])\)$/.exec(text);
-    if (call) return { type: "function", name: call[1] as "pad64" | "carryWords", symbol: call[2]! };
+    const call = /^(pad64|carryWords|blocks)\(([A-Z]|[a-z]\w*)\)$/.exec(text);
+    if (call) return { type: "function", name: call[1] as FunctionFactor["name"], symbol: call[2]! };
     if (/^[a-z]\w*$/.test(text)) return { type: "attribute", name: text };
     throw new Error(`the op table has a dimension that is not an expression: ${expression}`);
   });
@@ -101,7 +103,7 @@ export class ShapeScope {
     if (this.#bound.has(symbol) || typeof dimension !== "number") return;
     const padded = this.#padded.get(symbol);
     if (name === "pad64") this.#padded.set(symbol, padded ?? dimension);
-    else if (padded !== undefined) {
+    else if (name === "carryWords" && padded !== undefined) {
       const k = digitColumns(padded, dimension);
       if (k !== undefined) this.#bound.set(symbol, { dimension: k, operand });
     }
@@ -158,7 +160,7 @@ export class ShapeScope {
       const dimension = this.#bound.get(factor.name)?.dimension;
       return factor.plus && dimension !== undefined ? successor(dimension) : dimension;
     }
-    const dimension = this.#bound.get(factor.symbol)?.dimension;
+    const dimension = this.#attributes[factor.symbol] ?? this.#bound.get(factor.symbol)?.dimension;
     return typeof dimension === "number" ? FUNCTIONS[factor.name](dimension) : undefined;
   }
 }

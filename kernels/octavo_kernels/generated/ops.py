@@ -92,10 +92,37 @@ OPS: dict[str, OpSpec] = {
             "unitOffset": Attribute("boolean", default=False),
         },
     ),
-    "quantize": OpSpec(
+    "row_statistics": OpSpec(
         code=3,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
+        },
+        outputs={
+            "statistics": Operand(("float32",), ("T", "blocks(K)", "3")),
+        },
+    ),
+    "row_inliers": OpSpec(
+        code=4,
+        inputs={
+            "x": Operand(("float32",), ("T", "K")),
+            "statistics": Operand(("float32",), ("T", "blocks(columns)", "3")),
+        },
+        outputs={
+            "inliers": Operand(("float32",), ("T",)),
+        },
+        attributes={
+            "decompose": Attribute("enum", default="adaptive", values=("off", "threshold", "adaptive", "all")),
+            "absolute": Attribute("number", min=0.0, default=6.0),
+            "relative": Attribute("number", min=0.0, default=6.0),
+            "columns": Attribute("integer", min=1, max=2147483647),
+        },
+    ),
+    "quantize_digits": OpSpec(
+        code=5,
+        inputs={
+            "x": Operand(("float32",), ("T", "K")),
+            "statistics": Operand(("float32",), ("T", "M", "3")),
+            "inliers": Operand(("float32",), ("T",)),
         },
         outputs={
             "low": Operand(("int8",), ("T", "pad64(K)")),
@@ -103,14 +130,9 @@ OPS: dict[str, OpSpec] = {
             "carries": Operand(("int32",), ("T", "carryWords(K)")),
             "step": Operand(("float32",), ("T",)),
         },
-        attributes={
-            "decompose": Attribute("enum", default="adaptive", values=("off", "threshold", "adaptive", "all")),
-            "absolute": Attribute("number", min=0.0, default=6.0),
-            "relative": Attribute("number", min=0.0, default=6.0),
-        },
     ),
     "quantize_weight": OpSpec(
-        code=4,
+        code=6,
         inputs={
             "weight": Operand(("float32", "float16", "bfloat16"), ("N", "K")),
         },
@@ -119,14 +141,23 @@ OPS: dict[str, OpSpec] = {
             "scale": Operand(("float32",), ("N",)),
         },
     ),
-    "linear_int8": OpSpec(
-        code=5,
+    "multiply_int8": OpSpec(
+        code=7,
         inputs={
             "low": Operand(("int8",), ("T", "pad64(K)")),
             "high": Operand(("int8",), ("T", "pad64(K)")),
             "carries": Operand(("int32",), ("T", "carryWords(K)")),
-            "step": Operand(("float32",), ("T",)),
             "weight": Operand(("int8",), ("N", "K"), packed=True),
+        },
+        outputs={
+            "sums": Operand(("int32",), ("T", "N")),
+        },
+    ),
+    "dequantize": OpSpec(
+        code=8,
+        inputs={
+            "sums": Operand(("int32",), ("T", "N")),
+            "step": Operand(("float32",), ("T",)),
             "scale": Operand(("float32",), ("N",)),
             "bias": Operand(("float32",), ("N",), optional=True),
         },
@@ -135,7 +166,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "linear_published": OpSpec(
-        code=6,
+        code=9,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "weight": Operand(("int8",), ("N", "K"), packed=True),
@@ -150,7 +181,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "linear_float": OpSpec(
-        code=7,
+        code=10,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "weight": Operand(("float32", "float16", "bfloat16"), ("N", "K"), packed=True),
@@ -161,7 +192,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "linear_scheme": OpSpec(
-        code=8,
+        code=11,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "weight": Operand(("float32", "float16", "bfloat16"), ("N", "K"), packed=True),
@@ -177,7 +208,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "rope": OpSpec(
-        code=9,
+        code=12,
         inputs={
             "x": Operand(("float32",), ("T", "W")),
             "positions": Operand(("int32",), ("T",)),
@@ -193,7 +224,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "append": OpSpec(
-        code=10,
+        code=13,
         inputs={
             "k": Operand(("float32",), ("T", "kvHeads*headDim")),
             "v": Operand(("float32",), ("T", "kvHeads*headDim")),
@@ -207,7 +238,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "attention": OpSpec(
-        code=11,
+        code=14,
         inputs={
             "q": Operand(("float32",), ("T", "heads*headDim")),
             "keys": Operand(("float16", "bfloat16"), ("G", "kvHeads", "headDim", "16")),
@@ -230,7 +261,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "glu": OpSpec(
-        code=12,
+        code=15,
         inputs={
             "gate": Operand(("float32",), ("T", "K")),
             "up": Operand(("float32",), ("T", "K")),
@@ -243,7 +274,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "activate": OpSpec(
-        code=13,
+        code=16,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
         },
@@ -255,7 +286,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "add": OpSpec(
-        code=14,
+        code=17,
         inputs={
             "a": Operand(("float32",), ("T", "K")),
             "b": Operand(("float32",), ("T", "K")),
@@ -265,7 +296,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "rows": OpSpec(
-        code=15,
+        code=18,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "index": Operand(("int32",), ("S",)),
@@ -275,7 +306,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "sample": OpSpec(
-        code=16,
+        code=19,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "settings": Operand(("float32",), ("S", "6")),
@@ -299,7 +330,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "pool": OpSpec(
-        code=17,
+        code=20,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "starts": Operand(("int32",), ("B+1",)),
@@ -313,7 +344,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "score": OpSpec(
-        code=18,
+        code=21,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "targets": Operand(("int32",), ("S",)),
@@ -326,7 +357,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "observe_outliers": OpSpec(
-        code=19,
+        code=22,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "counts": Operand(("int32",), ("K",), mutated=True),
@@ -336,8 +367,42 @@ OPS: dict[str, OpSpec] = {
             "threshold": Attribute("number", min=0.0, default=6.0),
         },
     ),
+    "quantize": OpSpec(
+        code=23,
+        inputs={
+            "x": Operand(("float32",), ("T", "K")),
+        },
+        outputs={
+            "low": Operand(("int8",), ("T", "pad64(K)")),
+            "high": Operand(("int8",), ("T", "pad64(K)")),
+            "carries": Operand(("int32",), ("T", "carryWords(K)")),
+            "step": Operand(("float32",), ("T",)),
+        },
+        attributes={
+            "decompose": Attribute("enum", default="adaptive", values=("off", "threshold", "adaptive", "all")),
+            "absolute": Attribute("number", min=0.0, default=6.0),
+            "relative": Attribute("number", min=0.0, default=6.0),
+        },
+        fuses=("row_statistics", "row_inliers", "quantize_digits"),
+    ),
+    "linear_int8": OpSpec(
+        code=24,
+        inputs={
+            "low": Operand(("int8",), ("T", "pad64(K)")),
+            "high": Operand(("int8",), ("T", "pad64(K)")),
+            "carries": Operand(("int32",), ("T", "carryWords(K)")),
+            "step": Operand(("float32",), ("T",)),
+            "weight": Operand(("int8",), ("N", "K"), packed=True),
+            "scale": Operand(("float32",), ("N",)),
+            "bias": Operand(("float32",), ("N",), optional=True),
+        },
+        outputs={
+            "y": Operand(("float32",), ("T", "N")),
+        },
+        fuses=("multiply_int8", "dequantize"),
+    ),
     "norm_quantize": OpSpec(
-        code=20,
+        code=25,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "weight": Operand(("float32", "float16", "bfloat16"), ("K",)),
@@ -360,7 +425,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("norm", "quantize"),
     ),
     "add_norm_quantize": OpSpec(
-        code=21,
+        code=26,
         inputs={
             "a": Operand(("float32",), ("T", "K")),
             "b": Operand(("float32",), ("T", "K")),
@@ -385,7 +450,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("add", "norm", "quantize"),
     ),
     "glu_quantize": OpSpec(
-        code=22,
+        code=27,
         inputs={
             "gate": Operand(("float32",), ("T", "K")),
             "up": Operand(("float32",), ("T", "K")),
@@ -405,7 +470,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("glu", "quantize"),
     ),
     "rope_append": OpSpec(
-        code=23,
+        code=28,
         inputs={
             "q": Operand(("float32",), ("T", "W")),
             "k": Operand(("float32",), ("T", "kvHeads*headDim")),

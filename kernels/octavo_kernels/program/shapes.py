@@ -1,4 +1,4 @@
-"""The dimension expressions of the op table: products of symbols, attributes and numbers, `pad64`, `carryWords`, `B+1`.
+"""The dimension expressions of the op table: products of symbols, attributes and numbers, functions of one, `B+1`.
 
 A size is a number, or a symbol of the step (program.SIZES, "S+1", "B+1") that stays symbolic until the step.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from .spec import AttributeValue, Dimension
 
 _NAME = re.compile(r"[A-Za-z]\w*")
-_CALL = re.compile(r"(pad64|carryWords)\((.+)\)")
+_CALL = re.compile(r"(pad64|carryWords|blocks)\((.+)\)")
 
 
 class ShapeError(ValueError):
@@ -34,7 +34,7 @@ def bind(
             padded = symbols.get(f"pad64({call[2]})")
             if call[1] == "pad64":
                 symbols.setdefault(expression, size)
-            elif isinstance(padded, int) and (columns := digit_columns(padded, size)) is not None:
+            elif call[1] == "carryWords" and (columns := digit_columns(padded, size)) is not None:
                 symbols[call[2]] = columns
         base = expression.removesuffix("+1")
         if _NAME.fullmatch(base) and base not in attributes and base not in symbols:
@@ -50,7 +50,7 @@ def evaluate(
     call = _CALL.fullmatch(expression)
     if call:
         size = _number(evaluate(call[2], symbols, attributes), expression)
-        return pad64(size) if call[1] == "pad64" else carry_words(size)
+        return _FUNCTIONS[call[1]](size)
     if "*" in expression:
         product = 1
         for factor in expression.split("*"):
@@ -72,14 +72,24 @@ def pad64(size: int) -> int:
     return (size + 63) // 64 * 64
 
 
+def blocks(columns: int) -> int:
+    """Blocks of 64 columns of a row, at least one: see `row_statistics`."""
+    return max(1, pad64(columns) // 64)
+
+
 def carry_words(columns: int) -> int:
     """int32 words of a row of `carries`: four counts, one index per group of four of the padded columns, and one word
     more per padding column, so that no two K give digits of the same shapes: `digit_columns` has the way back."""
     return 4 + pad64(columns) // 4 + pad64(columns) - columns
 
 
-def digit_columns(padded: int, words: int) -> int | None:
+_FUNCTIONS = {"pad64": pad64, "carryWords": carry_words, "blocks": blocks}
+
+
+def digit_columns(padded: Dimension | None, words: int) -> int | None:
     """K of digits whose rows are `padded` columns and `words` of `carries`; None where no K has these."""
+    if not isinstance(padded, int):
+        return None
     columns = padded - (words - 4 - padded // 4)
     return columns if columns >= 0 and (pad64(columns), carry_words(columns)) == (padded, words) else None
 

@@ -1,4 +1,4 @@
-"""linear_int8, linear_float and linear_published."""
+"""linear_int8 and the ops that it fuses, linear_float and linear_published."""
 
 from __future__ import annotations
 
@@ -11,26 +11,33 @@ from .quantize import BASE
 _TILE = 1 << 15
 
 
-def linear_int8(
-    *,
-    low: torch.Tensor,
-    high: torch.Tensor,
-    carries: torch.Tensor,
-    step: torch.Tensor,
-    weight: torch.Tensor,
-    scale: torch.Tensor,
-    bias: torch.Tensor | None = None,
+def multiply_int8(
+    *, low: torch.Tensor, high: torch.Tensor, carries: torch.Tensor, weight: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Digits [T, pad64(K)] times codes [N, K] -> y [T, N]: one exact integer sum, one dequantisation.
+    """Digits [T, pad64(K)] times codes [N, K] -> sums int32 [T, N], exact.
 
     `carries` says where `high` is not zero; a definition has no use for it.
     """
     del carries
     columns = weight.shape[1]
     digits = BASE * high[:, :columns].double() + low[:, :columns].double()
-    total = (digits @ weight.double().T).float()  # |sum| < 2^31: float64 holds every partial sum exactly
-    row, column = step[:, None], (scale / f32(127))[None, :]
-    return {"y": (total * row) * column if bias is None else fma(total * row, column, bias[None, :])}
+    # |sum| < 2^31: float64 holds every partial sum exactly.
+    return {"sums": (digits @ weight.double().T).to(torch.int32)}
+
+
+def dequantize(
+    *, sums: torch.Tensor, step: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
+    """sums int32 [T, N] -> y [T, N]; step [T], scale and bias [N]."""
+    total, column = sums.float() * step[:, None], (scale / f32(127))[None, :]
+    return {"y": total * column if bias is None else fma(total, column, bias[None, :])}
+
+
+def linear_int8(
+    *, step: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None, **product: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """dequantize(multiply_int8(...)): one exact integer sum, one dequantisation."""
+    return dequantize(**multiply_int8(**product), step=step, scale=scale, bias=bias)
 
 
 def linear_float(*, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> dict[str, torch.Tensor]:

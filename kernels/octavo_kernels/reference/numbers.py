@@ -55,7 +55,7 @@ def _vectors(x: torch.Tensor) -> torch.Tensor:
     return padded.reshape(rows, blocks, BLOCK // LANES, LANES)
 
 
-def _combine(blocks: torch.Tensor) -> torch.Tensor:
+def pair_tree(blocks: torch.Tensor) -> torch.Tensor:
     """[T, blocks] -> [T]: padded with zeros to a power of two, adjacent pairs added until one is left."""
     count = blocks.shape[1]
     blocks = torch.nn.functional.pad(blocks, (0, (1 << (count - 1).bit_length()) - count))
@@ -64,22 +64,32 @@ def _combine(blocks: torch.Tensor) -> torch.Tensor:
     return blocks[:, 0]
 
 
-def row_sum(x: torch.Tensor) -> torch.Tensor:
-    """[T, K] -> [T]: the sum of each row by blocks of 64 columns, so that shards of whole blocks agree."""
+def block_sums(x: torch.Tensor) -> torch.Tensor:
+    """[T, K] -> [T, blocks]: the sum of each 64 columns."""
     vectors = _vectors(x)
     accumulator = torch.zeros_like(vectors[:, :, 0])
     for i in range(vectors.shape[2]):
         accumulator = accumulator + vectors[:, :, i]
-    return _combine(lane_tree(accumulator))
+    return lane_tree(accumulator)
 
 
-def row_sum_of_squares(x: torch.Tensor) -> torch.Tensor:
-    """[T, K] -> [T]: as `row_sum`, of squares, by fma."""
+def block_sums_of_squares(x: torch.Tensor) -> torch.Tensor:
+    """[T, K] -> [T, blocks]: as `block_sums`, of squares, by fma."""
     vectors = _vectors(x)
     accumulator = torch.zeros_like(vectors[:, :, 0])
     for i in range(vectors.shape[2]):
         accumulator = fma(vectors[:, :, i], vectors[:, :, i], accumulator)
-    return _combine(lane_tree(accumulator))
+    return lane_tree(accumulator)
+
+
+def row_sum(x: torch.Tensor) -> torch.Tensor:
+    """[T, K] -> [T]: the sum of each row by blocks of 64 columns, so that shards of whole blocks agree."""
+    return pair_tree(block_sums(x))
+
+
+def row_sum_of_squares(x: torch.Tensor) -> torch.Tensor:
+    """[T, K] -> [T]: as `row_sum`, of squares, by fma."""
+    return pair_tree(block_sums_of_squares(x))
 
 
 # Cephes 2.8 single precision (S. L. Moshier): e^r - 1 - r over r^2 for |r| <= ln 2 / 2, highest power first.

@@ -11,9 +11,9 @@ from .attention import attention
 from .elementwise import add, cast, embed, rows
 from .fused import add_norm_quantize, glu_quantize, norm_quantize
 from .judge import observe_outliers, pool, score
-from .linear import linear_float, linear_int8, linear_published
+from .linear import dequantize, linear_float, linear_int8, linear_published, multiply_int8
 from .norm import norm
-from .quantize import quantize, quantize_weight
+from .quantize import quantize, quantize_digits, quantize_weight, row_inliers, row_statistics
 from .rope import append, rope, rope_append
 from .sample import sample
 from .scheme import linear_scheme
@@ -24,9 +24,12 @@ DEFINITIONS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
         embed,
         cast,
         norm,
-        quantize,
+        row_statistics,
+        row_inliers,
+        quantize_digits,
         quantize_weight,
-        linear_int8,
+        multiply_int8,
+        dequantize,
         linear_published,
         linear_float,
         linear_scheme,
@@ -41,6 +44,8 @@ DEFINITIONS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
         pool,
         score,
         observe_outliers,
+        quantize,
+        linear_int8,
         norm_quantize,
         add_norm_quantize,
         glu_quantize,

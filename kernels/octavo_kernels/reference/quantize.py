@@ -1,4 +1,4 @@
-"""quantize and quantize_weight: LLM.int8() in integers (design 4.1, research/carry.md).
+"""quantize, the ops that it fuses, and quantize_weight: LLM.int8() in integers.
 
 Every activation is an integer multiple of its row's step, written with base-255 digits in -127..127. An inlier needs
 one digit; an outlier is a number with a carry.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from ..program.shapes import carry_words, pad64
-from .numbers import f32, row_sum, row_sum_of_squares, sqrt
+from ..program.shapes import blocks, carry_words, pad64
+from .numbers import BLOCK, block_sums, block_sums_of_squares, f32, pair_tree, sqrt
 
 BASE = 255
 # Largest magnitude of two digits, 127 * 255 + 127, and the sum of magnitudes that keeps 254 * sum below 2^31.
@@ -19,18 +19,41 @@ LARGEST_SUM = 8e6
 SMALLEST_STEP = 2.0**-126
 
 
-def quantize(*, x: torch.Tensor, decompose: str, absolute: float, relative: float) -> dict[str, torch.Tensor]:
+def row_statistics(*, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """x [T, K] float32 -> statistics float32 [T, blocks, 3], of each 64 columns: max |x| (NaN where there is one),
+    sum |x|, sum x^2."""
+    magnitude, count = x.abs(), blocks(x.shape[1])
+    padded = torch.nn.functional.pad(magnitude, (0, count * BLOCK - x.shape[1]))
+    largest = padded.reshape(x.shape[0], count, BLOCK).amax(2)
+    return {"statistics": torch.stack([largest, block_sums(magnitude), block_sums_of_squares(x)], 2)}
+
+
+def row_inliers(
+    *, x: torch.Tensor, statistics: torch.Tensor, decompose: str, absolute: float, relative: float, columns: int
+) -> dict[str, torch.Tensor]:
+    """The largest magnitude of these columns that is no outlier, [T]; 0 without one. `columns`: of the whole row, which
+    the statistics are of."""
+    if decompose == "off":
+        threshold = f32(float("inf"))
+    elif decompose == "all":
+        threshold = f32(0)
+    elif decompose == "threshold":
+        threshold = f32(absolute)
+    else:
+        rms = sqrt(pair_tree(statistics[:, :, 2]) / f32(columns))
+        threshold = torch.minimum(f32(absolute), f32(relative) * rms)[:, None]
+    magnitude = x.abs()
+    return {"inliers": torch.where(magnitude < threshold, magnitude, f32(0)).amax(1)}
+
+
+def quantize_digits(*, x: torch.Tensor, statistics: torch.Tensor, inliers: torch.Tensor) -> dict[str, torch.Tensor]:
     """x [T, K] float32 -> low, high int8 [T, pad64(K)], carries int32 [T, carryWords(K)], step float32 [T].
 
-    A row with NaN or Inf (or whose sum of magnitudes is Inf) has the step NaN and no digits.
+    A row with NaN or Inf (or whose sum of magnitudes is Inf) has the step NaN and no digits; so has one that the
+    statistics and inliers cannot be of.
     """
-    magnitude = x.abs()
-    a = magnitude.amax(1) if x.shape[1] else torch.zeros(x.shape[0])
-    n = row_sum(magnitude)
-    finite = torch.isfinite(a) & torch.isfinite(n)
-
-    inlier = magnitude < _threshold(x, decompose, absolute, relative)[:, None]
-    s = torch.where(inlier, magnitude, f32(0)).amax(1) if x.shape[1] else a
+    a, n, s = statistics[:, :, 0].amax(1), pair_tree(statistics[:, :, 1]), inliers
+    finite = (x.abs().amax(1) <= a) & (s >= 0) & (s <= a) & (a <= n) & (n < float("inf"))
     step = _largest(s / f32(127), a / f32(LARGEST), n / f32(LARGEST_SUM), f32(SMALLEST_STEP))
     # Not 1/step: each bound's own inverse keeps |v| <= 127 for inliers and <= 32512 for all.
     inverse = _smallest(f32(127) / s, f32(LARGEST) / a, f32(LARGEST_SUM) / n, f32(1 / SMALLEST_STEP))
@@ -48,17 +71,11 @@ def quantize(*, x: torch.Tensor, decompose: str, absolute: float, relative: floa
     }
 
 
-def _threshold(x: torch.Tensor, decompose: str, absolute: float, relative: float) -> torch.Tensor:
-    """[T]: elements of at least this magnitude are outliers."""
-    rows = x.shape[0]
-    if decompose == "off":
-        return torch.full((rows,), float("inf"))
-    if decompose == "all":
-        return torch.zeros(rows)
-    if decompose == "threshold":
-        return torch.full((rows,), absolute)
-    rms = sqrt(row_sum_of_squares(x) / f32(x.shape[1]))
-    return torch.minimum(f32(absolute), f32(relative) * rms)
+def quantize(*, x: torch.Tensor, **attributes) -> dict[str, torch.Tensor]:
+    """The three above: `quantize_digits` of the whole row's statistics and inliers."""
+    statistics = row_statistics(x=x)["statistics"]
+    inliers = row_inliers(x=x, statistics=statistics, columns=x.shape[1], **attributes)["inliers"]
+    return quantize_digits(x=x, statistics=statistics, inliers=inliers)
 
 
 def _carries(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:

@@ -217,19 +217,31 @@ def _lane_sums_of_squares(x, BLOCKS: tl.constexpr):
 
 
 @triton.jit
+def sums_of_blocks(x, BLOCKS: tl.constexpr):
+    """[BLOCKS, 4, 16] -> [BLOCKS]: the sum of each block."""
+    return lane_tree(_lane_sums(x, BLOCKS), BLOCKS)
+
+
+@triton.jit
+def sums_of_squares_of_blocks(x, BLOCKS: tl.constexpr):
+    """As `sums_of_blocks`, of squares, by fma."""
+    return lane_tree(_lane_sums_of_squares(x, BLOCKS), BLOCKS)
+
+
+@triton.jit
 def block_sum(x, BLOCKS: tl.constexpr):
     """The sum of BLOCKS * 64 columns, BLOCKS a power of two. x[j, i, l] is column 64 j + 16 i + l, 0 beyond the row.
 
     In this shape a thread holds the four vectors of its lanes when rows are long: the first three sums need no
     other thread.
     """
-    return pair_tree(lane_tree(_lane_sums(x, BLOCKS), BLOCKS), BLOCKS)
+    return pair_tree(sums_of_blocks(x, BLOCKS), BLOCKS)
 
 
 @triton.jit
 def block_sum_of_squares(x, BLOCKS: tl.constexpr):
     """As `block_sum`, of squares, by fma."""
-    return pair_tree(lane_tree(_lane_sums_of_squares(x, BLOCKS), BLOCKS), BLOCKS)
+    return pair_tree(sums_of_squares_of_blocks(x, BLOCKS), BLOCKS)
 
 
 @triton.jit

@@ -12,7 +12,7 @@ from ..program.spec import Arena, Columns, Handle, Input, Operation, ProgramSpec
 from .places import written_root
 
 # (What writes integers, what reads them). `quantize` lists groups that exist; `embed` and `sample` take an id that no
-# row has for none; counts are only added to.
+# row has for none; counts are only added to, sums only multiplied.
 _RIGHT = {
     ("carries", "carries"),
     ("ids", "tokens"),
@@ -20,6 +20,7 @@ _RIGHT = {
     ("sampled", "sampled"),
     ("ids", "sampled"),
     ("counts", "counts"),
+    ("sums", "sums"),
 }
 
 #: Memory of a program: a tensor, or the value whose intermediate it is.
@@ -56,18 +57,29 @@ def check_sources(spec: ProgramSpec) -> None:
         written.check(f"program output: value {value}", value)
 
 
+#: What of an op's operands belongs to the same rows, and must come from one quantisation.
+_OF_ONE = {
+    "linear_int8": ("low", "high", "carries", "step"),
+    "multiply_int8": ("low", "high", "carries"),
+    "dequantize": ("sums", "step"),
+}
+
+
 def check_digits(spec: ProgramSpec) -> None:
     """Raise KernelError where a product takes digits that belong to different rows: each is computed by another op, or
     some are and some are not. What a user brings is looked at before each step (step.py)."""
-    makers: dict[Memory, int] = {}
+    makers: dict[Memory, int | None] = {}
     for index, operation in enumerate(spec.ops):
-        if operation.op == "linear_int8":
-            parts = ("low", "high", "carries", "step")
-            if len({makers.get(memory_of(spec, operation.inputs[name])) for name in parts}) > 1:
-                text = f"op {index} (linear_int8): {', '.join(parts)} must be the results of one op"
+        maker: int | None = index
+        if parts := _OF_ONE.get(operation.op):
+            found = [makers.get(memory_of(spec, operation.inputs[name])) for name in parts]
+            if len(set(found)) > 1:
+                text = f"op {index} ({operation.op}): {', '.join(parts)} must be the results of one op"
                 raise KernelError(ErrorCode.BAD_ARGUMENT, text)
+            if operation.op == "multiply_int8":
+                maker = found[0]  # its sums still have to meet the step of their digits
         for value in written_by(operation).values():
-            makers[memory_of(spec, value)] = index
+            makers[memory_of(spec, value)] = maker
 
 
 def written_by(operation: Operation) -> dict[str, int]:

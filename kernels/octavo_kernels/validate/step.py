@@ -274,7 +274,9 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "append": ((_slots, ("slots",)),),
     "rope_append": ((_positions, ("positions",)), (_slots, ("slots",))),
     "attention": ((_attention, ("pages", "lengths", "starts")),),
-    "linear_int8": ((_carries, ("carries",)), (_digits, ("low", "high", "carries"))),
+    **dict.fromkeys(
+        ("linear_int8", "multiply_int8"), ((_carries, ("carries",)), (_digits, ("low", "high", "carries")))
+    ),
     "quantize_weight": ((_weight, ("weight",)),),
     "rows": ((_rows, ("index",)),),
     "score": ((_targets, ("targets",)),),

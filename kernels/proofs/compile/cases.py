@@ -81,6 +81,11 @@ def others(model: Model, rows: int) -> list[Case]:
     table = {"W": q, "P": CONTEXT, "R": model.head_dim // 2}
     vocabulary = {"S": rows, "V": model.vocabulary}
     return [
+        Case("row_statistics", "statistics of rows", of),
+        Case("row_inliers", "largest inlier", of, {"columns": hidden}),
+        Case("quantize_digits", "digits", {**of, "M": hidden // 64}),
+        Case("multiply_int8", "product of int8", {**of, "N": model.qkv}),
+        Case("dequantize", "dequantize", {"T": rows, "N": model.qkv}, given=("bias",)),
         Case("norm_quantize", "norm and quantize", of, {"kind": "rms"}),
         Case("norm", "norm", of, {"kind": "rms"}),
         Case("add", "add", of),

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from octavo_kernels.program.shapes import carry_words, pad64
+from octavo_kernels.reference.quantize import row_inliers, row_statistics
 
 from .paging import KV_AXES, SPOILT, appended, attended, tables
 from .rows import edges, ordinary
@@ -35,6 +37,8 @@ _K = (65, 1, 3, 15, 16, 17, 64, 128, 333)
 _ROWS = {"T": _T, "K": _K, "rows": ("ordinary", "edges")}
 _NORM = {**_ROWS, "eps": (1e-5, 0.0, 1e-2)}
 _QUANTIZE = {"absolute": (6.0, 0.0, 0.5, 1e30), "relative": (6.0, 0.0, 2.5)}
+# Columns of a row that another rank has: whole blocks.
+_BEFORE = (0, 64, 640)
 # Tiles of linears differ in rows and outputs, so more of them are looked at.
 _LINEAR = {
     "T": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9, 12, 16, 17, 33, 65, 130),
@@ -60,6 +64,18 @@ def _spoilt(x: np.ndarray) -> np.ndarray:
 
 def _rows(o: Choice, rng: np.random.Generator) -> Arrays:
     return {"x": _x(o, rng)}
+
+
+def _part_of_rows(o: Choice, rng: np.random.Generator) -> Arrays:
+    """The last K columns of rows, as a rank has them that shares rows with others: it knows the statistics of all."""
+    x = _x(o, rng)
+    before = ordinary(rng, x.shape[0], o["before"])
+    before[:, :1] *= 0.5 if o["rows"] == "edges" else 4
+    whole = torch.from_numpy(np.concatenate([before, x], 1))
+    statistics = row_statistics(x=whole)["statistics"]
+    rule = {"decompose": o["decompose"], "absolute": o.get("absolute", 6.0), "relative": o.get("relative", 6.0)}
+    inliers = row_inliers(x=whole, statistics=statistics, columns=whole.shape[1], **rule)["inliers"]
+    return {"x": x, "statistics": statistics.numpy(), "inliers": inliers.numpy()}
 
 
 def _pair(first: str, second: str) -> Callable[[Choice, np.random.Generator], Arrays]:
@@ -134,6 +150,13 @@ def _linear_int8(o: Choice, rng: np.random.Generator) -> Arrays:
         "scale": rng.random(o["N"]).astype(np.float32),
         "bias": _normal(rng, o["N"]),
     }
+
+
+def _dequantize(o: Choice, rng: np.random.Generator) -> Arrays:
+    arrays = _linear_int8({**o, "K": 1, "carried": "none"}, rng)
+    # Of all sizes: from 2^24 on a float32 does not hold each integer.
+    sums = rng.integers(-(2**31), 2**31, (o["T"], o["N"])) >> rng.integers(0, 31, (o["T"], o["N"]))
+    return {"sums": sums.astype(np.int32), **{name: arrays[name] for name in ("step", "scale", "bias")}}
 
 
 def _pad(digits: np.ndarray, columns: int) -> np.ndarray:
@@ -224,9 +247,14 @@ DOMAINS: dict[str, Domain] = {
     "embed": Domain({"T": _T, "V": (50, 1), "K": _K, "R": (4, 1), "scale": (1.0, 24.0), "lost": (False, True)}, _embed),
     "cast": Domain(_ROWS, _rows),
     "norm": Domain(_NORM, _norm),
-    "quantize": Domain({**_ROWS, **_QUANTIZE}, _rows),
+    "row_statistics": Domain(_ROWS, _rows),
+    "row_inliers": Domain({**_ROWS, **_QUANTIZE, "before": _BEFORE}, _part_of_rows),
+    "quantize_digits": Domain(
+        {**_ROWS, "before": _BEFORE, "decompose": ("adaptive", "off", "threshold", "all")}, _part_of_rows
+    ),
     "quantize_weight": Domain({"N": (17, 1, 16, 33), "K": _K, "weights": ("ordinary", "edges")}, _quantize_weight),
-    "linear_int8": Domain({**_LINEAR, "carried": ("few", "none", "all")}, _linear_int8),
+    "multiply_int8": Domain({**_LINEAR, "carried": ("few", "none", "all")}, _linear_int8),
+    "dequantize": Domain({"T": _T, "N": _LINEAR["N"]}, _dequantize),
     "linear_published": Domain(
         {**_LINEAR, "threshold": (6.0, 0.0, 0.1, 1e30), "numbers": ("ordinary", "NaN")}, _linear_published
     ),
@@ -266,6 +294,8 @@ DOMAINS: dict[str, Domain] = {
     "pool": Domain({"sequences": ((3, 1, 7), (), (0,), (0, 2, 0), (40,)), "K": _K, "numbers": _POOLED}, _pool),
     "score": Domain({"S": (3, 0, 1, 17), "V": (50, 1, 16, 1000), "numbers": _SCORED}, _score),
     "observe_outliers": Domain({**_ROWS, "threshold": (6.0, 0.0, 1e30)}, _observe_outliers),
+    "quantize": Domain({**_ROWS, **_QUANTIZE}, _rows),
+    "linear_int8": Domain({**_LINEAR, "carried": ("few", "none", "all")}, _linear_int8),
     "norm_quantize": Domain({**_NORM, **_QUANTIZE}, _norm),
     "add_norm_quantize": Domain({**_NORM, **_QUANTIZE}, _add_norm),
     "glu_quantize": Domain({**_ROWS, **_QUANTIZE}, _pair("gate", "up")),

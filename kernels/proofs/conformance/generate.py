@@ -75,7 +75,8 @@ def _case(op: str, choice: dict[str, Any]) -> Case:
     packed = frozenset(
         operand_name for operand_name in (*inputs, *table.outputs) if choice.get(f"{operand_name}.packed", False)
     )
-    outputs = _outputs(op, inputs, attributes)
+    shapes = outputs_of(op, {name: array.shape for name, array in inputs.items()}, attributes)
+    outputs = {name: (dtype, tuple(map(int, shape))) for name, (dtype, shape) in shapes.items()}
     return Case(name, op, inputs, dtypes, outputs, attributes, choice["places"], packed)
 
 
@@ -83,23 +84,25 @@ def _attributes(op: str, choice: Mapping[str, Any], arrays: Mapping[str, np.ndar
     derived: dict[str, AttributeValue] = {}
     if op == "attention":
         derived["heads"] = choice["kvHeads"] * choice["group"]
+    if op == "row_inliers":
+        derived["columns"] = choice["before"] + choice["K"]
     if op == "sample":
         derived["maskWords"] = arrays["masks"].shape[1]
     return {name: derived[name] if name in derived else choice[name] for name in OPS[op].attributes}
 
 
-def _outputs(
-    op: str, inputs: Mapping[str, np.ndarray], attributes: Mapping[str, AttributeValue]
-) -> dict[str, tuple[str, tuple[int, ...]]]:
+def outputs_of(
+    op: str, shapes: Mapping[str, tuple[Dimension, ...]], attributes: Mapping[str, AttributeValue]
+) -> dict[str, tuple[str, tuple[Dimension, ...]]]:
+    """dtype and shape of each result of an op on inputs of these shapes."""
     table = OPS[op]
     symbols: dict[str, Dimension] = {}
-    for name, array in inputs.items():
-        bind(symbols, attributes, table.inputs[name].shape, array.shape)
+    for name, shape in shapes.items():
+        bind(symbols, attributes, table.inputs[name].shape, shape)
     outputs = {}
     for name, operand in table.outputs.items():
         dtype = str(attributes["dtype"]) if op == "cast" else operand.dtypes[0]
-        shape = tuple(evaluate(size, symbols, attributes) for size in operand.shape)
-        outputs[name] = (dtype, tuple(int(size) for size in shape))
+        outputs[name] = (dtype, tuple(evaluate(size, symbols, attributes) for size in operand.shape))
     return outputs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from octavo_kernels.generated.ops import OPS
 
 from .case import Case, Prepared, ProgramWriter
+from .generate import outputs_of
 
 
 def unfused(case: Case) -> Prepared:
@@ -14,22 +15,23 @@ def unfused(case: Case) -> Prepared:
     if case.op == "rope_append":
         return _rope_append(case, writer, values)
     outputs = writer.outputs(case)
-    x: int | None = None
-    for op in OPS[case.op].fuses:
+    fuses = OPS[case.op].fuses
+    for op in fuses:
         names = list(OPS[op].inputs)
         operands = {name: values[name] for name in names if name in values}
-        if x is not None:
-            operands[names[0]] = x
-        activations = operands[names[0]]
-        if op == "quantize":
-            made = {name: outputs[name] for name in OPS[op].outputs}
-        else:
-            # add_norm_quantize shows its sum as `y`; other intermediates are nobody's.
-            shape = writer.shape_of(activations)
-            shown = op == "add" and "y" in outputs
-            made = {"y": outputs["y"] if shown else writer.output("float32", "plain", shape)}
-        writer.operation(op, operands, made, _own(case, op))
-        x = made.get("y")
+        if "y" in values:
+            operands[names[0]] = values.pop("y")
+        attributes, shapes = _own(case, op), {name: writer.shape_of(value) for name, value in operands.items()}
+        if "columns" in OPS[op].attributes:
+            attributes["columns"] = shapes["x"][1]
+        # add_norm_quantize shows its sum as `y`; other intermediates are nobody's.
+        shown = outputs if op == fuses[-1] or op == "add" else {}
+        made = {
+            name: shown[name] if name in shown else writer.output(dtype, "plain", shape)
+            for name, (dtype, shape) in outputs_of(op, shapes, attributes).items()
+        }
+        writer.operation(op, operands, made, attributes)
+        values.update(made)
     return writer.finish(outputs)
 
 

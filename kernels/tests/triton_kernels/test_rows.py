@@ -52,6 +52,16 @@ def test_long_rows_are_quantised_as_defined(columns: int, decompose: str):
     check("quantize", {"x": long_rows(columns)}, {**ADAPTIVE, "decompose": decompose})
 
 
+@pytest.mark.parametrize("columns", [HELD, STREAMED])
+def test_long_rows_are_quantised_in_parts_as_defined(columns: int):
+    x = long_rows(columns)
+    check("row_statistics", {"x": x}, {})
+    statistics = expected("row_statistics", {"x": x}, {})
+    check("row_inliers", {"x": x, **statistics}, {**ADAPTIVE, "columns": columns})
+    inliers = expected("row_inliers", {"x": x, **statistics}, {**ADAPTIVE, "columns": columns})
+    check("quantize_digits", {"x": x, **statistics, **inliers}, {})
+
+
 @pytest.mark.parametrize("drawn", [None, [1, 3, -1, 9]])
 def test_an_id_that_is_no_row_of_the_table_is_embedded_as_nan(drawn: list[int] | None):
     """Ids that the step itself draws are seen by no check; -1 is what a row without finite logits draws."""
@@ -98,9 +108,9 @@ def test_an_epsilon_below_the_normal_floats_is_kept():
 
 ROW_OPS = [
     *("add", "rows", "embed", "cast", "norm", "quantize", "norm_quantize", "add_norm_quantize"),
-    *("glu_quantize", "glu", "activate", "rope"),
+    *("glu_quantize", "glu", "activate", "rope", "row_statistics", "row_inliers", "quantize_digits", "dequantize"),
 ]
-TABLES = ("weight", "bias", "table", "sampled", "cos", "sin", "keys", "values")
+TABLES = ("weight", "bias", "scale", "table", "sampled", "cos", "sin", "keys", "values")
 
 
 @pytest.mark.parametrize("op", ROW_OPS)

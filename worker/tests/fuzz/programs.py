@@ -78,9 +78,10 @@ class Writer:
         attributes = self._attributes(op)
         symbols = self._symbols(op, attributes)
         inputs, outputs = {}, {}
-        if op == "linear_int8" and self.digits and self.rng.random() < 0.7:
-            inputs, shared = self.rng.choice(self.digits)
-            inputs, symbols = dict(inputs), {**symbols, **shared}
+        if op in ("linear_int8", "multiply_int8") and self.digits and self.rng.random() < 0.7:
+            digits, shared = self.rng.choice(self.digits)
+            inputs = {name: value for name, value in digits.items() if name in table.inputs}
+            symbols = {**symbols, **shared}
         half = self.rng.choice(("float16", "bfloat16"))
         for name, operand in table.inputs.items():
             if name in inputs or (operand.optional and self.rng.random() < 0.4):
@@ -115,6 +116,7 @@ class Writer:
             elif attribute.type == "number":
                 found[name] = self.rng.choice((0.0, 0.5, 1.0, 6.0))
         small = {"headDim": (2, 4, 16, 20), "kvHeads": (1, 2), "window": (0, 1, 7), "maskWords": (1, 2, 3)}
+        small["columns"] = (1, 200)
         found.update({name: self.rng.choice(small[name]) for name in OPS[op].attributes if name in small})
         if "heads" in OPS[op].attributes:
             found["heads"] = found["kvHeads"] * self.rng.choice((1, 2, 3))

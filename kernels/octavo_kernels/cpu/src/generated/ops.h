@@ -26,7 +26,7 @@ inline constexpr int page_size = 16;
 inline constexpr int attention_chunk = 256;
 inline constexpr int max_logprobs = 20;
 
-inline constexpr int op_count = 24;
+inline constexpr int op_count = 29;
 inline constexpr int max_inputs = 10;
 inline constexpr int max_outputs = 5;
 inline constexpr int max_attributes = 6;
@@ -35,35 +35,43 @@ enum class OpCode : int32_t {
   embed = 0,
   cast = 1,
   norm = 2,
-  quantize = 3,
-  quantize_weight = 4,
-  linear_int8 = 5,
-  linear_published = 6,
-  linear_float = 7,
-  linear_scheme = 8,
-  rope = 9,
-  append = 10,
-  attention = 11,
-  glu = 12,
-  activate = 13,
-  add = 14,
-  rows = 15,
-  sample = 16,
-  pool = 17,
-  score = 18,
-  observe_outliers = 19,
-  norm_quantize = 20,
-  add_norm_quantize = 21,
-  glu_quantize = 22,
-  rope_append = 23,
+  row_statistics = 3,
+  row_inliers = 4,
+  quantize_digits = 5,
+  quantize_weight = 6,
+  multiply_int8 = 7,
+  dequantize = 8,
+  linear_published = 9,
+  linear_float = 10,
+  linear_scheme = 11,
+  rope = 12,
+  append = 13,
+  attention = 14,
+  glu = 15,
+  activate = 16,
+  add = 17,
+  rows = 18,
+  sample = 19,
+  pool = 20,
+  score = 21,
+  observe_outliers = 22,
+  quantize = 23,
+  linear_int8 = 24,
+  norm_quantize = 25,
+  add_norm_quantize = 26,
+  glu_quantize = 27,
+  rope_append = 28,
 };
 inline constexpr const char* op_names[] = {
     "embed",
     "cast",
     "norm",
-    "quantize",
+    "row_statistics",
+    "row_inliers",
+    "quantize_digits",
     "quantize_weight",
-    "linear_int8",
+    "multiply_int8",
+    "dequantize",
     "linear_published",
     "linear_float",
     "linear_scheme",
@@ -78,6 +86,8 @@ inline constexpr const char* op_names[] = {
     "pool",
     "score",
     "observe_outliers",
+    "quantize",
+    "linear_int8",
     "norm_quantize",
     "add_norm_quantize",
     "glu_quantize",
@@ -113,20 +123,34 @@ inline constexpr int kind_rms = 0;
 inline constexpr int kind_layer = 1;
 }  // namespace op_norm
 
-namespace op_quantize {
+namespace op_row_statistics {
 inline constexpr int x = 0;
-inline constexpr int out_low = 0;
-inline constexpr int out_high = 1;
-inline constexpr int out_carries = 2;
-inline constexpr int out_step = 3;
+inline constexpr int out_statistics = 0;
+}  // namespace op_row_statistics
+
+namespace op_row_inliers {
+inline constexpr int x = 0;
+inline constexpr int statistics = 1;
+inline constexpr int out_inliers = 0;
 inline constexpr int attr_decompose = 0;
 inline constexpr int attr_absolute = 1;
 inline constexpr int attr_relative = 2;
+inline constexpr int attr_columns = 3;
 inline constexpr int decompose_off = 0;
 inline constexpr int decompose_threshold = 1;
 inline constexpr int decompose_adaptive = 2;
 inline constexpr int decompose_all = 3;
-}  // namespace op_quantize
+}  // namespace op_row_inliers
+
+namespace op_quantize_digits {
+inline constexpr int x = 0;
+inline constexpr int statistics = 1;
+inline constexpr int inliers = 2;
+inline constexpr int out_low = 0;
+inline constexpr int out_high = 1;
+inline constexpr int out_carries = 2;
+inline constexpr int out_step = 3;
+}  // namespace op_quantize_digits
 
 namespace op_quantize_weight {
 inline constexpr int weight = 0;
@@ -134,16 +158,21 @@ inline constexpr int out_codes = 0;
 inline constexpr int out_scale = 1;
 }  // namespace op_quantize_weight
 
-namespace op_linear_int8 {
+namespace op_multiply_int8 {
 inline constexpr int low = 0;
 inline constexpr int high = 1;
 inline constexpr int carries = 2;
-inline constexpr int step = 3;
-inline constexpr int weight = 4;
-inline constexpr int scale = 5;
-inline constexpr int bias = 6;
+inline constexpr int weight = 3;
+inline constexpr int out_sums = 0;
+}  // namespace op_multiply_int8
+
+namespace op_dequantize {
+inline constexpr int sums = 0;
+inline constexpr int step = 1;
+inline constexpr int scale = 2;
+inline constexpr int bias = 3;
 inline constexpr int out_y = 0;
-}  // namespace op_linear_int8
+}  // namespace op_dequantize
 
 namespace op_linear_published {
 inline constexpr int x = 0;
@@ -291,6 +320,32 @@ inline constexpr int counts = 1;
 inline constexpr int largest = 2;
 inline constexpr int attr_threshold = 0;
 }  // namespace op_observe_outliers
+
+namespace op_quantize {
+inline constexpr int x = 0;
+inline constexpr int out_low = 0;
+inline constexpr int out_high = 1;
+inline constexpr int out_carries = 2;
+inline constexpr int out_step = 3;
+inline constexpr int attr_decompose = 0;
+inline constexpr int attr_absolute = 1;
+inline constexpr int attr_relative = 2;
+inline constexpr int decompose_off = 0;
+inline constexpr int decompose_threshold = 1;
+inline constexpr int decompose_adaptive = 2;
+inline constexpr int decompose_all = 3;
+}  // namespace op_quantize
+
+namespace op_linear_int8 {
+inline constexpr int low = 0;
+inline constexpr int high = 1;
+inline constexpr int carries = 2;
+inline constexpr int step = 3;
+inline constexpr int weight = 4;
+inline constexpr int scale = 5;
+inline constexpr int bias = 6;
+inline constexpr int out_y = 0;
+}  // namespace op_linear_int8
 
 namespace op_norm_quantize {
 inline constexpr int x = 0;

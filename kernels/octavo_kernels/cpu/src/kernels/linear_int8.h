@@ -1,4 +1,4 @@
-// linear_int8: digits times int8 weights in int32, exactly, then one dequantisation (design section 4.1).
+// linear_int8: digits times int8 weights in int32, exactly, then one dequantisation; and the two ops that it is made of.
 //
 // Weights are packed [panel of 16 columns][group of 4 k][16][4]. A tile is a few rows times a few panels, its sums stay
 // in registers. High digits are sparse: their groups are listed per row and enter the same sums times 255. Integers
@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "../runtime/op.h"
 #include "dot_tile.h"
@@ -15,26 +16,20 @@
 namespace octavo::OCTAVO_ISA {
 
 struct Int8Product {
-  const OpCall& call;
-  int64_t rows, columns, groups, panels;
+  const Operand &low_digits, &high_digits, &carried, &weight;
+  // int32 sums; or float32 with the last three.
+  const Operand& target;
+  const Operand *steps, *scale, *bias;
+  int64_t rows = target.shape[0], columns = target.shape[1], groups = low_digits.shape[1] / 4,
+          panels = (columns + 15) / 16;
 
-  explicit Int8Product(const OpCall& c)
-      : call(c),
-        rows(c.out[op_linear_int8::out_y].shape[0]),
-        columns(c.out[op_linear_int8::out_y].shape[1]),
-        groups(c.in[op_linear_int8::low].shape[1] / 4),
-        panels((columns + 15) / 16) {}
-
-  const int8_t* low(int64_t row) const { return call.in[op_linear_int8::low].row<const int8_t>(row); }
-  const int8_t* high(int64_t row) const { return call.in[op_linear_int8::high].row<const int8_t>(row); }
-  const int32_t* carries(int64_t row) const { return call.in[op_linear_int8::carries].row<const int32_t>(row); }
-  int64_t low_stride() const { return call.in[op_linear_int8::low].stride; }
-  int64_t high_stride() const { return call.in[op_linear_int8::high].stride; }
+  const int8_t* low(int64_t row) const { return low_digits.row<const int8_t>(row); }
+  const int8_t* high(int64_t row) const { return high_digits.row<const int8_t>(row); }
+  const int32_t* carries(int64_t row) const { return carried.row<const int32_t>(row); }
+  int64_t low_stride() const { return low_digits.stride; }
+  int64_t high_stride() const { return high_digits.stride; }
   int lanes(int64_t column) const { return columns - column < 16 ? static_cast<int>(columns - column) : 16; }
-  float step(int64_t row) const { return call.in[op_linear_int8::step].as<const float>()[row]; }
-  const int8_t* panel(int64_t index) const {
-    return call.in[op_linear_int8::weight].as<const int8_t>() + index * groups * 64;
-  }
+  const int8_t* panel(int64_t index) const { return weight.as<const int8_t>() + index * groups * 64; }
 };
 
 // Adds 255 times what the high digits of `rows` rows contribute.
@@ -78,7 +73,8 @@ struct PanelUnits {
   float unit[dot_tile_panels * 16];
 
   PanelUnits(const Int8Product& product, int64_t first_panel, int64_t panels) {
-    const float* scale = product.call.in[op_linear_int8::scale].as<const float>();
+    if (product.scale == nullptr) return;
+    const float* scale = product.scale->as<const float>();
     for (int64_t p = 0; p < panels; p++) {
       const int64_t column = (first_panel + p) * 16;
       store(unit + 16 * p, div(load_first(scale + column, product.lanes(column), 0.0f), set1(127.0f)));
@@ -86,22 +82,31 @@ struct PanelUnits {
   }
 };
 
+// y[0 .. lanes) of sums in one panel; bias may be null.
+inline void dequantize_panel(F32x16 sums, F32x16 step, F32x16 unit, const float* bias, float* y, int lanes) {
+  const F32x16 value = mul(sums, step);
+  if (lanes == 16) {
+    store(y, bias ? fma(value, unit, load(bias)) : mul(value, unit));
+  } else {
+    store_first(y, bias ? fma(value, unit, load_first(bias, lanes, 0.0f)) : mul(value, unit), lanes);
+  }
+}
+
 template <int panels>
-inline void dequantize_row(const Int8Product& product, int64_t row, int64_t first_panel, const PanelUnits& units,
-                           const int32_t* sums) {
-  const Operand& bias = product.call.in[op_linear_int8::bias];
-  float* y = product.call.out[op_linear_int8::out_y].row<float>(row);
-  const F32x16 step = set1(product.step(row));
+inline void store_row(const Int8Product& product, int64_t row, int64_t first_panel, const PanelUnits& units,
+                      const int32_t* sums) {
+  if (product.steps == nullptr) {
+    const int64_t left = product.columns - first_panel * 16, count = left < panels * 16 ? left : panels * 16;
+    std::memcpy(product.target.row<int32_t>(row) + first_panel * 16, sums, static_cast<size_t>(count) * sizeof *sums);
+    return;
+  }
+  float* y = product.target.row<float>(row);
+  const float* bias = product.bias->as<const float>();
+  const F32x16 step = set1(product.steps->as<const float>()[row]);
   for (int p = 0; p < panels; p++) {
     const int64_t column = (first_panel + p) * 16;
-    const F32x16 value = mul(to_f32(load_i32(sums + 16 * p)), step), unit = load(units.unit + 16 * p);
-    const int lanes = product.lanes(column);
-    if (lanes == 16) {
-      store(y + column, bias ? fma(value, unit, load(bias.as<const float>() + column)) : mul(value, unit));
-    } else {
-      const F32x16 added = bias ? load_first(bias.as<const float>() + column, lanes, 0.0f) : zero();
-      store_first(y + column, bias ? fma(value, unit, added) : mul(value, unit), lanes);
-    }
+    dequantize_panel(to_f32(load_i32(sums + 16 * p)), step, load(units.unit + 16 * p), bias ? bias + column : nullptr,
+                     y + column, product.lanes(column));
   }
 }
 
@@ -119,7 +124,7 @@ inline void int8_tile(const Int8Product& product, int64_t row, int64_t first_pan
   // After the dense part, when the weights are in the cache.
   add_carries<rows, panels>(product, row, weights, sums);
   for (int r = 0; r < rows; r++)
-    dequantize_row<panels>(product, row + r, first_panel, units, sums + r * panels * 16);
+    store_row<panels>(product, row + r, first_panel, units, sums + r * panels * 16);
 }
 
 template <int panels, int most = dot_tile_rows>
@@ -158,7 +163,7 @@ inline void int8_panels(int64_t panels, const Int8Product& product, int64_t row,
 
 // A plain weight [N, K], as handles of users have it: one panel in the packed layout.
 inline void pack_panel(const Int8Product& product, int64_t panel, int8_t* packed) {
-  const Operand& weight = product.call.in[op_linear_int8::weight];
+  const Operand& weight = product.weight;
   const int64_t depth = weight.shape[1];
   for (int64_t k = 0; k < product.groups * 4; k++) {
     for (int64_t i = 0; i < 16; i++) {
@@ -169,18 +174,16 @@ inline void pack_panel(const Int8Product& product, int64_t panel, int8_t* packed
   }
 }
 
-inline size_t linear_int8_scratch(const OpCall& call) {
-  const bool plain = call.in[op_linear_int8::weight].layout == Layout::plain;
-  return plain ? static_cast<size_t>(Int8Product(call).groups) * 64 : 0;
+inline size_t int8_scratch(const Int8Product& product) {
+  return product.weight.layout == Layout::plain ? static_cast<size_t>(product.groups) * 64 : 0;
 }
 
 // Rows in a work item: their digits and sums stay near while the item's panels are read again for each tile.
 constexpr int64_t int8_item_rows = 96;
 
-inline void run_linear_int8(const OpCall& call, const Worker& worker) {
-  const Int8Product product(call);
+inline void run_int8_product(const Int8Product& product, const Worker& worker) {
   if (product.rows == 0) return;
-  const bool plain = call.in[op_linear_int8::weight].layout == Layout::plain;
+  const bool plain = product.weight.layout == Layout::plain;
   // One tile of rows is bound by memory, and one panel at a time is read fastest: 43 against 34 GB/s a core (Zen 5).
   const int64_t width = plain || product.rows <= dot_tile_rows ? 1 : dot_tile_panels;
   const int64_t strips = (product.panels + width - 1) / width;
@@ -209,6 +212,26 @@ inline void run_linear_int8(const OpCall& call, const Worker& worker) {
       int8_panels(panels, product, row, last_row, panel, weights, units, ahead);
     }
   }
+}
+
+inline Int8Product linear_int8_product(const OpCall& call) {
+  namespace op = op_linear_int8;
+  return {call.in[op::low],     call.in[op::high],  call.in[op::carries], call.in[op::weight],
+          call.out[op::out_y], &call.in[op::step], &call.in[op::scale],  &call.in[op::bias]};
+}
+inline size_t linear_int8_scratch(const OpCall& call) { return int8_scratch(linear_int8_product(call)); }
+inline void run_linear_int8(const OpCall& call, const Worker& worker) {
+  run_int8_product(linear_int8_product(call), worker);
+}
+
+inline Int8Product multiply_int8_product(const OpCall& call) {
+  namespace op = op_multiply_int8;
+  return {call.in[op::low],        call.in[op::high], call.in[op::carries], call.in[op::weight],
+          call.out[op::out_sums], nullptr,           nullptr,              nullptr};
+}
+inline size_t multiply_int8_scratch(const OpCall& call) { return int8_scratch(multiply_int8_product(call)); }
+inline void run_multiply_int8(const OpCall& call, const Worker& worker) {
+  run_int8_product(multiply_int8_product(call), worker);
 }
 
 }  // namespace octavo::OCTAVO_ISA

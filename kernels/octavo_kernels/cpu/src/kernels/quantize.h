@@ -1,4 +1,4 @@
-// quantize: rows of float32 to base-255 digits and their step. Design section 4.1.
+// Rows of float32 to base-255 digits and their step: quantize, and the three ops that it is made of.
 #pragma once
 
 #include <cstdint>
@@ -22,24 +22,38 @@ struct RowSums {
   float largest, magnitude, square;
 };
 
+// body(a, b, c, d) for each 64 columns, with zeros beyond the row; at least once.
+template <class Body>
+OCTAVO_ALWAYS_INLINE void each_block(const float* x, int64_t columns, Body body) {
+  int64_t k = 0;
+  for (; k + 64 <= columns; k += 64) body(load(x + k), load(x + k + 16), load(x + k + 32), load(x + k + 48));
+  if (k < columns || columns == 0) {
+    alignas(64) float rest[64] = {};
+    std::memcpy(rest, x + k, static_cast<size_t>(columns - k) * sizeof(float));
+    body(load(rest), load(rest + 16), load(rest + 32), load(rest + 48));
+  }
+}
+
+OCTAVO_ALWAYS_INLINE float block_square(F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+  return reduce_add(fma(d, d, fma(c, c, fma(b, b, mul(a, a)))));
+}
+
+// sum |x| of a block; `largest` becomes the larger of itself and max |x|, lane by lane.
+OCTAVO_ALWAYS_INLINE float block_magnitude(F32x16 a, F32x16 b, F32x16 c, F32x16 d, F32x16* largest) {
+  a = abs(a), b = abs(b), c = abs(c), d = abs(d);
+  *largest = max(*largest, max(max(a, b), max(c, d)));
+  return reduce_add(add(add(add(a, b), c), d));
+}
+
 // max |x|, sum |x| and, where `squares`, sum x^2, of at least one block, in one pass.
 template <bool squares>
 inline RowSums row_sums(const float* x, int64_t columns) {
   PairwiseSum magnitude, square;
   F32x16 largest = zero();
-  const auto block = [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
-    if (squares) square.push(reduce_add(fma(d, d, fma(c, c, fma(b, b, mul(a, a))))));
-    a = abs(a), b = abs(b), c = abs(c), d = abs(d);
-    magnitude.push(reduce_add(add(add(add(a, b), c), d)));
-    largest = max(largest, max(max(a, b), max(c, d)));
-  };
-  int64_t k = 0;
-  for (; k + 64 <= columns; k += 64) block(load(x + k), load(x + k + 16), load(x + k + 32), load(x + k + 48));
-  if (k < columns || columns == 0) {
-    alignas(64) float rest[64] = {};
-    std::memcpy(rest, x + k, static_cast<size_t>(columns - k) * sizeof(float));
-    block(load(rest), load(rest + 16), load(rest + 32), load(rest + 48));
-  }
+  each_block(x, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+    if (squares) square.push(block_square(a, b, c, d));
+    magnitude.push(block_magnitude(a, b, c, d, &largest));
+  });
   return {reduce_max(largest), magnitude.finish(), squares ? square.finish() : 0.0f};
 }
 
@@ -63,14 +77,15 @@ inline float largest_inlier(const float* x, int64_t columns, float threshold) {
   return reduce_max(max(max(a, b), max(c, d)));
 }
 
-inline float threshold_of(const QuantizeAttributes& attributes, const RowSums& sums, int64_t columns) {
+// `square`: sum x^2 of a row of `columns`; only the adaptive threshold looks at it.
+inline float threshold_of(const QuantizeAttributes& attributes, float square, int64_t columns) {
   switch (attributes.decompose) {
     case op_quantize::decompose_off: return __builtin_inff();
     case op_quantize::decompose_all: return 0.0f;
     case op_quantize::decompose_threshold: return attributes.absolute;
     default: break;
   }
-  const float relative = attributes.relative * __builtin_sqrtf(sums.square / static_cast<float>(columns));
+  const float relative = attributes.relative * __builtin_sqrtf(square / static_cast<float>(columns));
   return attributes.absolute < relative ? attributes.absolute : relative;
 }
 
@@ -78,13 +93,15 @@ inline float larger(float a, float b) { return a > b ? a : b; }
 inline float smaller(float a, float b) { return a < b ? a : b; }
 
 // x: `columns` floats. low, high: pad64(columns) digits, all written. carries: as `digitOutputs`; its tail keeps what
-// it had. Rows with NaN, Inf or an infinite sum of magnitudes get the step NaN and no digits.
-inline void quantize_row(const float* x, int64_t columns, const QuantizeAttributes& attributes, int8_t* low,
-                         int8_t* high, int32_t* carries, float* step, StepCounters* counters) {
+// it had. a, n: max |x| and sum |x| of the whole row; s(): max |x| of its inliers, asked where a step needs it. Rows with
+// NaN, Inf or an infinite sum of magnitudes get the step NaN and no digits.
+template <class Inliers>
+OCTAVO_ALWAYS_INLINE void digits_row(const float* x, int64_t columns, float a, float n, Inliers inliers,
+                                     const DigitOutputs& digits, int64_t t, StepCounters* counters) {
+  int8_t *low = digits.low.row<int8_t>(t), *high = digits.high.row<int8_t>(t);
+  int32_t* carries = digits.carries.row<int32_t>(t);
+  float* step = digits.step.row<float>(t);
   const int64_t padded = (columns + 63) / 64 * 64;
-  const RowSums sums = attributes.decompose == op_quantize::decompose_adaptive ? row_sums<true>(x, columns)
-                                                                               : row_sums<false>(x, columns);
-  const float a = sums.largest, n = sums.magnitude;
   // A NaN or Inf anywhere is one in the sum too.
   if (!(n < __builtin_inff())) {
     counters->nonfinite++;
@@ -93,8 +110,7 @@ inline void quantize_row(const float* x, int64_t columns, const QuantizeAttribut
   counters->quantized += columns;
   if (a == 0.0f) return write_empty_row(padded, 0.0f, low, high, carries, step);
 
-  const float threshold = threshold_of(attributes, sums, columns);
-  const float s = a < threshold ? a : largest_inlier(x, columns, threshold);
+  const float s = inliers();
   *step = larger(larger(s / 127.0f, a / 32512.0f), larger(n / 8e6f, 0x1p-126f));
   // Not 1 / step: each bound's own inverse keeps inliers within 127 and everything within 32512.
   const float inverse = smaller(smaller(127.0f / s, 32512.0f / a), smaller(8e6f / n, 0x1p126f));
@@ -117,8 +133,13 @@ inline void quantize_row(const float* x, int64_t columns, const QuantizeAttribut
 
 inline void quantize_row(const float* x, int64_t columns, const QuantizeAttributes& attributes,
                          const DigitOutputs& digits, int64_t t, StepCounters* counters) {
-  quantize_row(x, columns, attributes, digits.low.row<int8_t>(t), digits.high.row<int8_t>(t),
-               digits.carries.row<int32_t>(t), digits.step.row<float>(t), counters);
+  const RowSums sums = attributes.decompose == op_quantize::decompose_adaptive ? row_sums<true>(x, columns)
+                                                                               : row_sums<false>(x, columns);
+  const auto inliers = [&] {
+    const float threshold = threshold_of(attributes, sums.square, columns);
+    return sums.largest < threshold ? sums.largest : largest_inlier(x, columns, threshold);
+  };
+  digits_row(x, columns, sums.largest, sums.magnitude, inliers, digits, t, counters);
 }
 
 inline void run_quantize(const OpCall& call, const Worker& worker) {

@@ -46,27 +46,39 @@ def _places(HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def column_factors(scale, n, outputs):
-    """scale / 127 of the columns n.
+    """scale / 127 of the columns n; of no use without a scale.
 
     The sum of a quotient and a zero fixes the layout in which it is divided: each thread once. Otherwise the compiler
     lets every thread divide for all columns of its part of the tile, which takes 100 registers, to save an exchange.
     """
-    pair = tl.arange(0, 2)[None, :]
-    value = tl.load(scale + n[:, None] + 0 * pair, mask=(n < outputs)[:, None] & (pair == 0), other=0.0)
-    return tl.sum(tl.div_rn(value, tl.full(value.shape, 127.0, tl.float32)), axis=1)
+    if scale is None:
+        return n
+    else:
+        pair = tl.arange(0, 2)[None, :]
+        value = tl.load(scale + n[:, None] + 0 * pair, mask=(n < outputs)[:, None] & (pair == 0), other=0.0)
+        return tl.sum(tl.div_rn(value, tl.full(value.shape, 127.0, tl.float32)), axis=1)
 
 
 @triton.jit
 def store_outputs(total, m, n, factor, count, step, bias, y, y_stride, outputs):
-    """y[m, n] = float(total) * step[m], times factor, plus bias[n] (one fma; None: nothing is added).
+    """y[m, n] = float(total) * step[m], times factor, plus bias[n]; without a step the sums themselves.
 
     m, n: int32, of shapes that broadcast to total's; m from `count` and n from `outputs` on are not stored. Compile
     without fusing (`enable_fp_fusion`).
     """
-    result = total.to(tl.float32) * tl.load(step + m, mask=m < count, other=0.0)
-    if bias is None:
-        result = result * factor
+    if step is None:
+        result = total
     else:
-        addend = tl.load(bias + n, mask=n < outputs, other=0.0)
-        result = tl.fma(result, tl.broadcast_to(factor, result.shape), tl.broadcast_to(addend, result.shape))
+        result = dequantized(total, tl.load(step + m, mask=m < count, other=0.0), factor, bias, n, n < outputs)
     tl.store(y + m.to(tl.int64) * y_stride + n, result, mask=(m < count) & (n < outputs))
+
+
+@triton.jit
+def dequantized(total, step, factor, bias, n, inside):
+    """float(total) * step, times factor, plus bias[n] (one fma; None: nothing is added)."""
+    result = total.to(tl.float32) * step
+    if bias is None:
+        return result * factor
+    else:
+        addend = tl.load(bias + n, mask=inside, other=0.0)
+        return tl.fma(result, tl.broadcast_to(factor, result.shape), tl.broadcast_to(addend, result.shape))

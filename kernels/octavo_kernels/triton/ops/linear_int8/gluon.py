@@ -181,17 +181,20 @@ def prefill_async(
 
         m = first + gl.arange(0, BLOCK_M, layout=gl.SliceLayout(1, layout))
         n = output + gl.arange(0, BLOCK_N, layout=gl.SliceLayout(0, layout))
-        # Each thread divides for one column, or for few.
-        spread: gl.constexpr = gl.BlockedLayout([1], [32], [gl.num_warps()], [0])
-        own = output + gl.arange(0, BLOCK_N, layout=spread)
-        s = gl.load(scale + own, mask=own < outputs, other=0.0)
-        factor = gl.convert_layout(gl.div_rn(s, gl.full((BLOCK_N,), 127.0, gl.float32, spread)), n.type.layout)
-        result = total.to(gl.float32) * gl.load(step + m, mask=m < count, other=0.0)[:, None]
-        if bias is None:
-            result = result * factor[None, :]
+        if step is None:
+            result = total
         else:
-            addend = gl.load(bias + n, mask=n < outputs, other=0.0)[None, :]
-            zero = gl.full((BLOCK_M, BLOCK_N), 0.0, gl.float32, layout)
-            result = gl.fma(result, factor[None, :] + zero, addend + zero)
+            # Each thread divides for one column, or for few.
+            spread: gl.constexpr = gl.BlockedLayout([1], [32], [gl.num_warps()], [0])
+            own = output + gl.arange(0, BLOCK_N, layout=spread)
+            s = gl.load(scale + own, mask=own < outputs, other=0.0)
+            factor = gl.convert_layout(gl.div_rn(s, gl.full((BLOCK_N,), 127.0, gl.float32, spread)), n.type.layout)
+            result = total.to(gl.float32) * gl.load(step + m, mask=m < count, other=0.0)[:, None]
+            if bias is None:
+                result = result * factor[None, :]
+            else:
+                addend = gl.load(bias + n, mask=n < outputs, other=0.0)[None, :]
+                zero = gl.full((BLOCK_M, BLOCK_N), 0.0, gl.float32, layout)
+                result = gl.fma(result, factor[None, :] + zero, addend + zero)
         place = y + m.to(gl.int64)[:, None] * y_stride + n[None, :]
         gl.store(place, result, mask=(m < count)[:, None] & (n < outputs)[None, :])

@@ -1,4 +1,4 @@
-"""Which kernels compute linear_int8 at a given size, on a given GPU."""
+"""Which kernels compute linear_int8, and its sums alone (multiply_int8), at a given size, on a given GPU."""
 
 from __future__ import annotations
 
@@ -18,30 +18,40 @@ from .tiles import ASYNCHRONOUS, MOST_DECODE_ROWS, Tile, asynchronous, decode_ti
 GROUP = 32
 
 
-def linear_int8(
+def linear_int8(context: Context, *, y: Operand, **operands: Operand) -> list[Launch]:
+    """Digits int8 [T, pad64(K)] times weight int8 [N, K] -> y float32 [T, N].
+
+    step float32 [T], scale and bias float32 [N].
+    """
+    return _product(context, y=y, **operands)
+
+
+def multiply_int8(context: Context, *, sums: Operand, **operands: Operand) -> list[Launch]:
+    """Digits int8 [T, pad64(K)] times weight int8 [N, K] -> sums int32 [T, N]."""
+    return _product(context, y=sums, **operands)
+
+
+def _product(
     context: Context,
     *,
     low: Operand,
     high: Operand,
     carries: Operand,
-    step: Operand,
     weight: Operand,
-    scale: Operand,
     y: Operand,
+    step: Operand | None = None,
+    scale: Operand | None = None,
     bias: Operand | None = None,
 ) -> list[Launch]:
-    """Digits int8 [T, pad64(K)] times weight int8 [N, K] -> y float32 [T, N].
-
-    step float32 [T], scale and bias float32 [N].
-    """
+    """Without a step, the sums themselves."""
     rows, outputs = y.shape
     if rows == 0 or outputs == 0:
         return []
     # Digits beyond K are zero, so a weight may be read as far as its rows are apart, whatever is there.
     columns = min(low.shape[1], max(weight.shape[1], weight.stride))
     arguments = {
-        **{"low": low.tensor, "high": high.tensor, "step": step.tensor, "weight": weight.tensor},
-        **{"scale": scale.tensor, "bias": bias.tensor if bias else None, "y": y.tensor, "rows": y.rows},
+        **{"low": low.tensor, "high": high.tensor, "weight": weight.tensor, "y": y.tensor, "rows": y.rows},
+        **{name: one.tensor if one else None for name, one in (("step", step), ("scale", scale), ("bias", bias))},
         **{"low_stride": low.stride, "high_stride": high.stride, "weight_stride": weight.stride},
         **{"y_stride": y.stride, "capacity": rows, "outputs": outputs, "columns": columns},
     }

@@ -1,4 +1,4 @@
-"""quantize and the ops that are fused with it: one launch each.
+"""quantize, the ops that are fused with it and those that it fuses: one launch each.
 
 Kernels are specialised for K. Worth compiling, as each shape of tile and each way through a kernel occurs: K = 64, 576,
 4096, 8192, 14336, 16384 (held in registers), 28672 and 57344 (streamed); norm rms and layer with bias; glu with silu
@@ -15,9 +15,19 @@ from ...launch import Context, Launch, Operand
 from ..dependent import dependent
 from ..row import single, tiling
 from .kernels import quantize_held, quantize_streamed
+from .statistics import quantize_digits, row_inliers, row_statistics
 from .weight import quantize_weight
 
-__all__ = ["add_norm_quantize", "glu_quantize", "norm_quantize", "quantize", "quantize_weight"]
+__all__ = [
+    "add_norm_quantize",
+    "glu_quantize",
+    "norm_quantize",
+    "quantize",
+    "quantize_digits",
+    "quantize_weight",
+    "row_inliers",
+    "row_statistics",
+]
 
 
 def quantize(context: Context, *, x: Operand, low: Operand, **operands: Any) -> list[Launch]:
