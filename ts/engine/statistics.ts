@@ -45,7 +45,7 @@ export interface StepReport {
   /** Tokens that went through the model, and rows that drew one. */
   readonly tokens: number;
   readonly drawn: number;
-  /** As the kernels had them: docs/protocol.md. */
+  /** As the kernels had them: what each letter counts is in protocol/messages.ts. */
   readonly sizes: Sizes;
   /** Milliseconds inside the kernels. */
   readonly computeMs: number;
