@@ -142,7 +142,7 @@ describe("passes", () => {
 function plainLinear() {
   const b = new ProgramBuilder();
   const x = b.input("x", "float32", ["T", 64]);
-  const weight = b.weight("w", { tensors: ["w"], shape: [8, 64], form: "int8" });
+  const weight = b.weight("w", { parts: [{ tensor: "w" }], shape: [8, 64], form: "int8" });
   b.output("y", b.linear(x, weight, { label: "out" }));
   const digits = b.quantize(x);
   return { b, x, weight, digits, made: b.build() };
