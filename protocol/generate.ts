@@ -12,6 +12,7 @@ import { opsCpp } from "./generate/ops-cpp.ts";
 import { opsPython } from "./generate/ops-python.ts";
 import { HEADER } from "./generate/python.ts";
 import { sourceTypesCpp, sourceTypesPython } from "./generate/source-types.ts";
+import { workspacePython } from "./generate/workspace-python.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -22,6 +23,7 @@ const FILES: Readonly<Record<string, () => string>> = {
   "kernels/octavo_kernels/generated/errors.py": errorsPython,
   "kernels/octavo_kernels/generated/ops.py": opsPython,
   "kernels/octavo_kernels/generated/source_types.py": sourceTypesPython,
+  "kernels/octavo_kernels/generated/workspace.py": workspacePython,
   "kernels/octavo_kernels/cpu/src/generated/ops.h": opsCpp,
   "kernels/octavo_kernels/cpu/src/generated/source_types.h": sourceTypesCpp,
   "worker/octavo_worker/generated/__init__.py": () => `"""${HEADER}"""\n`,

@@ -198,6 +198,8 @@ export const requests = z.discriminatedUnion("kind", [
     arena: handle.optional(),
     /** Largest sizes a step may have; the arena was laid out for these. */
     limits: sizes,
+    /** Bytes that the device's workspace is to have at least, for programs that follow; the program's own need counts anyway. */
+    workspace: count.optional(),
     values: z.array(value).max(1048576),
     ops: z.array(operation).max(262144),
     /** Values that each step brings, in the order of their arrays in the payload. */
@@ -256,8 +258,9 @@ export const statistics = z.strictObject({
   anonymous: count,
   /** Bytes in use of a device that has memory of its own (a GPU), by anybody, as its driver counts them. */
   deviceUsed: count.optional(),
-  /** Bytes and number of live handles, as the worker sees them. */
+  /** Bytes of live tensors and of the workspace, and of these: what the system has really given. Number of live handles. */
   handleBytes: count,
+  handleResident: count,
   handles: count,
   steps: count,
   /** Nanoseconds inside steps. */
@@ -279,6 +282,13 @@ export const replies = z.discriminatedUnion("kind", [
     ceiling: ceiling.optional(),
     /** `read`, through shared memory or not: bytes written. `allocate`, `load`: bytes really taken. */
     bytes: count.optional(),
+    /**
+     * `define`, `free`: bytes of the device's workspace now, the scratch memory that all programs share. It grows with the
+     * programs that are defined, and is given back with the last of them.
+     */
+    workspace: count.optional(),
+    /** `define`, where the backend can say: kernel launches of each op of the program, in order, in a step at the limits. */
+    launches: z.array(count).max(262144).optional(),
     /** `call`: what was made, under the first handles of `results`. */
     results: z.array(allocation).max(16).optional(),
   }),

@@ -24,9 +24,9 @@ it("programs of 16-bit and int8 weights share what they can, and take the bytes 
   const resident = new ResidentModel(device, manifest, "test");
   for (const [index, program] of programs.entries()) {
     await resident.defineProgram(program, limits);
-    expect(device.ledger.committed).toBe(residentBytes(programs.slice(0, index + 1), limits));
+    expect(device.ledger.committed).toBe(residentBytes(programs.slice(0, index + 1), limits, device.description));
   }
   expect((await device.stats()).handleBytes).toBe(device.ledger.committed);
-  const apart = programs.reduce((sum, program) => sum + residentBytes([program], limits), 0);
+  const apart = programs.reduce((sum, program) => sum + residentBytes([program], limits, device.description), 0);
   expect(device.ledger.committed).toBeLessThan(0.8 * apart);
 });

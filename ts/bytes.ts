@@ -23,7 +23,7 @@ export function parseBytes(text: string): number {
   return Math.floor(Number(match[1]) * unit);
 }
 
-/** `1.50 GiB`: for people. Negative numbers (an "unattributed" below zero) keep their sign. */
+/** `1.50 GiB`: for people. Negative numbers keep their sign. */
 export function formatBytes(bytes: number): string {
   const sign = bytes < 0 ? "-" : "";
   let size = Math.abs(bytes);

@@ -14,6 +14,8 @@ from .tensor import Reserve, Tensor, unlimited
 if TYPE_CHECKING:
     import torch
 
+    from .workspace import Workspace
+
 
 @dataclass(frozen=True)
 class SourcePart:
@@ -73,8 +75,8 @@ class DeviceMemory:
 class Executable(Protocol):
     """A defined program."""
 
-    bytes: int
-    """What the program holds beside tensors, for scratch space and the like."""
+    launches: Sequence[int] | None
+    """Kernel launches of each op in a step at the limits, where that is known."""
 
     def step(
         self,
@@ -95,7 +97,7 @@ class Executable(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what the program holds; tensors are not touched."""
+        """Release what the program holds; tensors are not touched. With the last program goes the workspace."""
         ...
 
 
@@ -109,6 +111,11 @@ class Backend(Protocol):
     threads: int
     model: str
     """What the machine calls its processor."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """Scratch memory of all programs."""
+        ...
 
     def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
         """Zeroed memory. Raises KernelError OCTAVO_OUT_OF_MEMORY."""
@@ -158,10 +165,12 @@ class Backend(Protocol):
         tensors: Mapping[int, Tensor],
         arena: Tensor | None,
         reserve: Reserve = unlimited,
+        workspace: int = 0,
     ) -> Executable:
-        """Validate a program whole (`validate.py`) and prepare it. Raises KernelError before any effect.
+        """Validate a program whole (`validate/`) and prepare it. Raises KernelError before any effect.
 
-        `reserve` is asked before scratch space is taken, and before large replies of its steps are.
+        The workspace then has what its steps need, and at least `workspace` bytes. `reserve` is asked before it grows,
+        and before large replies of its steps are made.
         """
         ...
 

@@ -16,8 +16,8 @@ from .generated.ops import BYTES_PER_ELEMENT
 
 # A cache line: no two tensors share one, and every vector load of a row start is aligned.
 ALIGNMENT = 64
-# From here on memory comes in whole pages from the system, so that freeing a handle gives it back at once.
-_PAGES_FROM = 64 * 1024
+#: From here on memory comes in whole pages from the system, so that freeing a handle gives it back at once.
+PAGES_FROM = 64 * 1024
 # From here on huge pages pay: a weight matrix then needs few TLB entries.
 _HUGE_FROM = 4 * 1024 * 1024
 _HUGE_PAGE = 2 * 1024 * 1024
@@ -101,7 +101,7 @@ def allocate(dtype: str, layout: str, shape: tuple[int, ...]) -> Tensor:
 def aligned_bytes(size: int, huge: bool = True) -> np.ndarray:
     """`size` zeroed bytes, 64-byte aligned; whole pages from 64 KiB on, huge pages (2 MiB aligned) from 4 MiB on."""
     try:
-        if size < _PAGES_FROM:
+        if size < PAGES_FROM:
             return _align(np.zeros(size + ALIGNMENT, np.uint8), size, ALIGNMENT)
         if size < _HUGE_FROM or not huge:
             return _align(_pages(size), size, ALIGNMENT)

@@ -20,6 +20,7 @@ from octavo_kernels.cpu.backend import CpuBackend
 from octavo_kernels.cpu.library import available_isas
 from octavo_kernels.generated.ops import OPS
 from octavo_kernels.tensor import ALIGNMENT, Tensor, nbytes, round_up
+from octavo_kernels.workspace import Workspace
 from proofs.conformance import cases, identical, run_case
 
 _PROT_NONE = 0
@@ -42,7 +43,7 @@ class GuardedProgram:
     """What a step brings lies in guarded bytes; the last of it ends less than 64 bytes before the page."""
 
     def __init__(self, program: Executable) -> None:
-        self._program, self.bytes, self.close = program, program.bytes, program.close
+        self._program, self.close = program, program.close
 
     def step(self, sizes: Mapping[str, int], payload: memoryview, *more: Any) -> tuple[np.ndarray, Counters]:
         block = guarded_bytes(round_up(payload.nbytes, ALIGNMENT))[: payload.nbytes]
@@ -51,7 +52,11 @@ class GuardedProgram:
 
 
 class GuardedBackend(CpuBackend):
-    """Tensors, the arena among them, and what steps bring as guarded bytes."""
+    """Tensors, the arena among them, the workspace and what steps bring as guarded bytes."""
+
+    def __init__(self, threads: int, isa: str) -> None:
+        super().__init__(threads, isa)
+        self.workspace = Workspace(guarded_bytes)
 
     def define(self, *arguments: Any, **named: Any) -> Any:
         return GuardedProgram(super().define(*arguments, **named))

@@ -42,6 +42,7 @@ const requests = [
     program: 9,
     arena: 8,
     limits,
+    workspace: 2 ** 33,
     values: [
       { dtype: "int32", layout: "plain", shape: [{ type: "symbol", symbol: "B+1" }], place: { type: "input" } },
       { dtype: "float32", layout: "plain", shape: [{ type: "fixed", size: 64 }], place: { type: "handle", handle: 4 } },
@@ -85,11 +86,20 @@ const requests = [
   { kind: "bye", id: 2 ** 32, epoch: 2 ** 53 - 1 },
 ];
 
-const statistics = { resident: 1, anonymous: 2, handleBytes: 2 ** 35, handles: 3, steps: 4, stepTime: 2 ** 50 };
+const statistics = {
+  resident: 1,
+  anonymous: 2,
+  handleBytes: 2 ** 35,
+  handleResident: 2 ** 34,
+  handles: 3,
+  steps: 4,
+  stepTime: 2 ** 50,
+};
 const replies = [
   { kind: "ok", ...request },
   { kind: "ok", ...request, description, statistics, bytes: 2 ** 34, results: [allocation] },
   { kind: "ok", ...request, counters: { quantized: 17280, carries: 57, nonfinite: 0, nanoseconds: 15_000_000 } },
+  { kind: "ok", ...request, workspace: 2 ** 33, launches: [0, 1, 4] },
   { kind: "progress", ...request, done: 1, total: 2 ** 33 },
   { kind: "error", ...request, code: "OCTAVO_BAD_ARGUMENT", message: "no handle 12", retryable: false },
 ];

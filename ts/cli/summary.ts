@@ -20,21 +20,19 @@ export function defaultsLine(defaults: SamplingDefaults): string | undefined {
   return given.length === 0 ? undefined : `the model's own settings, where none were given: ${given.join(", ")}`;
 }
 
-/** One device: what was planned, what the worker measures, and where it is. */
+/**
+ * One device: what was planned, what the worker measures, and where it is. The system counts a page when it is first
+ * touched: KV that nothing was written to yet is not in `measured`.
+ */
 export function memoryLines(report: LedgerReport): string[] {
   const kinds = HANDLE_KINDS.filter((kind) => report.byKind[kind] > 0).map(
     (kind) => `${kind} ${formatBytes(report.byKind[kind])}`,
   );
   return [
-    `${report.device}: planned ${formatBytes(report.planned)}, measured ${formatBytes(report.measured)}, ${rest(report)}`,
+    `${report.device}: planned ${formatBytes(report.planned)}, measured ${formatBytes(report.measured)}, ` +
+      `of this the worker itself ${formatBytes(report.unattributed)}`,
     `  ${kinds.join(", ")}`,
   ];
-}
-
-/** The system counts a page when it is first touched: KV that nothing was written to yet is not in `measured`. */
-function rest({ unattributed }: LedgerReport): string {
-  if (unattributed < 0) return `at least ${formatBytes(-unattributed)} of it not touched yet`;
-  return `of this the worker itself ${formatBytes(unattributed)}`;
 }
 
 export function seconds(ms: number): string {

@@ -125,7 +125,7 @@ export class ModelDeployment implements Deployment {
     output: ModelOptions["output"],
     { signal, onProgress }: DefineOptions = {},
   ): Promise<{ readonly group: Group; readonly timings: ResideTimings }> {
-    const { settings, pages } = this.plan.details;
+    const { settings, pages, ranks } = this.plan.details;
     const begin = performance.now();
     const built = { ...settings.modelOptions, output, pages };
     const programs = this.#parts.programs(this.#parts.manifest, built);
@@ -136,6 +136,7 @@ export class ModelDeployment implements Deployment {
         rank.defineProgram(programs[index]!, settings.limits, {
           signal,
           built,
+          workspace: ranks[index]!.workspaceBytes(rank.device.description.backend, rank.device.description.threads),
           onProgress: (done, total) => {
             progress[index] = { done, total };
             const sum = (key: "done" | "total") => progress.reduce((bytes, of) => bytes + of[key], 0);

@@ -35,8 +35,8 @@ export async function planOn(
 
 /** Tells the ledgers what `owner` is going to ask for. */
 export function recordPlan(devices: readonly Device[], owner: string, { details }: Plan): void {
-  for (const [rank, { ledger }] of devices.entries())
-    ledger.plan(owner, plannedBytes(owner, details.ranks[rank]!, details.pages));
+  for (const [rank, { ledger, description }] of devices.entries())
+    ledger.plan(owner, plannedBytes(owner, details.ranks[rank]!, details.pages, description));
 }
 
 /** With a `total` of all that the worker may use, what it has in use included. */
@@ -53,8 +53,5 @@ async function sizeOf(device: Device, memoryLimit: number | undefined): Promise<
  */
 async function touched(device: Device): Promise<number> {
   if (device.ledger.entries().length === 0) return 0;
-  const { anonymous, deviceUsed } = await device.stats();
-  const { committed } = device.ledger;
-  if (deviceUsed !== undefined) return committed;
-  return Math.min(committed, Math.max(0, anonymous - device.description.baseline));
+  return (await device.stats()).handleResident;
 }

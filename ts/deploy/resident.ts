@@ -1,8 +1,9 @@
 /** What a rank of a model has on its device: parameters in handles, and programs over them, each made when it is needed. */
-import type { Sizes } from "../../protocol/messages.ts";
+import type { DeviceDescription, Sizes } from "../../protocol/messages.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import type { ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
+import { workspaceBytes } from "../plan/workspace.ts";
 import { arena } from "../program/arena.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, ParameterSource, Program } from "../program/program.ts";
@@ -20,6 +21,8 @@ export interface DefineOptions {
   readonly signal?: AbortSignal | undefined;
   /** What a program was built with, for a trace. */
   readonly built?: ModelOptions | undefined;
+  /** Bytes that the device's workspace is to have at least, for programs that follow. */
+  readonly workspace?: number | undefined;
 }
 
 /** Milliseconds; `defineMs` is what the program takes beyond the load, during which it is made. */
@@ -70,7 +73,10 @@ export class ResidentModel {
     const allocated = performance.now();
     // The worker loads while the program is being encoded; it needs the handles, not what is in them.
     const filled = this.#fill(missing, parts, handle, options).then(() => performance.now());
-    const [loaded, defined] = await Promise.all([filled, this.device.define(lowered, this.owner, { arena })]);
+    const [loaded, defined] = await Promise.all([
+      filled,
+      this.device.define(lowered, this.owner, { arena, workspace: options.workspace }),
+    ]);
     this.#keep?.(defined, program, { options: options.built ?? {}, limits });
     const timings = {
       allocateMs: allocated - begin,
@@ -120,7 +126,7 @@ export class ResidentModel {
     parameters: readonly Parameter[],
     parts: readonly LoadRequest["parts"][],
     handle: (name: string) => TensorHandle,
-    options: DefineOptions,
+    { onProgress, signal }: DefineOptions,
   ): Promise<void> {
     const loads: LoadRequest[] = [];
     const constants: { readonly target: TensorHandle; readonly data: ArrayBufferView }[] = [];
@@ -131,15 +137,18 @@ export class ResidentModel {
       const scale = source.scale === undefined ? undefined : handle(source.scale);
       loads.push({ form: source.form, target, scale, parts: parts[index]! });
     }
-    const { onProgress, signal } = options;
     const loaded = this.device.load(loads, { onProgress, signal });
     const written = constants.map(({ target, data }) => this.device.write(target, data));
     await Promise.all([loaded, ...written]);
   }
 }
 
-/** Bytes that these programs take on a device, defined in this order, for steps up to `limits`. */
-export function residentBytes(programs: readonly Program[], limits: Sizes): number {
+/** Bytes that these programs take on an empty device, defined in this order, for steps up to `limits`. */
+export function residentBytes(
+  programs: readonly Program[],
+  limits: Sizes,
+  { backend, threads }: Pick<DeviceDescription, "backend" | "threads">,
+): number {
   const parameters = new Map<string, Parameter>();
   let arenas = 0;
   let largest = 0;
@@ -151,7 +160,7 @@ export function residentBytes(programs: readonly Program[], limits: Sizes): numb
       largest = bytes;
     }
   }
-  let bytes = arenas;
+  let bytes = arenas + workspaceBytes(programs, limits, backend, threads);
   for (const { dtype, layout, shape } of parameters.values()) bytes += allocatedBytes(dtype, layout, shape);
   return bytes;
 }

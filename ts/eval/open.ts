@@ -1,4 +1,5 @@
 /** A model that judges or inspects a text: its files and the text's tokens, then a worker with nothing on it yet. */
+import type { Sizes } from "../../protocol/messages.ts";
 import { formatBytes } from "../bytes.ts";
 import { ResidentModel, residentBytes } from "../deploy/resident.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
@@ -8,6 +9,7 @@ import { openModel } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
 import { Pool } from "../pool.ts";
+import type { Program } from "../program/program.ts";
 import { type Chunk, cutWindows } from "./windows.ts";
 
 /** Tokens of a step: their logits, float32 over the whole vocabulary, are twice in memory. */
@@ -62,11 +64,11 @@ export async function startFor(
 /** Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated. `keeps`: who keeps what; `instead`: what to do. */
 export function assertRoom(
   { device: { name, description } }: ResidentModel,
-  what: Parameters<typeof residentBytes>,
+  [programs, limits]: [programs: readonly Program[], limits: Sizes],
   keeps: string,
   instead: (missing: string) => string,
 ): void {
-  const bytes = residentBytes(...what);
+  const bytes = residentBytes(programs, limits, description);
   const { memoryAvailable } = description;
   if (bytes <= memoryAvailable) return;
   const text = `${keeps}: ${formatBytes(bytes)}; ${name} has ${formatBytes(memoryAvailable)} available`;

@@ -34,8 +34,8 @@ describe("DeviceLedger", () => {
         const sum = (state: string) => live.filter((e) => e.state === state).reduce((total, e) => total + e.bytes, 0);
         expect(ledger.reserved).toBe(sum("reserved"));
         expect(ledger.committed).toBe(sum("committed"));
-        const report = ledger.report({ anonymous: 12345 });
-        expect(report.committed + report.unattributed).toBe(report.measured);
+        const report = ledger.report({ anonymous: 12345, handleResident: 2345 });
+        expect(report.resident + report.unattributed).toBe(report.measured);
         expect(Object.values(report.byKind).reduce((a, b) => a + b, 0)).toBe(report.reserved + report.committed);
         ledger.releaseAll();
         expect([ledger.reserved, ledger.committed]).toEqual([0, 0]);
@@ -62,12 +62,30 @@ describe("DeviceLedger", () => {
     expect(ledger.planned).toBe(50);
   });
 
+  it("knows the workspace by its size alone, and that it goes with the worker", () => {
+    const ledger = new DeviceLedger("cpu:0");
+    ledger.workspace(640);
+    ledger.workspace(1280);
+    expect([ledger.committed, ledger.report({ anonymous: 0, handleResident: 0 }).byKind.workspace]).toEqual([
+      1280, 1280,
+    ]);
+    ledger.workspace(64);
+    ledger.releaseAll();
+    expect([ledger.committed, ledger.released]).toEqual([0, 1280]);
+  });
+
   it("books every byte in use of a GPU, and of a CPU every byte of the worker", () => {
     const ledger = new DeviceLedger("cuda:0");
     ledger.reserve(full({ handle: 1, bytes: 4096, kind: "weight" }));
     ledger.commit(1);
-    expect(ledger.report({ anonymous: 5000 })).toMatchObject({ committed: 4096, measured: 5000, unattributed: 904 });
-    const report = ledger.report({ anonymous: 5000, deviceUsed: 2 ** 30 });
+    const touched = { anonymous: 5000, handleResident: 4000 };
+    expect(ledger.report(touched)).toMatchObject({
+      committed: 4096,
+      measured: 5000,
+      resident: 4000,
+      unattributed: 1000,
+    });
+    const report = ledger.report({ anonymous: 5000, deviceUsed: 2 ** 30, handleResident: 4096 });
     expect(report.committed + report.unattributed).toBe(2 ** 30);
     expect(report.measured).toBe(2 ** 30);
   });

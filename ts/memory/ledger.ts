@@ -7,8 +7,8 @@ import type { Statistics } from "../../protocol/messages.ts";
 import type { DType, Layout } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 
-/** What a handle's bytes are for. */
-export const HANDLE_KINDS = ["weight", "scale", "kv", "arena", "io", "user", "program"] as const;
+/** What a handle's bytes are for; `workspace` is no handle's: scratch memory that all programs of a device share. */
+export const HANDLE_KINDS = ["weight", "scale", "kv", "arena", "io", "user", "program", "workspace"] as const;
 export type HandleKind = (typeof HANDLE_KINDS)[number];
 
 /** One handle's bytes. `owner` says who asked for them ("smollm2", "user"), for reports. */
@@ -46,11 +46,14 @@ export interface LedgerReport {
   readonly committed: number;
   /** In use as the system counts it: memory of the worker process that no file backs; of a GPU all that anybody uses. */
   readonly measured: number;
+  /** Of the committed bytes, those that the system has really given: pages that nobody has touched yet are not there. */
+  readonly resident: number;
   /**
-   * measured - committed: the runtime itself (Python, libraries, threads; CUDA's context, others' use of the GPU). Below
-   * zero while pages of a handle were never touched.
+   * measured - resident: the worker itself and nothing else (Python, libraries, threads, messages on their way; CUDA's
+   * context and others' use of the GPU).
    */
   readonly unattributed: number;
+  readonly plannedByKind: Readonly<Record<HandleKind, number>>;
   /** Reserved and committed bytes by kind. */
   readonly byKind: Readonly<Record<HandleKind, number>>;
 }
@@ -107,9 +110,18 @@ export class DeviceLedger {
     return record.entry.bytes;
   }
 
+  /** The worker's workspace has so many bytes now. */
+  workspace(bytes: number): void {
+    assertBytes(bytes, "the workspace");
+    this.#bytes.committed += bytes - this.#byKind.workspace;
+    this.#released += Math.max(0, this.#byKind.workspace - bytes);
+    this.#byKind.workspace = bytes;
+  }
+
   /** The device is gone, and everything with it. */
   releaseAll(): void {
     for (const handle of [...this.#entries.keys()]) this.release(handle);
+    this.workspace(0);
   }
 
   get(handle: number): RecordedEntry | undefined {
@@ -136,7 +148,15 @@ export class DeviceLedger {
   }
 
   get planned(): number {
-    return [...this.#plans.values()].reduce((sum, lines) => sum + total(lines), 0);
+    return Object.values(this.#plannedByKind()).reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  #plannedByKind(): Record<HandleKind, number> {
+    const byKind = zeroes();
+    for (const lines of this.#plans.values())
+      for (const { kind, bytes } of lines)
+        byKind[kind] = kind === "workspace" ? Math.max(byKind[kind], bytes) : byKind[kind] + bytes; // All share one.
+    return byKind;
   }
 
   get reserved(): number {
@@ -153,7 +173,7 @@ export class DeviceLedger {
   }
 
   /** The books against what the worker measured. */
-  report(statistics: Pick<Statistics, "anonymous" | "deviceUsed">): LedgerReport {
+  report(statistics: Pick<Statistics, "anonymous" | "deviceUsed" | "handleResident">): LedgerReport {
     const measured = statistics.deviceUsed ?? statistics.anonymous;
     return {
       device: this.device,
@@ -161,7 +181,9 @@ export class DeviceLedger {
       reserved: this.reserved,
       committed: this.committed,
       measured,
-      unattributed: measured - this.committed,
+      resident: statistics.handleResident,
+      unattributed: measured - statistics.handleResident,
+      plannedByKind: this.#plannedByKind(),
       byKind: { ...this.#byKind },
     };
   }
@@ -184,7 +206,7 @@ function total(lines: readonly PlannedBytes[]): number {
 }
 
 function zeroes(): Record<HandleKind, number> {
-  return { weight: 0, scale: 0, kv: 0, arena: 0, io: 0, user: 0, program: 0 };
+  return { weight: 0, scale: 0, kv: 0, arena: 0, io: 0, user: 0, program: 0, workspace: 0 };
 }
 
 function assertBytes(bytes: number, what: string): void {

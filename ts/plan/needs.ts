@@ -1,5 +1,5 @@
 /** What the program of one rank takes of its device, whatever the device. Pure. */
-import type { Sizes } from "../../protocol/messages.ts";
+import type { DeviceDescription, Sizes } from "../../protocol/messages.ts";
 import { kvLayout, pageBytes } from "../memory/kv/layout.ts";
 import type { PlannedBytes } from "../memory/ledger.ts";
 import { describeModel } from "../model/families/index.ts";
@@ -7,9 +7,11 @@ import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
 import type { Parameter, Program } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
+import type { DeviceBackend } from "./devices.ts";
 import { threadBytes } from "./process-bytes.ts";
 import { rankPrograms } from "./programs.ts";
 import { resolveSettings, type Settings, type SettingsOptions } from "./settings.ts";
+import { workspaceBytes } from "./workspace.ts";
 
 export interface RankNeeds {
   /** Bytes by kind; `kvPage` of one page in all layers. `sixteenBit` is every weight that is neither codes nor scales. */
@@ -23,6 +25,8 @@ export interface RankNeeds {
   };
   /** Bytes of a thread of the worker, beside these. */
   readonly threadBytes: number;
+  /** Scratch memory of the ops, on a device of this backend whose worker has so many threads. */
+  workspaceBytes(backend: DeviceBackend, threads: number): number;
 }
 
 /** What a model takes on any devices: the part of a plan that takes time. */
@@ -37,27 +41,44 @@ export function needsOf(manifest: Manifest, options: SettingsOptions): ModelNeed
   const model = describeModel(manifest);
   const settings = resolveSettings(model, options);
   const programs = rankPrograms(manifest, { ...settings.modelOptions, pages: 1 });
-  const ranks = programs.map((program) => rankNeeds(program, manifest, settings.limits, model.vocabulary));
+  const ranks = programs.map((program) => rankNeeds(program, manifest, settings.limits));
   return { settings, ranks };
 }
 
-function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes, vocabulary: number): RankNeeds {
+function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes): RankNeeds {
   const kvPage = pageBytes(kvLayout(program));
   const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage, arena: arena(program, limits).bytes };
   for (const parameter of program.parameters.values()) {
     const kind = kindOf(parameter);
     if (kind !== "kv") bytes[kind] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
   }
-  return { bytes, threadBytes: threadBytes(program.parameters.values(), vocabulary, tensors) };
+  return {
+    bytes,
+    threadBytes: threadBytes(program.parameters.values(), tensors),
+    workspaceBytes: (backend, threads) => workspaceBytes([withLogits(program)], limits, backend, threads),
+  };
+}
+
+/** What the engine defines when somebody asks for logits; its workspace is there from the beginning. */
+function withLogits(program: Program): Program {
+  const logits = program.ops.find(({ op }) => op === "sample")?.inputs.logits;
+  if (logits === undefined) return program;
+  return { ...program, outputs: [...program.outputs, { name: "logits", value: logits }] };
 }
 
 /** What a device's ledger is told of a rank with so many KV pages. */
-export function plannedBytes(owner: string, { bytes }: RankNeeds, pages: number): PlannedBytes[] {
+export function plannedBytes(
+  owner: string,
+  { bytes, workspaceBytes }: RankNeeds,
+  pages: number,
+  { backend, threads }: Pick<DeviceDescription, "backend" | "threads">,
+): PlannedBytes[] {
   return [
     { owner, kind: "weight", bytes: bytes.int8 + bytes.sixteenBit },
     { owner, kind: "scale", bytes: bytes.scales },
     { owner, kind: "kv", bytes: pages * bytes.kvPage },
     { owner, kind: "arena", bytes: bytes.arena },
+    { owner, kind: "workspace", bytes: workspaceBytes(backend, threads) },
     { owner, kind: "io", bytes: bytes.io },
   ];
 }

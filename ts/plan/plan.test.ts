@@ -27,8 +27,8 @@ it("a thread that loads some columns of a tensor reads its whole rows", () => {
   b.weight("left", { parts: [{ tensor: "w", columns: [0, 64] }], shape: [100, 64], form: "int8" });
   b.vector("bias", 200, { tensor: "w", rows: [0, 1], columns: [0, 200] });
   const { parameters } = b.build();
-  // 16 rows and one more as floats, in 14 bytes per element: more than those of a vocabulary of 10.
-  expect(threadBytes(parameters.values(), 10, new Map([["w", { shape: [100, 4096] }]]))).toBe(17 * 4096 * 14);
+  // 16 rows and one more as floats, in 14 bytes per element.
+  expect(threadBytes(parameters.values(), new Map([["w", { shape: [100, 4096] }]]))).toBe(17 * 4096 * 14);
 });
 
 describe("planManifest", () => {
@@ -75,13 +75,14 @@ describe("planManifest", () => {
     ]);
   });
 
-  it("counts what each thread of the worker takes beside the model: the rows that it loads, or candidates for a draw", () => {
-    const context = (threads: number, backend: "cpu" | "cuda" = "cpu") =>
+  it("counts what each thread of the worker takes beside the model: the rows that it loads, and candidates for a draw", () => {
+    const plan = (threads: number, backend: "cpu" | "cuda" = "cpu") =>
       planManifest(smollm2(), {}, [{ name: "cpu:0", backend, threads, total: 2 ** 30, baseline: 40 * 2 ** 20 }])
-        .devices[0]!.context;
-    expect(context(8) - context(7)).toBe(49_152 * 20); // More than 16 rows of 1536 elements in 14 bytes each.
-    expect(context(1)).toBeGreaterThan(56 * 2 ** 20);
-    expect(context(8, "cuda")).toBe(40 * 2 ** 20); // On the machine, not on the GPU.
+        .devices[0]!;
+    expect(plan(8).context - plan(7).context).toBe(16 * 1536 * 14); // Elements in the file, as floats and as they will be.
+    expect(plan(8).activations - plan(7).activations).toBe(49_152 * 20);
+    expect(plan(8, "cuda").context).toBe(40 * 2 ** 20); // On the machine, not on the GPU.
+    expect(plan(8, "cuda").activations).toBe(plan(7, "cuda").activations);
   });
 
   it("accounts for every byte of the device", () => {
@@ -114,6 +115,7 @@ describe("several ranks", () => {
   const rank = (weights: number) => ({
     bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
     threadBytes: 0,
+    workspaceBytes: () => 0,
   });
   const settings = resolveSettings({ context: 64, headDim: 64 }, { context: 64, sequences: 2 });
   const devices = [

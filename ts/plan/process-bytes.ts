@@ -23,18 +23,13 @@ const GROWTH = 16 * 2 ** 20;
 /** Per element that a thread of `load` works on: as it is in the file, as a float, as it will be. The worker reserves the same. */
 const LOAD_BYTES = 8 + 4 + 2;
 const LOAD_ROWS = 16;
-/** Per token of the vocabulary: two candidates and a float of the thread that draws. */
-const SAMPLE_BYTES = 2 * 8 + 4;
-/** Partial outputs of attention that the threads share, at most (`attention_partial_bytes` of the CPU kernels). */
-const ATTENTION_BYTES = 4 * 2 ** 20;
 
-/** What a thread takes while it loads, or later draws: the worker frees the one before it takes the other. */
+/** What a thread takes while it loads. */
 export function threadBytes(
   parameters: Iterable<Parameter>,
-  vocabulary: number,
   tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
 ): number {
-  let bytes = vocabulary * SAMPLE_BYTES;
+  let bytes = 0;
   for (const { source, shape } of parameters) {
     if (source.type !== "tensors") continue;
     const matrix = shape.length > 1;
@@ -51,5 +46,5 @@ export function threadBytes(
 export function processBytes(backend: DeviceBackend, perThread: number, threads: number, baseline?: number): number {
   const before = baseline ?? BASELINE[backend];
   if (backend === "cuda") return before; // The rest is in the machine's memory.
-  return before + GROWTH + ATTENTION_BYTES + threads * perThread;
+  return before + GROWTH + threads * perThread;
 }

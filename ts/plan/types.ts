@@ -8,6 +8,7 @@ export interface DevicePlan {
   readonly total: number;
   readonly weights: number;
   readonly kv: number;
+  /** Arena, workspace (scratch memory of ops), and what steps keep from one to the next. */
   readonly activations: number;
   readonly context: number;
   readonly collectives: number;

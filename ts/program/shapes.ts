@@ -141,6 +141,12 @@ export class ShapeScope {
     });
   }
 
+  /** What the symbols are bound to, where that is a number. */
+  numbers(): Record<string, number> {
+    const fixed = [...this.#bound].map(([name, { dimension }]) => [name, dimension] as const);
+    return Object.fromEntries(fixed.filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+  }
+
   #evaluate(expression: string): Dimension | undefined {
     const factors = parse(expression);
     if (factors.length === 1) return this.#factor(factors[0]!);

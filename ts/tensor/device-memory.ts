@@ -75,8 +75,11 @@ export abstract class DeviceMemory implements HandleDevice {
   }
 
   /** @internal One message to the worker; sent before this returns. */
-  request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
-    return this.#worker.request(body, payload, options);
+  async request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
+    const answer = await this.#worker.request(body, payload, options);
+    const { workspace } = answer.reply;
+    if (workspace !== undefined) this.ledger.workspace(workspace);
+    return answer;
   }
 
   /** @internal A handle that the worker does not know yet. */

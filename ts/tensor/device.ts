@@ -62,19 +62,22 @@ export class Device extends DeviceMemory {
     await this.writeInto(handle, bytes, byteOffset);
   }
 
-  /** Makes a program ready. It allocates nothing: `options.arena` has at least `lowered.arenaBytes` bytes when that is not 0. */
+  /**
+   * Makes a program ready. `options.arena` has at least `lowered.arenaBytes` bytes when that is not 0. The device's workspace
+   * grows to what the program's ops need, and to `options.workspace` bytes at least. Throws `OCTAVO_OUT_OF_MEMORY`.
+   */
   async define(
     lowered: LoweredProgram,
     owner: string,
-    options: { readonly arena?: TensorHandle | undefined } = {},
+    options: { readonly arena?: TensorHandle | undefined; readonly workspace?: number | undefined } = {},
   ): Promise<ProgramHandle> {
-    const { arena } = options;
+    const { arena, workspace } = options;
     if (arena !== undefined) this.own(arena);
     const program = new ProgramHandle(this, this.newIds(1)[0]!, lowered);
-    const place = arena === undefined ? {} : { arena: arena.id };
+    const place = { ...(arena && { arena: arena.id }), ...(workspace !== undefined && { workspace }) };
     const { values, ops, inputs, outputs, limits } = lowered.message;
     const sent = this.request({ kind: "define", program: program.id, ...place, limits, values, ops, inputs, outputs });
-    // Its memory is the worker's own business; the entry says that the handle lives.
+    // Its scratch memory is the workspace's; the entry says that the handle lives.
     const entry = { handle: program.id, dtype: "int8", layout: "plain", shape: [0], bytes: 0 } as const;
     this.ledger.reserve({ ...entry, kind: "program", owner });
     await this.settle([program.id], sent);

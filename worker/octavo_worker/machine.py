@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 _ROOT = Path("/")
 # A limit from here on is none: version 1 says "no limit" with a number near 2^63.
 _UNLIMITED = 1 << 60
+_PAGE = mmap.PAGESIZE
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,24 @@ def process_memory() -> ProcessMemory:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return ProcessMemory(peak, peak)
+
+
+def resident_bytes(address: int, size: int) -> int:
+    """Of memory that has pages of its own, the bytes of those that are there; all where the system cannot say."""
+    first, end = address // _PAGE * _PAGE, -(-(address + size) // _PAGE) * _PAGE
+    found = np.empty((end - first) // _PAGE, np.uint8)
+    try:
+        failed = _libc().mincore(
+            ctypes.c_void_p(first), ctypes.c_size_t(end - first), ctypes.c_void_p(found.ctypes.data)
+        )
+    except AttributeError:  # No such function: Windows.
+        return size
+    return size if failed else int(np.count_nonzero(found & 1)) * _PAGE
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def memory_total(root: Path = _ROOT) -> int:

@@ -7,11 +7,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from msgspec import structs
 from octavo_kernels import Backend, ErrorCode, KernelError, SourcePart, Tensor, nbytes
-from octavo_kernels.tensor import PACKED_ROWS
+from octavo_kernels.tensor import PACKED_ROWS, PAGES_FROM
 from octavo_kernels.weights.load import check_load
 
 from . import machine
@@ -150,7 +151,7 @@ class Session:
         if self._unchecked < _CHECK_MEMORY_FROM or not self._in_machine:
             return
         self._unchecked = 0
-        given = self._handles.bytes + self._handles.program_bytes
+        given = self._handles.bytes + self._backend.workspace.bytes
         used = machine.process_memory().anonymous - self._anonymous_before
         available = max(0, machine.memory_available() - max(0, given - used))
         if wanted > available:
@@ -215,7 +216,7 @@ class Session:
 
     def _free(self, request: wire.Free, payloads: Sequence[bytes], send: Send):
         self._handles.free(request.handles)
-        return self._ok(request)
+        return wire.Ok(id=request.id, epoch=self._epoch, workspace=self._backend.workspace.bytes), None
 
     def _define(self, request: wire.Define, payloads: Sequence[bytes], send: Send):
         self._handles.check_new([request.program])
@@ -223,9 +224,13 @@ class Session:
         spec = program_spec(request)
         memory = None if arena is None else self._handles.tensor(arena)
         uses = used_handles(spec, arena)
-        executable = self._backend.define(spec, self._handles.tensors, memory, self._reserve)
+        at_least = 0 if request.workspace is wire.UNSET else request.workspace
+        executable = self._backend.define(spec, self._handles.tensors, memory, self._reserve, at_least)
         self._handles.add_program(request.program, Program(executable, uses, len(spec.ops)))
-        return self._ok(request)
+        reply = wire.Ok(id=request.id, epoch=self._epoch, workspace=self._backend.workspace.bytes)
+        if executable.launches is not None:
+            reply = structs.replace(reply, launches=tuple(executable.launches))
+        return reply, None
 
     def _step(self, request: wire.Step, payloads: Sequence[bytes], send: Send):
         program = self._handles.program(request.program)
@@ -279,13 +284,24 @@ class Session:
         statistics = wire.Statistics(
             resident=memory.resident,
             anonymous=memory.anonymous,
-            handleBytes=self._handles.bytes,
+            handleBytes=self._handles.bytes + self._backend.workspace.bytes,
+            handleResident=self._resident(),
             handles=len(self._handles),
             steps=self._work.steps,
             stepTime=self._work.step_time,
             deviceUsed=wire.UNSET if device is None else device.used,
         )
         return wire.Ok(id=request.id, epoch=self._epoch, statistics=statistics), None
+
+    def _resident(self) -> int:
+        """Bytes of handles and workspace that the system has given: pages that nobody has touched yet are not there."""
+        workspace, paged = self._backend.workspace, [tensor.memory for tensor in self._handles.paged.values()]
+        total = self._handles.bytes + workspace.bytes
+        if not self._in_machine:
+            return total
+        if workspace.bytes >= PAGES_FROM:
+            paged.append(workspace.memory)
+        return total + sum(machine.resident_bytes(*_mapped(memory)) - memory.nbytes for memory in paged)
 
     def _measure(self, request: wire.Measure, payloads: Sequence[bytes], send: Send):
         found = self._backend.measure()
@@ -355,6 +371,15 @@ def _range(request: wire.Read, tensor: Tensor) -> tuple[int, int]:
         text = f"{size} bytes from offset {offset} are not in handle {request.handle} of {content} bytes"
         raise KernelError(ErrorCode.SHAPE_MISMATCH, text)
     return offset, size
+
+
+def _mapped(memory: Any) -> tuple[int, int]:
+    """First address and bytes of what the system was asked for: with the ends of huge pages, which a tensor does not
+    use but takes."""
+    if not isinstance(memory, np.ndarray):  # torch's, of the machine's memory
+        return memory.data_ptr(), memory.nbytes
+    whole = memory.base if isinstance(memory.base, np.ndarray) else memory
+    return whole.ctypes.data, whole.nbytes
 
 
 def _content_bytes(tensor: Tensor) -> int:

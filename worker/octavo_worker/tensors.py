@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from octavo_kernels import ErrorCode, Executable, KernelError, Tensor
+from octavo_kernels.tensor import PAGES_FROM
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Handles:
 
     def __init__(self) -> None:
         self.tensors: dict[int, Tensor] = {}
+        #: Of these, the tensors that have pages of their own.
+        self.paged: dict[int, Tensor] = {}
         self.programs: dict[int, Program] = {}
-        #: Of the tensors, and of what programs hold beside them.
         self.bytes = 0
-        self.program_bytes = 0
         # How many programs work on a tensor.
         self._users: dict[int, int] = {}
 
@@ -57,11 +58,12 @@ class Handles:
 
     def add(self, handle: int, tensor: Tensor) -> None:
         self.tensors[handle] = tensor
+        if tensor.memory.nbytes >= PAGES_FROM:
+            self.paged[handle] = tensor
         self.bytes += tensor.memory.nbytes
 
     def add_program(self, handle: int, program: Program) -> None:
         self.programs[handle] = program
-        self.program_bytes += program.executable.bytes
         for used in program.uses:
             self._users[used] = self._users.get(used, 0) + 1
 
@@ -82,12 +84,12 @@ class Handles:
         for handle in programs:
             program = self.programs.pop(handle)
             program.executable.close()
-            self.program_bytes -= program.executable.bytes
             for used in program.uses:
                 self._users[used] -= 1
                 if not self._users[used]:
                     del self._users[used]
         for handle in wanted:
             tensor = self.tensors.pop(handle, None)
+            self.paged.pop(handle, None)
             if tensor is not None:
                 self.bytes -= tensor.memory.nbytes

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from octavo_kernels import Counters, ErrorCode, KernelError, ProgramSpec, SourcePart, Tensor
 from octavo_kernels.host import HostMemory
-from octavo_kernels.tensor import Reserve
+from octavo_kernels.tensor import Reserve, aligned_bytes
+from octavo_kernels.workspace import Workspace
 from octavo_worker.codec import decode_request
 from octavo_worker.generated import messages as wire
 from octavo_worker.session import Session
@@ -24,9 +25,14 @@ EPOCH = 3
 class Echo:
     """A program that returns its payload."""
 
-    def __init__(self, scratch: int) -> None:
-        self.bytes = scratch
-        self.closed = False
+    launches = None
+
+    def __init__(self, workspace: Workspace, scratch: int, reserve: Reserve) -> None:
+        self._workspace, self.closed = workspace, False
+        self._ticket = workspace.join(scratch, reserve, self._moved)
+
+    def _moved(self, memory: np.ndarray) -> None:
+        pass
 
     def step(
         self,
@@ -47,6 +53,7 @@ class Echo:
 
     def close(self) -> None:
         self.closed = True
+        self._workspace.leave(self._ticket)
 
 
 class PlainBackend(HostMemory):
@@ -60,7 +67,8 @@ class PlainBackend(HostMemory):
 
     def __init__(self) -> None:
         self.programs: list[Echo] = []
-        #: Bytes that each program takes.
+        self.workspace = Workspace(aligned_bytes)
+        #: Bytes of the workspace that each program needs.
         self.scratch = 0
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
@@ -71,9 +79,15 @@ class PlainBackend(HostMemory):
     def read(self, tensor: Tensor) -> np.ndarray:
         return tensor.memory.copy()
 
-    def define(self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve) -> Echo:
-        reserve(self.scratch)
-        self.programs.append(Echo(self.scratch))
+    def define(
+        self,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+        reserve: Reserve,
+        workspace: int,
+    ) -> Echo:
+        self.programs.append(Echo(self.workspace, max(self.scratch, workspace), reserve))
         return self.programs[-1]
 
 

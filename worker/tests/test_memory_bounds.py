@@ -44,14 +44,19 @@ def test_a_description_tells_what_is_available_now(orchestrator: Orchestrator, m
 
 
 def test_scratch_space_counts(orchestrator: Orchestrator) -> None:
-    """A program that is refused leaves nothing; one that is freed gives back what it held."""
+    """Programs share it; one that is refused leaves nothing, and the last one that is freed gives it back."""
     orchestrator.backend.scratch = 150 * MIB
     assert isinstance(orchestrator.define(1), wire.Ok)
     assert orchestrator.refusal("allocate", handles=[_tensor(2, 100 * MIB)]) == "OCTAVO_OUT_OF_MEMORY"
+    orchestrator.backend.scratch = 160 * MIB
     refused = orchestrator.define(3)
     assert (refused.code, orchestrator.ask("stats").statistics.handles) == ("OCTAVO_OUT_OF_MEMORY", 1)
-    assert f"{150 * MIB} bytes wanted, {50 * MIB} available" in refused.message
-    orchestrator.ask("free", handles=[1])
+    assert f"{160 * MIB} bytes wanted, {50 * MIB} available" in refused.message
+    orchestrator.backend.scratch = 100 * MIB
+    assert orchestrator.define(4).workspace == 150 * MIB
+    assert orchestrator.ask("stats").statistics.handleBytes == 150 * MIB
+    assert orchestrator.ask("free", handles=[1]).workspace == 150 * MIB
+    assert orchestrator.ask("free", handles=[4]).workspace == 0
     assert isinstance(orchestrator.allocate(2, "int8", 100 * MIB), wire.Ok)
 
 

@@ -13,10 +13,12 @@ from ..backend import Ceiling, SourcePart
 from ..errors import ErrorCode, KernelError
 from ..generated import environment
 from ..host import HostMemory
+from ..program.scratch import scratch_of
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, unlimited
+from ..tensor import Reserve, Tensor, aligned_bytes, unlimited
 from ..validate.program import validate
-from .executable import CpuExecutable
+from ..workspace import Workspace
+from .executable import CpuExecutable, scratch_bytes
 from .library import CeilingStruct, available_isas, load_library
 from .load import load, read
 
@@ -37,6 +39,7 @@ class CpuBackend(HostMemory):
             text = f"this machine cannot run the instruction set {self.isa!r}; it has {', '.join(self.isas)}"
             raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         self.threads = threads
+        self.workspace = Workspace(lambda size: aligned_bytes(size, huge=False))
         self.model = _processor()
         self._context = self._library.octavo_open(self.isa.encode(), threads)
         if not self._context:
@@ -63,12 +66,16 @@ class CpuBackend(HostMemory):
         tensors: Mapping[int, Tensor],
         arena: Tensor | None,
         reserve: Reserve = unlimited,
+        workspace: int = 0,
     ) -> CpuExecutable:
         """See backend.Backend."""
         if self._context is None:
             raise KernelError(ErrorCode.DISPOSED, "define: the backend was closed")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
-        return CpuExecutable(self._library, self._context, complete, tensors, arena, reserve)
+        scratch = scratch_of(complete, self.threads)
+        executable = CpuExecutable(self._library, self._context, complete, tensors, arena, scratch.thread, reserve)
+        executable.join(self.workspace, max(workspace, scratch_bytes(scratch, self.threads)))
+        return executable
 
     def measure(self) -> Ceiling:
         """See backend.Backend."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -11,14 +11,23 @@ from ..backend import Counters
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program import payload as payloads
+from ..program.scratch import Scratch
 from ..program.spec import SIZES, Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
-from ..tensor import ALIGNMENT, Reserve, Tensor, aligned_bytes
+from ..tensor import ALIGNMENT, Reserve, Tensor, aligned_bytes, round_up
 from ..validate.step import DataChecks
+from ..workspace import Workspace
 from . import library as abi
+
+
+def scratch_bytes(scratch: Scratch, threads: int) -> int:
+    """The workspace of a program: each thread's part, then what they share."""
+    return threads * round_up(scratch.thread, ALIGNMENT) + round_up(scratch.shared, ALIGNMENT)
 
 
 class CpuExecutable:
     """Holds the program and the tensors it names; made by `CpuBackend.define` from a validated program."""
+
+    launches = None
 
     def __init__(
         self,
@@ -27,6 +36,7 @@ class CpuExecutable:
         spec: ProgramSpec,
         tensors: Mapping[int, Tensor],
         arena: Tensor | None,
+        thread_bytes: int,
         reserve: Reserve,
     ) -> None:
         self._reserve = reserve
@@ -42,15 +52,18 @@ class CpuExecutable:
         handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
         self._tensors = {handle: tensors[handle] for handle in handles}
         self._arena = arena
-        self._program = library.octavo_define(context, ctypes.byref(self._struct()))
+        self._leave: Callable[[], None] = lambda: None
+        self._program = library.octavo_define(context, ctypes.byref(self._struct()), round_up(thread_bytes, ALIGNMENT))
         if not self._program:
             raise KernelError(ErrorCode.OUT_OF_MEMORY, "no memory for the program")
-        #: Scratch space.
-        self.bytes: int = library.octavo_scratch_bytes(self._program)
-        reserve(self.bytes)
-        if not library.octavo_take_scratch(self._program):
-            text = f"the system did not give {self.bytes} bytes for the program's scratch space"
-            raise KernelError(ErrorCode.OUT_OF_MEMORY, text)
+
+    def join(self, workspace: Workspace, size: int) -> None:
+        """Once, before the first step: where its scratch space is. Raises KernelError OCTAVO_OUT_OF_MEMORY."""
+        ticket = workspace.join(size, self._reserve, self._moved)
+        self._leave = lambda: workspace.leave(ticket)
+
+    def _moved(self, memory: np.ndarray | None) -> None:
+        self._scratch = None if memory is None else memory.ctypes.data
 
     def step(
         self,
@@ -74,6 +87,7 @@ class CpuExecutable:
         counters = abi.CountersStruct()
         self._library.octavo_step(
             self._program,
+            self._scratch,
             (ctypes.c_int64 * len(SIZES))(*checked.values()),
             data.ctypes.data,
             reply.ctypes.data,
@@ -88,6 +102,7 @@ class CpuExecutable:
         if self._program:
             self._library.octavo_release(self._program)
             self._program = None
+            self._leave()
             self._tensors, self._arena, self._looked_at = {}, None, {}
 
     def __del__(self) -> None:

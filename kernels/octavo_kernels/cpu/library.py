@@ -11,7 +11,7 @@ from ..generated.ops import OPS
 from ..program.spec import SIZES
 from . import build
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 MAX_INPUTS = max(len(op.inputs) for op in OPS.values())
 MAX_OUTPUTS = max(len(op.outputs) for op in OPS.values())
 MAX_ATTRIBUTES = max(len(op.attributes) for op in OPS.values())
@@ -81,13 +81,11 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "octavo_open": (c_void_p, [c_char_p, c_int32]),
     "octavo_close": (None, [c_void_p]),
     "octavo_borrow_threads": (None, [c_void_p, c_void_p, c_void_p]),
-    "octavo_define": (c_void_p, [c_void_p, POINTER(SpecStruct)]),
-    "octavo_scratch_bytes": (c_int64, [c_void_p]),
-    "octavo_take_scratch": (c_int32, [c_void_p]),
+    "octavo_define": (c_void_p, [c_void_p, POINTER(SpecStruct), c_int64]),
     "octavo_release": (None, [c_void_p]),
     "octavo_step": (
         None,
-        [c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p, c_void_p],
+        [c_void_p, c_void_p, POINTER(c_int64), c_void_p, c_void_p, POINTER(CountersStruct), c_void_p, c_void_p],
     ),
     "octavo_load": (c_int32, [c_void_p, c_char_p, c_char_p, c_int64]),
     "octavo_unpack": (c_int32, [c_void_p, c_int32, c_int64, c_int64, c_void_p, c_char_p, c_int64]),

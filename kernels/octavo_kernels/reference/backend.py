@@ -12,8 +12,9 @@ from ..backend import Ceiling, SourcePart
 from ..errors import ErrorCode, KernelError
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, unlimited
+from ..tensor import Reserve, Tensor, aligned_bytes, unlimited
 from ..validate.program import validate
+from ..workspace import Workspace
 from .executable import ReferenceExecutable, row_major_bytes
 from .load import load
 from .views import tensor_view
@@ -30,6 +31,8 @@ class ReferenceBackend(HostMemory):
             raise KernelError(ErrorCode.BAD_ARGUMENT, f"the reference backend has no instruction set {isa!r}")
         self.isas = [self.isa]
         self.threads = threads
+        #: Stays empty: each op makes the tensors that it needs and drops them, in memory that torch takes and keeps.
+        self.workspace = Workspace(aligned_bytes)
         self.model = platform.processor() or platform.machine()
         torch.set_num_threads(threads)
 
@@ -47,6 +50,7 @@ class ReferenceBackend(HostMemory):
         tensors: Mapping[int, Tensor],
         arena: Tensor | None,
         reserve: Reserve = unlimited,
+        workspace: int = 0,
     ) -> ReferenceExecutable:
         """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)

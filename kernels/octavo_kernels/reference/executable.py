@@ -22,7 +22,7 @@ from .views import view
 class ReferenceExecutable:
     """Holds the program and the tensors it names; made by `ReferenceBackend.define` from a validated program."""
 
-    bytes = 0
+    launches = None
 
     def __init__(
         self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve

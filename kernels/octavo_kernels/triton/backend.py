@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from ..errors import ErrorCode, KernelError
 from ..program.spec import ProgramSpec
 from ..tensor import Reserve, Tensor, nbytes, unlimited
 from ..validate.program import validate
+from ..workspace import Workspace
 from .device import Device
 from .executable import TritonExecutable
 from .load import host_load, load
 from .mirrors import Mirrors
 from .views import flat_bytes, tensor_view
+from .workspace import take_workspace
 
 
 class TritonBackend:
@@ -30,6 +33,8 @@ class TritonBackend:
             raise KernelError(ErrorCode.BAD_ARGUMENT, f"the {self.name} backend has no instruction set {isa!r}")
         torch.set_num_threads(threads)
         self._device = device
+        self.workspace = Workspace(partial(take_workspace, device))
+        self._staging = Workspace(device.staging)
         self._mirrors = Mirrors(self.read)
         self._host_load = host_load(threads)
 
@@ -80,10 +85,18 @@ class TritonBackend:
         tensors: Mapping[int, Tensor],
         arena: Tensor | None,
         reserve: Reserve = unlimited,
+        workspace: int = 0,
     ) -> TritonExecutable:
         """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.numel())
-        return TritonExecutable(self._device, self._mirrors, complete, tensors, arena, reserve)
+        with self._current():
+            executable = TritonExecutable(self._device, self._mirrors, complete, tensors, arena, reserve)
+            try:
+                executable.join(self.workspace, self._staging, workspace)
+            except KernelError:
+                executable.close()
+                raise
+        return executable
 
     def measure(self) -> Ceiling:
         """See backend.Backend."""

@@ -12,8 +12,8 @@ from ..program.spec import SIZES, ProgramSpec, resolve
 from ..tensor import ALIGNMENT, round_up
 from .buckets import Capacity
 
-#: Sizes whose number the kernels read from the device, in the order of the block's first int32s.
-SYMBOLS = (*SIZES, "S+1", "B+1")
+# Sizes whose number the kernels read from the device.
+_SYMBOLS = (*SIZES, "S+1", "B+1")
 # Rows of these are padded to the capacity; what lies in the others beyond a step's data is found through starts.
 _PADDED = ("T", "S", "B", "S+1", "B+1")
 
@@ -51,24 +51,24 @@ class Places:
 
 
 class InputBlock:
-    """A step's inputs, and the real numbers of rows."""
-
-    bytes_of_rows = round_up(4 * len(SYMBOLS), ALIGNMENT)
+    """The real numbers of rows, then a step's inputs."""
 
     def __init__(self, spec: ProgramSpec, capacity: Capacity) -> None:
         self._spec = spec
-        self.places = Places(spec, spec.inputs, capacity, self.bytes_of_rows)
+        #: Whose numbers the block's first int32s are: the step's sizes, then the rows that no step changes.
+        self.sizes = (*_SYMBOLS, *dict.fromkeys(one.shape[0] for one in spec.values if isinstance(one.shape[0], int)))
+        self.places = Places(spec, spec.inputs, capacity, round_up(4 * len(self.sizes), ALIGNMENT))
         self.bytes = self.places.bytes
 
     def attach(self, staging: np.ndarray) -> None:
         """Fill `staging` from now on (uint8, the block's host side)."""
-        self._rows = np.ndarray(len(SYMBOLS), np.int32, staging)
+        self._rows = np.ndarray(len(self.sizes), np.int32, staging)
         self._arrays = self.places.arrays(staging)
 
     def fill(self, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]) -> int:
         """Write a step's data and its padding; the number of bytes from the beginning that the device needs."""
-        self._rows[:] = resolve(SYMBOLS, sizes)
-        end = self.bytes_of_rows
+        self._rows[:] = resolve(self.sizes, sizes)
+        end = self.places.first
         for index, array in zip(self._spec.inputs, arrays, strict=True):
             target, rows = self._arrays[index], array.shape[0] if array.ndim else 1
             target[tuple(map(slice, array.shape))] = array

@@ -31,7 +31,7 @@ class CudaDevice:
     OCTAVO_MISSING_DEPENDENCY, OCTAVO_BAD_ARGUMENT."""
 
     backend = "cuda"
-    interpreted, captures = False, True
+    interpreted, captures, of_host = False, True, False
 
     def __init__(self, index: int) -> None:
         _require_usable(index)

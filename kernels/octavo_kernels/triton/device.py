@@ -31,6 +31,8 @@ class Device(Protocol):
     interpreted: bool
     #: Whether programs are captured: a GPU takes a graph of launches faster than the launches.
     captures: bool
+    #: Whether its memory is the host's.
+    of_host: bool
 
     def current(self) -> AbstractContextManager:
         """Everything else is called inside of this."""
@@ -95,7 +97,7 @@ class InterpreterDevice:
     backend, isa, model = "triton-interpreter", "triton", "Triton interpreter"
     # It runs what an H100 would run.
     architecture, processors = 90, 132
-    interpreted, captures = True, False
+    interpreted, captures, of_host = True, False, True
 
     def __init__(self) -> None:
         interpreter.enable()

@@ -1,13 +1,15 @@
 """A defined program on a GPU or in the interpreter.
 
 A step is one copy to the device, launches, one copy back and one wait. The launches of a capacity (`buckets.py`) are
-planned once; from the second time on they are one captured graph (`plan.py`). All memory was allocated by `define`.
+planned once; from the second time on they are one captured graph (`plan.py`). All memory was allocated by `define`:
+the workspace, which the programs of a device share; when a later `define` makes it larger, plans are made anew.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,19 +18,22 @@ import torch
 from ..backend import Counters
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
+from ..generated.workspace import TICKET_BYTES
 from ..program.payload import NUMPY_DTYPES, Layout, check_sizes
+from ..program.scratch import scratch_of
 from ..program.spec import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
 from ..reference.finite import results_finite
-from ..tensor import Reserve, Tensor, nbytes
+from ..tensor import Reserve, Tensor, nbytes, unlimited
 from ..validate.places import written_root
 from ..validate.step import DataChecks
+from ..workspace import Workspace
 from .buckets import Buckets, Capacity
 from .device import Device
-from .frame import Frame, Memories, constant_sizes
-from .measure import Needs, measure
+from .frame import Frame, Memories
+from .measure import measure
 from .mirrors import KEPT_TO, Mirrors
 from .plan import StepPlan
-from .workspace import Workspace
+from .workspace import Cut, StepContext
 
 
 class TritonExecutable:
@@ -57,17 +62,46 @@ class TritonExecutable:
         self._returned = list(dict.fromkeys((*spec.outputs, *self._mirrored)))
         counting = [index for index, operation in enumerate(spec.ops) if _counts(operation)]
         self._slots = {index: slot for slot, index in enumerate(counting)}
-        self._buckets = Buckets(spec)
+        self._buckets, self._arena = Buckets(spec), arena
+        needs = measure(spec, device, self._buckets, self._returned, len(self._slots) + 1)
+        scratch = scratch_of(spec, 1).scratch
+        if needs.ops.bytes > scratch or 4 * needs.ops.count > TICKET_BYTES:
+            text = (
+                f"ops need {needs.ops.bytes} bytes and {needs.ops.count} tickets; protocol/workspace.ts says {scratch}"
+            )
+            raise RuntimeError(text)
+        #: How it cuts the workspace.
+        self.cut = Cut(scratch, needs.inputs, needs.outputs)
+        #: See backend.Executable.
+        self.launches = needs.launches
         self._plans: dict[Capacity, tuple[Frame, StepPlan]] = {}
+        self._leave: list[Callable[[], None]] = []
         with device.current():
-            needs = measure(spec, device, self._buckets, self._returned, len(self._slots) + 1)
-            self.bytes = needs.ops.bytes + 2 * (needs.inputs + needs.outputs)
-            reserve(self.bytes)
-            self._workspace = Workspace(device, needs.ops)
-            self._to, self._back = device.staging(needs.inputs), device.staging(needs.outputs)
-            self._at = self._memories(spec, needs, arena)
             for index in self._checks.values:  # Now, so that no step waits for them.
                 self._look_at(spec, index)
+
+    def join(self, workspace: Workspace, host: Workspace, at_least: int) -> None:
+        """Once, before the first step. `host`: of memory that the device copies from and to, unless its own is the
+        host's. Raises KernelError OCTAVO_OUT_OF_MEMORY."""
+        of_host = self._device.of_host
+        pairs = [(workspace, max(at_least, self.cut.device_bytes(of_host)), self._reserve, self._moved)]
+        if not of_host:
+            pairs.append((host, self.cut.host_bytes, unlimited, self._host_moved))
+        for one, size, reserve, moved in pairs:
+            self._leave.append(partial(one.leave, one.join(size, reserve, moved)))
+
+    def _moved(self, memory: torch.Tensor) -> None:
+        self._plans.clear()
+        tickets, scratch, inputs, outputs = self.cut.device(memory)
+        self._context = StepContext(self._device, tickets, scratch)
+        handles = {handle: tensor.memory for handle, tensor in self._tensors.items()}
+        self._at = Memories(handles, None if self._arena is None else self._arena.memory, inputs, outputs)
+        if self._device.of_host:
+            self._host_moved(memory)
+
+    def _host_moved(self, memory: torch.Tensor) -> None:
+        self._plans.clear()
+        self._to, self._back = self.cut.host(memory, self._device.of_host)
 
     def step(
         self,
@@ -100,7 +134,11 @@ class TritonExecutable:
         """See backend.Executable."""
         if self._spec is not None:
             self._spec, self._tensors, self._written, self._mirrored, self._plans = None, {}, set(), {}, {}
-            del self._workspace, self._to, self._back, self._at
+            self._arena = None
+            if self._leave:
+                del self._context, self._to, self._back, self._at
+            for leave in self._leave:
+                leave()
 
     def _run(
         self,
@@ -144,29 +182,13 @@ class TritonExecutable:
             ops = []
             for index, operation in enumerate(spec.ops):
                 # An op that counts although nobody asks it to has the last slot.
-                self._workspace.begin(frame.counters(self._slots.get(index, len(self._slots))))
-                ops.append(frame.plan(self._workspace, operation))
+                self._context.begin(frame.counters(self._slots.get(index, len(self._slots))))
+                ops.append(frame.plan(self._context, operation))
             frame.inputs.attach(self._to.numpy())
             frame.outputs.attach(self._back.numpy())
             plan = StepPlan(self._device, ops, frame.all_counters, frame.copies(), capacity.captured)
             found = self._plans[capacity] = frame, plan
         return found
-
-    def _memories(self, spec: ProgramSpec, needs: Needs, arena: Tensor | None) -> Memories:
-        device, constants = self._device, constant_sizes(spec)
-        numbers = device.staging(4 * len(constants)).view(torch.int32)
-        numbers.copy_(torch.tensor(list(constants), dtype=torch.int32))
-        on_device = device.allocate(4 * len(constants)).view(torch.int32)
-        device.copy(on_device, numbers)
-        device.synchronize()
-        return Memories(
-            handles={handle: tensor.memory for handle, tensor in self._tensors.items()},
-            arena=None if arena is None else arena.memory,
-            inputs=device.allocate(needs.inputs),
-            outputs=device.allocate(needs.outputs),
-            constants=on_device,
-            constant_index=constants,
-        )
 
     def _checked(
         self, spec: ProgramSpec, index: int, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
-from .block import SYMBOLS, InputBlock, OutputBlock
+from .block import InputBlock, OutputBlock
 from .buckets import Capacity
 from .launch import Context, Launch, Operand
 from .views import view
@@ -22,16 +22,6 @@ class Memories:
     arena: torch.Tensor | None
     inputs: torch.Tensor
     outputs: torch.Tensor
-    #: int32: the sizes that are numbers, for kernels that read them like those of the step.
-    constants: torch.Tensor
-    #: Where each number is in `constants`.
-    constant_index: Mapping[int, int]
-
-
-def constant_sizes(spec: ProgramSpec) -> dict[int, int]:
-    """The numbers of rows that no step changes, each with its place in `Memories.constants`."""
-    sizes = dict.fromkeys(value.shape[0] for value in spec.values if isinstance(value.shape[0], int))
-    return {size: place for place, size in enumerate(sizes)}
 
 
 class Frame:
@@ -62,14 +52,8 @@ class Frame:
 
     def operand(self, index: int) -> Operand:
         """A value as plans take it."""
-        size = self._spec.values[index].shape[0]
-        if isinstance(size, int):
-            place = self._at.constant_index[size]
-            rows = self._at.constants[place : place + 1]
-        else:
-            place = SYMBOLS.index(size)
-            rows = self._at.inputs[4 * place : 4 * place + 4].view(torch.int32)
-        return Operand(self.view(index), rows)
+        place = self.inputs.sizes.index(self._spec.values[index].shape[0])
+        return Operand(self.view(index), self._at.inputs[4 * place : 4 * place + 4].view(torch.int32))
 
     def plan(self, context: Context, operation: Operation) -> list[Launch]:
         """The launches of an op."""

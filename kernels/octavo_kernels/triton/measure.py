@@ -11,32 +11,35 @@ from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resol
 from ..tensor import nbytes
 from .buckets import Buckets
 from .device import Device
-from .frame import Frame, Memories, constant_sizes
+from .frame import Frame, Memories
 from .workspace import Measure
 
 
 @dataclass(frozen=True)
 class Needs:
-    """`inputs`, `outputs`: bytes of the blocks that go to the device and come back."""
+    """`inputs`, `outputs`: bytes of the blocks that go to the device and come back. `launches` of each op: at the
+    limits."""
 
     ops: Measure
     inputs: int
     outputs: int
+    launches: tuple[int, ...]
 
 
 def measure(spec: ProgramSpec, device: Device, buckets: Buckets, returned: Sequence[int], slots: int) -> Needs:
     """The most that any step within the program's limits can need."""
     context = Measure(device)
-    distinct = list({_key(spec, operation): operation for operation in spec.ops}.values())
+    keys = [_key(spec, operation) for operation in spec.ops]
+    distinct, launches = dict(zip(keys, spec.ops, strict=True)), dict[Hashable, int]()
     at = without_contents(spec)
     inputs = outputs = 0
-    for capacity in buckets.all():
+    for capacity in buckets.all():  # The last one is the limits.
         frame = Frame(spec, capacity, returned, slots, at)
         inputs, outputs = max(inputs, frame.inputs.bytes), max(outputs, frame.outputs.bytes)
-        for operation in distinct:
+        for key, operation in distinct.items():
             context.begin()
-            frame.plan(context, operation)
-    return Needs(context, inputs, outputs)
+            launches[key] = sum(0 not in launch.grid for launch in frame.plan(context, operation))
+    return Needs(context, inputs, outputs, tuple(launches[key] for key in keys))
 
 
 def _key(spec: ProgramSpec, operation: Operation) -> Hashable:
@@ -68,8 +71,6 @@ def without_contents(spec: ProgramSpec) -> Memories:
                 handles[handle] = memory(size)
             case Arena(offset):
                 arena = max(arena, offset + size)
-    constants = constant_sizes(spec)
     # Blocks as large as they may be: how large, is what this is to find out.
     block = memory(1 << 60)
-    numbers = torch.empty(len(constants), dtype=torch.int32, device="meta")
-    return Memories(handles, memory(arena), block, block, numbers, constants)
+    return Memories(handles, memory(arena), block, block)

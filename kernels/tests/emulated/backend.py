@@ -8,17 +8,20 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from octavo_kernels import Backend, Ceiling, ErrorCode, KernelError, ProgramSpec, SourcePart, Tensor
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
-from octavo_kernels.cpu.executable import CpuExecutable
+from octavo_kernels.cpu.executable import CpuExecutable, scratch_bytes
 from octavo_kernels.host import HostMemory
 from octavo_kernels.program.payload import Layout
+from octavo_kernels.program.scratch import scratch_of
 from octavo_kernels.program.spec import SIZES
-from octavo_kernels.tensor import Reserve, unlimited
+from octavo_kernels.tensor import Reserve, aligned_bytes, unlimited
 from octavo_kernels.validate.program import validate
+from octavo_kernels.workspace import Workspace
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 _DRIVER = Path(__file__).with_name("driver.cpp")
@@ -54,7 +57,7 @@ class EmulatedBackend(HostMemory):
 
     def __init__(self, host: Backend, isa: str, threads: int) -> None:
         self.name, self.isa, self.isas, self.threads, self.model = "cpu", isa, [isa], threads, "emulated"
-        self._host = host
+        self._host, self.workspace = host, Workspace(aligned_bytes)
         command = [EMULATOR, str(build_driver()), isa, str(threads)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -68,12 +71,20 @@ class EmulatedBackend(HostMemory):
         raise KernelError(ErrorCode.BAD_ARGUMENT, "an emulator has no speed")
 
     def define(
-        self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve = unlimited
+        self,
+        spec: ProgramSpec,
+        tensors: Mapping[int, Tensor],
+        arena: Tensor | None,
+        reserve: Reserve = unlimited,
+        workspace: int = 0,
     ) -> CpuExecutable:
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         memories = [tensor.memory for tensor in (*tensors.values(), arena) if tensor is not None]
-        library = _DriverLibrary(self._process, complete, memories)
-        return CpuExecutable(library, 1, complete, tensors, arena, reserve)  # pyright: ignore[reportArgumentType]
+        scratch = scratch_of(complete, self.threads)
+        library: Any = _DriverLibrary(self._process, complete, memories, scratch_bytes(scratch, self.threads))
+        executable = CpuExecutable(library, 1, complete, tensors, arena, scratch.thread, reserve)
+        executable.join(self.workspace, 0)  # The driver has its own.
+        return executable
 
     def close(self) -> None:
         """End the process."""
@@ -83,10 +94,13 @@ class EmulatedBackend(HostMemory):
 class _DriverLibrary:
     """Looks like the library to CpuExecutable, for one program."""
 
-    def __init__(self, process: subprocess.Popen[bytes], spec: ProgramSpec, memories: list[np.ndarray]) -> None:
-        self._process, self._spec, self._memories = process, spec, memories
+    def __init__(
+        self, process: subprocess.Popen[bytes], spec: ProgramSpec, memories: list[np.ndarray], workspace: int
+    ) -> None:
+        self._process, self._spec, self._memories, self._workspace = process, spec, memories, workspace
 
-    def octavo_define(self, context: int, reference) -> int:
+    def octavo_define(self, context: int, reference, thread_bytes: int) -> int:
+        self._thread_bytes = thread_bytes
         spec: abi.SpecStruct = reference._obj
         values = (abi.ValueStruct * spec.value_count)(*spec.values[: spec.value_count])
         for value in values:
@@ -98,13 +112,22 @@ class _DriverLibrary:
         return 1
 
     def octavo_step(
-        self, program: int, sizes, payload: int, reply: int, counters, profile: int | None, nonfinite: int | None
+        self,
+        program: int,
+        workspace: None,
+        sizes,
+        payload: int,
+        reply: int,
+        counters,
+        profile: int | None,
+        nonfinite: int | None,
     ) -> None:
         spec = self._spec
         named: dict[str, int] = dict(zip(SIZES, sizes, strict=True))
         payload_bytes, reply_bytes = (Layout(spec, ids).bytes(named) for ids in (spec.inputs, spec.outputs))
         counts = [len(spec.values), len(spec.ops), len(spec.inputs), len(spec.outputs), len(self._memories)]
-        header = [*counts, payload_bytes, reply_bytes, *sizes, *(spec.limits[size] for size in SIZES)]
+        scratch = [self._thread_bytes, self._workspace]
+        header = [*counts, *scratch, payload_bytes, reply_bytes, *sizes, *(spec.limits[size] for size in SIZES)]
         region_sizes = [memory.size for memory in self._memories]
         to, back = self._process.stdin, self._process.stdout
         assert to is not None and back is not None
@@ -120,12 +143,6 @@ class _DriverLibrary:
         ctypes.memmove(reply, back.read(reply_bytes), reply_bytes)
         for memory in self._memories:
             memory[:] = np.frombuffer(back.read(memory.size), np.uint8)
-
-    def octavo_scratch_bytes(self, program: int) -> int:
-        return 0  # the driver's
-
-    def octavo_take_scratch(self, program: int) -> int:
-        return 1
 
     def octavo_release(self, program: int) -> None:
         pass

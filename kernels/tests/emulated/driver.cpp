@@ -43,7 +43,7 @@ struct Region {
 };
 
 struct Header {
-  int64_t values, operations, inputs, outputs, regions, payload_bytes, reply_bytes;
+  int64_t values, operations, inputs, outputs, regions, thread_bytes, workspace_bytes, payload_bytes, reply_bytes;
   int64_t sizes[OCTAVO_SIZES], limits[OCTAVO_SIZES];
 };
 
@@ -68,13 +68,14 @@ void serve(octavo_context* context, const Header& header) {
   spec.inputs = inputs.data(), spec.input_count = static_cast<int32_t>(inputs.size());
   spec.outputs = outputs.data(), spec.output_count = static_cast<int32_t>(outputs.size());
   for (int i = 0; i < OCTAVO_SIZES; i++) spec.limits[i] = header.limits[i];
-  octavo_program* program = octavo_define(context, &spec);
-  octavo_take_scratch(program);
+  octavo_program* program = octavo_define(context, &spec, header.thread_bytes);
   if (program == nullptr) fail("the program was refused");
+  void* workspace = std::aligned_alloc(64, static_cast<size_t>(header.workspace_bytes + 64));
   std::vector<uint8_t> reply(static_cast<size_t>(header.reply_bytes));
   octavo_counters counters;
-  octavo_step(program, header.sizes, payload.data, reply.data(), &counters, nullptr, nullptr);
+  octavo_step(program, workspace, header.sizes, payload.data, reply.data(), &counters, nullptr, nullptr);
   octavo_release(program);
+  std::free(workspace);
 
   write_all(&counters, 1);
   write_all(reply.data(), header.reply_bytes);

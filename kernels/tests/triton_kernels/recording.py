@@ -19,7 +19,7 @@ class RecordingDevice(InterpreterDevice):
     """`events`: "in" and "out" for copies, "move" within the device, "clear", launches, "mark", "wait", and
     ("graph", its events) where a graph is run."""
 
-    captures = True
+    captures, of_host = True, False
 
     def __init__(self) -> None:
         super().__init__()

@@ -251,6 +251,7 @@ class Define(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_
     program: Handle
     arena: Handle | UnsetType = UNSET
     limits: Sizes
+    workspace: Count | UnsetType = UNSET
     values: Annotated[tuple[Value, ...], Meta(max_length=1048576)]
     ops: Annotated[tuple[Operation, ...], Meta(max_length=262144)]
     inputs: Annotated[tuple[Count, ...], Meta(max_length=64)]
@@ -333,6 +334,7 @@ class Statistics(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     anonymous: Count
     deviceUsed: Count | UnsetType = UNSET
     handleBytes: Count
+    handleResident: Count
     handles: Count
     steps: Count
     stepTime: Count
@@ -361,6 +363,8 @@ class Ok(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fiel
     nonfinite: Count | UnsetType = UNSET
     ceiling: Ceiling | UnsetType = UNSET
     bytes: Count | UnsetType = UNSET
+    workspace: Count | UnsetType = UNSET
+    launches: Annotated[tuple[Count, ...], Meta(max_length=262144)] | UnsetType = UNSET
     results: Annotated[tuple[Allocation, ...], Meta(max_length=16)] | UnsetType = UNSET
 
 

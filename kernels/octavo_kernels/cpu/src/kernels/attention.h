@@ -265,25 +265,4 @@ inline void run_attention(const OpCall& call, const Worker& worker) {
   }
 }
 
-// At any page table up to this one's width: blocks have fewer queries when it is wide, so the bound holds for all.
-inline size_t attention_scratch(const OpCall& call) {
-  const AttentionShape shape(call);
-  const int64_t pages = call.in[op_attention::pages].shape[1];
-  const int most_rows = attention_queries(shape, 0) * shape.group;
-  const int64_t one_query = attention_row_bytes(shape, pages) * shape.group;
-  const int64_t full = attention_row_bytes(shape, pages) * most_rows;
-  const int64_t capped = full < attention_partial_bytes ? full : attention_partial_bytes;
-  const int64_t partial = capped > one_query ? capped : one_query;
-  return sizeof(float) * round_up_16(static_cast<int64_t>(ChunkScratch::floats(shape, most_rows))) + partial;
-}
-
-inline size_t attention_shared(const OpCall& call, int threads) {
-  if (threads == 1) return 0;
-  const AttentionShape shape(call);
-  const int64_t one_query = attention_row_bytes(shape, call.in[op_attention::pages].shape[1]) * shape.heads;
-  // By division: at a program's limits the product may be more than an int64.
-  const int64_t queries = call.in[op_attention::q].shape[0], fit = attention_partial_bytes / one_query;
-  return one_query * (fit < 1 ? 1 : queries < fit ? queries : fit);
-}
-
 }  // namespace octavo::OCTAVO_ISA

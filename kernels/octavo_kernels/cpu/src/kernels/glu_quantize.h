@@ -6,10 +6,6 @@
 
 namespace octavo::OCTAVO_ISA {
 
-inline size_t glu_quantize_scratch(const OpCall& call) {
-  return static_cast<size_t>(call.in[op_glu_quantize::gate].shape[1]) * sizeof(float);
-}
-
 inline void run_glu_quantize(const OpCall& call, const Worker& worker) {
   namespace op = op_glu_quantize;
   const Operand& gate = call.in[op::gate];

@@ -174,10 +174,6 @@ inline void pack_panel(const Int8Product& product, int64_t panel, int8_t* packed
   }
 }
 
-inline size_t int8_scratch(const Int8Product& product) {
-  return product.weight.layout == Layout::plain ? static_cast<size_t>(product.groups) * 64 : 0;
-}
-
 // Rows in a work item: their digits and sums stay near while the item's panels are read again for each tile.
 constexpr int64_t int8_item_rows = 96;
 
@@ -219,7 +215,6 @@ inline Int8Product linear_int8_product(const OpCall& call) {
   return {call.in[op::low],     call.in[op::high],  call.in[op::carries], call.in[op::weight],
           call.out[op::out_y], &call.in[op::step], &call.in[op::scale],  &call.in[op::bias]};
 }
-inline size_t linear_int8_scratch(const OpCall& call) { return int8_scratch(linear_int8_product(call)); }
 inline void run_linear_int8(const OpCall& call, const Worker& worker) {
   run_int8_product(linear_int8_product(call), worker);
 }
@@ -229,7 +224,6 @@ inline Int8Product multiply_int8_product(const OpCall& call) {
   return {call.in[op::low],        call.in[op::high], call.in[op::carries], call.in[op::weight],
           call.out[op::out_sums], nullptr,           nullptr,              nullptr};
 }
-inline size_t multiply_int8_scratch(const OpCall& call) { return int8_scratch(multiply_int8_product(call)); }
 inline void run_multiply_int8(const OpCall& call, const Worker& worker) {
   run_int8_product(multiply_int8_product(call), worker);
 }

@@ -52,12 +52,6 @@ struct PublishedProduct {
   }
 };
 
-inline size_t linear_published_shared(const OpCall& call, int) {
-  const size_t rows = static_cast<size_t>(call.in[op_linear_published::x].shape[0]);
-  const size_t depth = static_cast<size_t>(call.in[op_linear_published::x].shape[1]);
-  return depth + 4 + 4 * depth + 8 * rows + rows * (depth + 63) + 6 * 64;
-}
-
 inline float magnitude_of(float x) { return x < 0.0f ? -x : x; }
 
 // Phase 0: which columns have an outlier in some row.

@@ -63,14 +63,6 @@ struct SchemeProduct {
   }
 };
 
-inline size_t linear_scheme_shared(const OpCall& call, int) { return SchemeProduct(call, nullptr).bytes; }
-
-// A panel's codes as packed int8 weights have them, and the dequantised weights of the outlier columns [count][16].
-inline size_t linear_scheme_scratch(const OpCall& call) {
-  const SchemeProduct product(call, nullptr);
-  return static_cast<size_t>(product.padded * 16 + product.depth * 16 * static_cast<int64_t>(sizeof(float)));
-}
-
 // Element k of 16 outputs, 0 for those that are not there.
 template <DType dtype>
 inline F32x16 scheme_weights(const SchemeProduct& product, int64_t panel, int64_t k) {
@@ -180,6 +172,8 @@ struct SchemePanel {
   alignas(64) float unit[16];  // unit / levels^2
 };
 
+// `scratch`: the panel's codes as packed int8 weights have them, and the dequantised weights of the outlier columns
+// [count][16].
 template <DType dtype>
 inline void quantize_panel(const SchemeProduct& product, int64_t index, Range all, uint8_t* scratch,
                            SchemePanel* panel) {

@@ -78,10 +78,6 @@ inline void norm_row(const NormRows& norm, const float* x, float* y) {
   }
 }
 
-inline size_t norm_scratch(const OpCall& call) {
-  return norm_scratch_floats(call.in[op_norm::x].shape[1]) * sizeof(float);
-}
-
 inline void run_norm(const OpCall& call, const Worker& worker) {
   namespace op = op_norm;
   const Operand& x = call.in[op::x];

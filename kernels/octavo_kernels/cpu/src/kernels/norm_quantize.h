@@ -7,16 +7,6 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// Weights and biases of the norm, then one normalised row.
-inline size_t norm_quantize_floats(int64_t columns) {
-  return norm_scratch_floats(columns) + norm_scratch_floats(columns) / 2;
-}
-inline size_t norm_quantize_scratch(const OpCall& call) {
-  return norm_quantize_floats(call.in[op_norm_quantize::x].shape[1]) * sizeof(float);
-}
-inline size_t add_norm_quantize_scratch(const OpCall& call) {
-  return norm_quantize_floats(call.in[op_add_norm_quantize::a].shape[1]) * sizeof(float);
-}
 
 // What norm_quantize and add_norm_quantize share: where their operands and attributes are.
 struct NormQuantizeOp {
@@ -35,7 +25,7 @@ inline void norm_quantize_rows(const OpCall& call, const Worker& worker, const N
   int64_t begin, end;
   worker.share(rows, 1, &begin, &end);
   if (begin == end) return;
-  float* scratch = reinterpret_cast<float*>(worker.scratch);
+  float* scratch = reinterpret_cast<float*>(worker.scratch);  // Weights and biases of the norm, then one normalised row.
   const NormRows norm = norm_rows(call.in[op.weight], call.in[op.bias], call.integer(op.kind) == op.kind_layer,
                                   call.number(op.eps), call.flag(op.unit_offset), scratch);
   const QuantizeAttributes attributes = {call.integer(op.decompose), call.number(op.absolute), call.number(op.relative)};

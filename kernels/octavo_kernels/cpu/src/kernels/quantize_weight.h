@@ -14,12 +14,6 @@ constexpr int64_t code_group = 4;
 
 inline int64_t padded_codes(int64_t columns) { return (columns + 63) / 64 * 64; }
 
-// The widened row, then its codes.
-inline size_t quantize_weight_scratch(const OpCall& call) {
-  const int64_t padded = padded_codes(call.in[op_quantize_weight::weight].shape[1]);
-  return static_cast<size_t>(padded) * (sizeof(float) + 1);
-}
-
 // Returns the scale. A row with NaN or Inf gets the scale NaN, so that what is computed with it says so; weights that
 // are there before the step are refused by its checks.
 inline float quantize_weight_row(const float* x, int64_t columns, int8_t* codes) {
@@ -45,6 +39,7 @@ inline void run_quantize_weight(const OpCall& call, const Worker& worker) {
   const Operand& codes = call.out[op::out_codes];
   const int64_t rows = weight.shape[0], columns = weight.shape[1], padded = padded_codes(columns);
   const bool packed = codes.layout == Layout::packed;
+  // The widened row, then its codes.
   float* wide = reinterpret_cast<float*>(worker.scratch);
   int8_t* row_of_codes = reinterpret_cast<int8_t*>(worker.scratch) + padded * static_cast<int64_t>(sizeof(float));
   std::memset(row_of_codes, 0, static_cast<size_t>(padded));

@@ -141,8 +141,4 @@ inline void run_sample(const OpCall& call, const Worker& worker) {
 
 inline int sample_phases(const OpCall&) { return 2; }
 
-inline size_t sample_scratch(const OpCall& call) {
-  return static_cast<size_t>(call.in[op_sample::logits].shape[1]) * (2 * sizeof(Candidate) + sizeof(float));
-}
-
 }  // namespace octavo::OCTAVO_ISA

@@ -51,27 +51,18 @@ void octavo_borrow_threads(octavo_context* context, void (*parallel)(void (*)(vo
   context->team.borrow({parallel, thread_count});
 }
 
-octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec) try {
-  return new octavo_program{octavo::Program(context->team, context->isa, *spec)};
+octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec, int64_t thread_bytes) try {
+  return new octavo_program{octavo::Program(context->team, context->isa, *spec, thread_bytes)};
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
 
-int64_t octavo_scratch_bytes(const octavo_program* program) { return program->program.scratch_bytes(); }
-
-int32_t octavo_take_scratch(octavo_program* program) try {
-  program->program.take_scratch();
-  return 1;
-} catch (const std::bad_alloc&) {
-  return 0;
-}
-
 void octavo_release(octavo_program* program) { delete program; }
 
-void octavo_step(octavo_program* program, const int64_t* sizes, const void* payload, void* reply,
+void octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
                  octavo_counters* counters, int64_t* profile, int64_t* nonfinite) {
-  program->program.step(sizes, static_cast<const uint8_t*>(payload), static_cast<uint8_t*>(reply), counters, profile,
-                        nonfinite);
+  program->program.step(static_cast<uint8_t*>(workspace), sizes, static_cast<const uint8_t*>(payload),
+                        static_cast<uint8_t*>(reply), counters, profile, nonfinite);
 }
 
 void octavo_measure(octavo_context* context, octavo_ceiling* ceiling) try {

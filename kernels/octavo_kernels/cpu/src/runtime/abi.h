@@ -8,7 +8,7 @@ extern "C" {
 #endif
 
 // Raised with every change below, so that a stale library is not taken for a fresh one.
-#define OCTAVO_ABI_VERSION 3
+#define OCTAVO_ABI_VERSION 4
 int32_t octavo_abi_version(void);
 
 // Names of the instruction sets that this machine can run, slowest first, separated by spaces.
@@ -64,12 +64,10 @@ typedef struct octavo_program_spec {
   int64_t limits[OCTAVO_SIZES];
 } octavo_program_spec;
 
-// A validated program; memory it names must outlive it. Null: no memory. It runs once it has its scratch space: how many
-// bytes that is, and taking it (0 when the system has not got them).
+// A validated program; memory it names must outlive it. Null: no memory. `thread_bytes`: scratch memory of each thread, a
+// multiple of 64.
 typedef struct octavo_program octavo_program;
-octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec);
-int64_t octavo_scratch_bytes(const octavo_program* program);
-int32_t octavo_take_scratch(octavo_program* program);
+octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec, int64_t thread_bytes);
 void octavo_release(octavo_program* program);
 
 typedef struct octavo_counters {
@@ -80,8 +78,10 @@ typedef struct octavo_counters {
 } octavo_counters;
 
 // Runs a program once. Payload and reply: arrays one after the other, each at the next multiple of 64 bytes.
+// `workspace`: `thread_bytes` for each thread, then what the threads share; 64-byte aligned, with anything in it. How much
+// each op takes of it: protocol/workspace.ts.
 // `profile`: nanoseconds of each op, or null. `nonfinite`: 1 for each op whose results hold NaN or infinity, or null.
-void octavo_step(octavo_program* program, const int64_t* sizes, const void* payload, void* reply,
+void octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
                  octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
 
 typedef struct octavo_ceiling {

@@ -59,9 +59,9 @@ struct Worker {
   int threads;
   // Which phase of the op this is, 0 first; a team barrier lies between two phases.
   int phase;
-  // `scratch_bytes` of the kernel's entry, this thread's own, 64-byte aligned, kept from phase to phase.
+  // Of this thread, and one for the whole team: as many bytes as protocol/workspace.ts says for the op, 64-byte aligned,
+  // kept from phase to phase. Not zeroed.
   uint8_t* scratch;
-  // `shared_bytes` of the entry, one for the whole team, 64-byte aligned, kept from phase to phase. Not zeroed.
   uint8_t* shared;
   StepCounters* counters;
   // Zero when the phase begins.
@@ -88,13 +88,10 @@ struct Worker {
 // Runs on every thread of the team, once for each phase.
 using Kernel = void (*)(const OpCall& call, const Worker& worker);
 
-// A kernel as the executor knows it. The functions may be null for 1 phase and no scratch. `scratch_bytes` and
-// `shared_bytes` are asked once, when the program is defined, with a call whose shapes are at the program's limits.
+// A kernel as the executor knows it; null for 1 phase.
 struct KernelEntry {
   Kernel run;
   int (*phases)(const OpCall& call);
-  size_t (*scratch_bytes)(const OpCall& call);
-  size_t (*shared_bytes)(const OpCall& call, int threads);
 };
 
 }  // namespace octavo

@@ -20,10 +20,6 @@ int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
 }
 
-uint8_t* aligned(size_t bytes) {
-  return bytes == 0 ? nullptr : static_cast<uint8_t*>(::operator new(bytes, std::align_val_t{64}));
-}
-
 int64_t size_of(int64_t dimension, const int64_t* sizes) {
   if (dimension >= 0) return dimension;
   const int64_t index = -1 - dimension;
@@ -32,7 +28,7 @@ int64_t size_of(int64_t dimension, const int64_t* sizes) {
 
 }  // namespace
 
-Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec)
+Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec, int64_t thread_bytes)
     : team_(team),
       isa_(isa),
       values_(spec.values, spec.values + spec.value_count),
@@ -43,23 +39,9 @@ Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spe
       calls_(operations_.size()),
       phases_(operations_.size()),
       cursors_(operations_.size() * kMaxPhases),
-      counters_(static_cast<size_t>(team.size())) {
-  // No step needs more than one at the limits, so a step allocates nothing.
-  resolve(spec.limits);
-  for (const OpCall& call : calls_) {
-    const KernelEntry& entry = isa_.kernels[static_cast<int>(call.code)];
-    if (entry.scratch_bytes) thread_bytes_ = std::max(thread_bytes_, entry.scratch_bytes(call));
-    if (entry.shared_bytes) shared_bytes_ = std::max(shared_bytes_, entry.shared_bytes(call, team_.size()));
-  }
-}
-
-int64_t Program::scratch_bytes() const {
-  return static_cast<int64_t>(thread_bytes_ * static_cast<size_t>(team_.size()) + shared_bytes_);
-}
-
-void Program::take_scratch() {
-  for (int thread = 0; thread < team_.size(); thread++) scratch_.emplace_back(aligned(thread_bytes_));
-  shared_.reset(aligned(shared_bytes_));
+      counters_(static_cast<size_t>(team.size())),
+      thread_bytes_(thread_bytes) {
+  resolve(spec.limits);  // Every vector then has room, so that a step allocates nothing.
 }
 
 // Shapes, strides and addresses at these sizes.
@@ -131,13 +113,14 @@ void Program::place_inputs(const uint8_t* payload) {
   for (const Brought& brought : brought_) brought.operand->data = data_of(brought.value);
 }
 
-void Program::step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters,
-                   int64_t* profile, int64_t* nonfinite) {
+void Program::step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
+                   octavo_counters* counters, int64_t* profile, int64_t* nonfinite) {
   const int64_t began = now();
   if (!std::equal(sizes_.begin(), sizes_.end(), sizes)) resolve(sizes);
   place_inputs(payload);
   for (Cursor& cursor : cursors_) cursor.next.store(0, std::memory_order_relaxed);
   std::fill(counters_.begin(), counters_.end(), StepCounters{});
+  workspace_ = workspace;
   profile_ = profile;
   nonfinite_ = nonfinite;
   team_.run([](void* program, int thread) { static_cast<Program*>(program)->run(thread); }, this);
@@ -172,8 +155,8 @@ void Program::run(int thread) {
   Worker worker{};
   worker.thread = thread;
   worker.threads = team_.active();
-  worker.scratch = scratch_[static_cast<size_t>(thread)].get();
-  worker.shared = shared_.get();
+  worker.scratch = workspace_ + thread * thread_bytes_;
+  worker.shared = workspace_ + team_.size() * thread_bytes_;
   worker.counters = &counters_[static_cast<size_t>(thread)];
   int64_t last = profile_ && thread == 0 ? now() : 0;
   for (size_t i = 0; i < calls_.size(); i++) {

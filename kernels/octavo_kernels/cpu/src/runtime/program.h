@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "abi.h"
@@ -15,14 +14,11 @@ namespace octavo {
 
 class Program {
  public:
-  Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec);
+  Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec, int64_t thread_bytes);
 
-  // Bytes of scratch space that steps need, for the whole team, and taking them: once, before the first step. Throws
-  // std::bad_alloc.
-  int64_t scratch_bytes() const;
-  void take_scratch();
-  void step(const int64_t* sizes, const uint8_t* payload, uint8_t* reply, octavo_counters* counters, int64_t* profile,
-            int64_t* nonfinite);
+  // See abi.h.
+  void step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
+            octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
 
  private:
   // An operand in the payload of each step, or columns of one.
@@ -33,10 +29,6 @@ class Program {
   struct alignas(64) Cursor {
     std::atomic<int64_t> next;
   };
-  struct Free {
-    void operator()(uint8_t* memory) const { ::operator delete(memory, std::align_val_t{64}); }
-  };
-  using Memory = std::unique_ptr<uint8_t, Free>;
 
   void resolve(const int64_t* sizes);
   void place_inputs(const uint8_t* payload);
@@ -61,9 +53,8 @@ class Program {
 
   std::vector<Cursor> cursors_;
   std::vector<StepCounters> counters_;
-  size_t thread_bytes_ = 0, shared_bytes_ = 0;
-  std::vector<Memory> scratch_;
-  Memory shared_;
+  const int64_t thread_bytes_;
+  uint8_t* workspace_ = nullptr;
   int64_t* profile_ = nullptr;
   int64_t* nonfinite_ = nullptr;
 };

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from ....generated.workspace import SPLIT_BYTES
 from ...launch import Context, Launch, Operand, cdiv
 from ..dependent import dependent
 from .block import CHUNK, PAGE
 from .split import attend_chunks, join_chunks
 from .tile import attend_tiles
 
-#: Partial outputs of a split step may take this much memory.
-_SPLIT_BYTES = 128 << 20
 #: Tiles of queries from this many queries per sequence on; below it each query is alone, however long the others' are.
 _QUERIES_FOR_TILES = 4
 #: Elements of a tile's output, and most rows.
@@ -57,7 +56,7 @@ def attention(
     constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
     split_bytes = 4 * rows * heads * chunks * (headDim + CHUNK + 2)
-    if alone and rows * kvHeads < 2 * context.processors and split_bytes <= _SPLIT_BYTES:
+    if alone and rows * kvHeads < 2 * context.processors and split_bytes <= SPLIT_BYTES:
         parts = {
             "maxima": context.scratch(torch.float32, rows, heads, chunks),
             "totals": context.scratch(torch.float32, rows, heads, chunks),

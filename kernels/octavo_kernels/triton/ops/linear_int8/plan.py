@@ -63,7 +63,9 @@ def _product(
 def _decode(context: Context, arguments: dict[str, Any], rows: int, outputs: int, columns: int) -> Launch:
     tile = decode_tile(context.architecture, rows, columns)
     column_tiles, row_tiles = cdiv(outputs, tile.outputs), cdiv(rows, tile.rows)
-    splits, steps = split(column_tiles * row_tiles, cdiv(columns, tile.columns), context.processors, overhead=0.25)
+    splits, steps = split(
+        column_tiles * row_tiles, cdiv(columns, tile.columns), context.processors, overhead=0.25, slab=tile.slab
+    )
     dependent = context.architecture >= 90 and not context.interpreted
     # A power of two of whole lines, of this split's own columns: what the first stages of the loop will copy.
     ahead = max(128, 1 << min(10, (steps * tile.columns).bit_length() - 1))
@@ -99,7 +101,7 @@ def _prefill(
     lists = _lists(context, arguments["rows"], carries, tile.rows, rows, columns)
     tiles = cdiv(outputs, tile.outputs) * cdiv(rows, tile.rows)
     slots = context.processors * tile.resident
-    splits, steps = split(tiles, cdiv(columns, tile.columns), slots, overhead=3)
+    splits, steps = split(tiles, cdiv(columns, tile.columns), slots, overhead=3, slab=tile.slab)
     tma = aligned and known(context.architecture) == 90
     product = Launch(
         prefill,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ....generated.workspace import SPLIT_BYTES
 from ...launch import cdiv
 
 
@@ -22,6 +23,11 @@ class Tile:
     carries: int = 64
     #: Most registers per thread; None: the compiler's choice.
     registers: int | None = None
+
+    @property
+    def slab(self) -> int:
+        """Bytes of a partial result."""
+        return 4 * self.rows * self.outputs
 
 
 # Most rows -> tile. Shared memory per stage is (2 rows + outputs) * columns bytes: 227 KB an SM on sm_90 and sm_100,
@@ -99,14 +105,15 @@ def _dividing(tile: Tile, columns: int) -> Tile:
     return replace(tile, columns=step)
 
 
-def split(programs: int, steps: int, slots: int, overhead: float) -> tuple[int, int]:
+def split(programs: int, steps: int, slots: int, overhead: float, slab: int) -> tuple[int, int]:
     """Into how many parts to cut K, and the loop steps of a part, so that the last wave of programs is short.
 
-    `programs` fill `slots` at a time and run `steps` each. A slab costs `overhead` steps to write, and to read.
+    `programs` fill `slots` at a time and run `steps` each. A slab costs `overhead` steps to write, and to read; it has
+    `slab` bytes, and all of them together no more than SPLIT_BYTES.
     """
     best = (cdiv(programs, slots) * float(steps), 1, steps)
     # With waves enough, slabs cost more than a last wave that is not full.
-    most = min(steps // 2, 16) if programs < 2 * slots else 1
+    most = min(steps // 2, 16, SPLIT_BYTES // (programs * slab)) if programs < 2 * slots else 1
     for parts in range(2, most + 1):
         length = cdiv(steps, parts)
         real = cdiv(steps, length)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ....generated.workspace import SCRATCH_ROWS
 from ...launch import Context, Launch, Operand
 from ..dependent import dependent
 from ..row import single, tiling
@@ -89,7 +90,7 @@ def _launch(
         return [Launch(quantize_held, (count,), arguments, constants, cut.warps, dependent=dependent(context))]
     programs, scratch = count, None
     if source != "plain" or norm != "none":
-        programs = min(count, context.processors)
+        programs = min(count, context.processors, SCRATCH_ROWS)
         scratch = context.scratch(torch.float32, programs, columns)
     streamed = {**arguments, "scratch": scratch, "scratch_stride": columns, "chunks": cut.chunks}
     constants["ROOTS"] = cut.roots
