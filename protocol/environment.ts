@@ -35,7 +35,7 @@ export const ENVIRONMENT = {
   },
   OCTAVO_TRACE: {
     reader: "package",
-    accepts: "a folder; it is made",
+    accepts: "a new or an empty folder",
     meaning: "Programs and each of their steps are written there, for `octavo replay`: docs/debugging.md.",
   },
   OCTAVO_WORKER_TOKEN: {

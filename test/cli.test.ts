@@ -1,5 +1,5 @@
 /** The command line as scripts and people meet it: real processes, real workers. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -8,11 +8,11 @@ import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
 
 const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
 
-function octavo(args: readonly string[], options: { input?: string } = {}) {
+function octavo(args: readonly string[], options: { input?: string; env?: Readonly<Record<string, string>> } = {}) {
   return execa(process.execPath, ["--import", "tsx", main, ...args], {
     reject: false,
     input: options.input ?? "",
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...options.env },
     timeout: 50_000,
   });
 }
@@ -186,6 +186,28 @@ describe("octavo program", () => {
       2,
       expect.stringMatching(/^error OCTAVO_BAD_ARGUMENT: --rank 1: .*only rank 0/),
     ]);
+  });
+});
+
+describe("octavo replay", () => {
+  it("runs a trace again, and exits with 1 where results are not the trace's", async () => {
+    const folder = join(model.path, "trace");
+    const run = ["run", "-m", model.path, "--raw", "hello", "-n", "3", "--devices", "cpu:0", "--context", "64"];
+    expect(await octavo(run, { env: { OCTAVO_TRACE: folder } })).toMatchObject({ exitCode: 0 });
+    const again = await octavo(run, { env: { OCTAVO_TRACE: folder } });
+    expect([again.exitCode, again.stderr]).toEqual([
+      1,
+      expect.stringMatching(/OCTAVO_FILE_NOT_READABLE: .*holds files/),
+    ]);
+    const replay = ["replay", folder, "--device", "cpu:0", "--threads", "1"];
+    const equal = await octavo([...replay, "--against", "reference:0", "--json"]);
+    expect([equal.exitCode, JSON.parse(equal.stdout)]).toEqual([0, { devices: ["cpu:0", "reference:0"], steps: 3 }]);
+    const steps = join(folder, "steps.jsonl");
+    const lines = readFileSync(steps, "utf8").split("\n");
+    lines[1] = lines[1]!.replace(/"ids":"\w+"/, '"ids":"0"');
+    writeFileSync(steps, lines.join("\n"));
+    const other = await octavo(replay);
+    expect([other.exitCode, other.stdout]).toEqual([1, "step 2: ids of cpu:0 are not the trace's"]);
   });
 });
 

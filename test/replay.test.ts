@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Trace } from "../ts/deploy/trace.ts";
 import { readTrace, type TraceContent } from "../ts/deploy/trace-file.ts";
 import { Engine } from "../ts/index.ts";
+import { buildModel, type ModelOptions } from "../ts/model/families/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
 import type { Operation, Program } from "../ts/program/program.ts";
 import { replay } from "../ts/replay/replay.ts";
@@ -45,9 +46,13 @@ function change(index: number, edit: (op: Operation) => Operation): (program: Pr
   return (program) => ({ ...program, ops: program.ops.map((op, i) => (i === index ? edit(op) : op)) });
 }
 
-async function sideBySide(devices: readonly [string, string], changed?: (program: Program) => Program) {
+async function sideBySide(
+  devices: readonly [string, string],
+  changed?: (program: Program) => Program,
+  first?: (program: Program) => Program,
+) {
   const [a, b] = await Promise.all([
-    Side.open(devices[0], { threads: 1 }),
+    Side.open(devices[0], { threads: 1 }, first),
     Side.open(devices[1], { threads: 1 }, changed),
   ]);
   try {
@@ -106,6 +111,28 @@ describe("two devices that differ", () => {
     expect(found).toMatchObject({ step: 1, program: 1, op: index, name: `${op} (${label})`, operand });
     expect(found!.difference!.differ).toBeGreaterThan(0);
   });
+});
+
+it("an op that fusion hides is named in the program that the family has written", async () => {
+  const manifest = await openModel(model.path);
+  const plain = (program: Program) => {
+    const { file } = [...trace.programs.values()].find((each) => each.program === program)!;
+    return buildModel(manifest, file.options as unknown as ModelOptions);
+  };
+  const index = plain(trace.programs.get(1)!.program).ops.findIndex(({ op }) => op === "row_inliers");
+  const edit = (op: Operation) => ({
+    ...op,
+    attributes: { ...op.attributes, decompose: "off", absolute: 0, relative: 0 },
+  });
+  const { changed, found } = await sideBySide(
+    ["cpu:0", "cpu:0"],
+    (program) => change(index, edit)(plain(program)),
+    plain,
+  );
+  expect([changed?.device, found]).toEqual([
+    undefined,
+    expect.objectContaining({ step: 1, op: index, operand: "inliers" }),
+  ]);
 });
 
 describe("a trace that cannot be written", () => {

@@ -5,6 +5,7 @@
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OPS } from "../../protocol/ops.ts";
+import { variable } from "../environment.ts";
 import { messageOf, OctavoError } from "../errors.ts";
 import { describeModel } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
@@ -27,8 +28,8 @@ export type KeepProgram = (
 let current: { readonly folder: string; readonly trace: Trace } | undefined;
 
 /** The trace of this process, if it is asked for. Throws `OCTAVO_FILE_NOT_READABLE`. */
-export function processTrace(folder: string | undefined = process.env.OCTAVO_TRACE): Trace | null {
-  if (folder === undefined || folder === "") return null;
+export function processTrace(folder = variable("OCTAVO_TRACE")): Trace | null {
+  if (folder === undefined) return null;
   if (current?.folder !== folder) current = { folder, trace: new Trace(folder) };
   return current.trace;
 }

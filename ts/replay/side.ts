@@ -70,9 +70,8 @@ export class Side {
 
   /** A model in place of the one before; nothing of it is loaded yet. */
   async use(manifest: Manifest): Promise<void> {
-    const device = this.#device;
-    await device.free(device.ledger.entries().map(({ handle }) => ({ id: handle })));
-    this.#resident = new ResidentModel(device, manifest, manifest.path, null);
+    await this.#resident?.free();
+    this.#resident = new ResidentModel(this.#device, manifest, manifest.path, null);
   }
 
   async define({ program, file }: TracedProgram): Promise<Defined> {
