@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from ..programs.folder import path as program_path
@@ -34,6 +34,15 @@ class Compiled:
     facts: dict[str, Facts]
     #: The ops that have kernels.
     ops: list[str]
+
+    @cached_property
+    def by_step(self) -> dict[tuple[str, int, int], list[Entry]]:
+        """The launches that were compiled, by model, rows and architecture, in order."""
+        found: dict[tuple[str, int, int], list[Entry]] = {}
+        for one in self.entries:
+            if one.key in self.facts:
+                found.setdefault((one.model, one.rows, one.architecture), []).append(one)
+        return found
 
 
 def digest() -> str:

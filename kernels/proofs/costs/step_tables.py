@@ -10,7 +10,7 @@ from ..compile.store import Compiled
 from .devices import DEVICES, H100, Device
 from .markdown import amount, size, table
 from .published import STEPS
-from .steps import Step, step
+from .steps import Part, Step, step
 from .traffic import launch_bytes
 
 
@@ -63,16 +63,14 @@ def farthest(compiled: Compiled, model: Model, counts: Sequence[int], device: De
     """The ops that lose most beside their floor in a step of so many rows, at most `most` of each step."""
     rows = []
     for count in counts:
-        spent: dict[str, list[float]] = {}
-        bound: dict[str, str] = {}
+        launches: dict[str, list[Part]] = {}
         for part in step(compiled, model, count, device).parts:
-            name = f"`{part.entry.op}`: {part.entry.label}"
-            of = spent.setdefault(name, [0, 0])
-            of[0] += part.spent * part.times
-            of[1] += part.floor * part.times
-            bound.setdefault(name, part.time.bound)
-        lost = sorted(spent, key=lambda name: spent[name][1] - spent[name][0])
-        rows += [[count, name, bound[name], *(amount(us) for us in spent[name])] for name in lost[:most]]
+            launches.setdefault(f"`{part.entry.op}`: {part.entry.label}", []).append(part)
+        spent = {name: sum(part.spent * part.times for part in parts) for name, parts in launches.items()}
+        floor = {name: sum(part.floor * part.times for part in parts) for name, parts in launches.items()}
+        for name in sorted(launches, key=lambda name: floor[name] - spent[name])[:most]:
+            longest = max(launches[name], key=lambda part: part.spent)
+            rows.append([count, name, longest.time.bound, amount(spent[name]), amount(floor[name])])
     return table(["rows", "op", "waits for", "us in all", "floor, us"], rows)
 
 

@@ -50,11 +50,7 @@ def launches(
     compiled: Compiled, name: str, rows: int, architecture: int, only: tuple[str, str] | None = None
 ) -> list[Entry]:
     """A model's launches at so many rows, in order; only those of an op under a label where `only` says so."""
-    found = [
-        one
-        for one in compiled.entries
-        if (one.model, one.rows, one.architecture) == (name, rows, architecture) and one.key in compiled.facts
-    ]
+    found = compiled.by_step.get((name, rows, architecture), [])
     return [one for one in found if only is None or (one.op, one.label) == only]
 
 
