@@ -417,6 +417,9 @@ export const OPS = {
 
 export type OpName = keyof typeof OPS;
 
+/** A packed weight is cut into panels of this many rows; int8 panels also into groups of this many columns. */
+export const PACKED_ROWS = 16;
+export const PACKED_COLUMNS = 64;
 /** Positions per KV page; the `16` in the shapes above. */
 export const PAGE_SIZE = 16;
 /** Keys per softmax chunk of `attention`. */

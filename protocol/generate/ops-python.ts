@@ -9,8 +9,11 @@ import {
   OPS,
   type Operand,
   type OpSpec,
+  PACKED_COLUMNS,
+  PACKED_ROWS,
   PAGE_SIZE,
 } from "../ops.ts";
+import { SIZE_NAMES } from "../sizes.ts";
 import { bracketed, float, HEADER, text, tuple } from "./python.ts";
 
 const TYPES = `@dataclass(frozen=True)
@@ -104,6 +107,11 @@ ${bracketed("DTYPES = ", "(", DTYPES.map(text), ")")}
 ${bracketed("LAYOUTS = ", "(", LAYOUTS.map(text), ")")}
 ${bracketed("BYTES_PER_ELEMENT = ", "{", bytes, "}")}
 
+#: Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
+${bracketed("SIZES = ", "(", SIZE_NAMES.map(text), ")")}
+
+PACKED_ROWS = ${PACKED_ROWS}
+PACKED_COLUMNS = ${PACKED_COLUMNS}
 PAGE_SIZE = ${PAGE_SIZE}
 ATTENTION_CHUNK = ${ATTENTION_CHUNK}
 MAX_LOGPROBS = ${MAX_LOGPROBS}

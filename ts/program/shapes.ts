@@ -5,8 +5,9 @@
  * each step: `rows` binds its `S` to the program's "S", and the `linear` after it then binds its own `T` to that "S".
  */
 import type { Sizes } from "../../protocol/messages.ts";
+import type { SizeSymbol } from "../../protocol/sizes.ts";
 import { OctavoError } from "../errors.ts";
-import type { AttributeValue, Dimension, SizeSymbol } from "./program.ts";
+import type { AttributeValue, Dimension } from "./program.ts";
 
 interface FunctionFactor {
   readonly type: "function";

@@ -8,6 +8,11 @@ DTYPES = ("float32", "float16", "bfloat16", "int8", "int32", "int64")
 LAYOUTS = ("plain", "packed")
 BYTES_PER_ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8}
 
+#: Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
+SIZES = ("T", "S", "B", "J", "H", "D", "Q")
+
+PACKED_ROWS = 16
+PACKED_COLUMNS = 64
 PAGE_SIZE = 16
 ATTENTION_CHUNK = 256
 MAX_LOGPROBS = 20
