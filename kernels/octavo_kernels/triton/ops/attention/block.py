@@ -5,8 +5,6 @@ A block has M rows, each one query head at one query; all are heads of one kv he
 Every sum is a chain in ascending order for each row by itself, so that neither M nor N matters to a row's bits.
 """
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton
