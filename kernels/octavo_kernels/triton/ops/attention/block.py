@@ -10,10 +10,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from ....generated.ops import ATTENTION_CHUNK, PAGE_SIZE
 from ...numbers import exp, tanh
 
-PAGE = 16
-CHUNK = 256
+# The kernels' tiles, lanes and vectors are written for these.
+PAGE, CHUNK = 16, 256
+assert (PAGE_SIZE, ATTENTION_CHUNK) == (PAGE, CHUNK), "attention's kernels have another page or chunk than the op table"
 
 
 @triton.jit
