@@ -22,12 +22,13 @@ interface Verdict {
 
 const SYMBOLS: Readonly<Record<string, Dimension>> = {
   ...{ T: "T", S: "S", B: "B", J: "J", H: "H", D: "D", Q: "Q" },
-  ...{ K: 40, N: 24, V: 50, W: 32, R: 4, P: 64, G: 8 },
+  ...{ K: 40, N: 24, V: 50, W: 32, R: 4, P: 64, G: 8, M: 1 },
 };
-const ATTRIBUTES: Readonly<Record<string, Attribute>> = { headDim: 8, heads: 4, kvHeads: 2, maskWords: 2, scale: 1 };
+const ATTRIBUTES: Readonly<Record<string, Attribute>> = { headDim: 8, columns: 40, heads: 4, kvHeads: 2, maskWords: 2, scale: 1 };
 
 function dimension(expression: string): Dimension {
   if (expression === "pad64(K)") return 64;
+  if (expression.startsWith("blocks(")) return 1;
   if (expression === "carryWords(K)") return 4 + 16 + 24;
   if (expression.endsWith("+1")) return expression as Dimension;
   const [first, ...more] = expression.split("*").map((name) => SYMBOLS[name] ?? ATTRIBUTES[name] ?? Number(name));
