@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { OctavoError } from "../ts/errors.ts";
 import { decodeHello, decodeReply, encodeRequest } from "../ts/workers/codec.ts";
+import { operations } from "./golden/operations.ts";
 import { MAX_HEADER_BYTES, type Request } from "./messages.ts";
 
 interface Vector {
@@ -51,4 +52,8 @@ test("a request that the worker would refuse is not sent", () => {
     results: [],
   };
   expect(() => encodeRequest(call)).toThrow(/options/);
+});
+
+test("the builder says of each op what it said when the vectors were written, with a code", () => {
+  expect(operations).toEqual(JSON.parse(readFileSync(new URL("golden/operations.json", import.meta.url), "utf8")));
 });

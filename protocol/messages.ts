@@ -11,6 +11,7 @@
  */
 import { z } from "zod";
 import { DTYPES, LAYOUTS, OPS, type OpName } from "./ops.ts";
+import { SIZE_NAMES, SIZE_SYMBOLS, type SizeName } from "./sizes.ts";
 import { SOURCE_TYPE_NAMES } from "./source-types.ts";
 
 /** Raised whenever either side would misread the other. Both sides must be equal. */
@@ -96,8 +97,7 @@ export const loadItem = z.strictObject({
   parts: z.array(sourcePart).min(1).max(MAX_PARTS),
 });
 
-/** A symbolic size of a program, or a number. Bound by `sizes` in each step; `J`, `H`, `D`, `Q`: op table, `attention` and `sample`. */
-export const SIZE_SYMBOLS = ["T", "S", "S+1", "B", "B+1", "J", "H", "D", "Q"] as const;
+/** A symbolic size of a program, or a number. Bound by `sizes` in each step. */
 export const dimension = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("fixed"), size: count }),
   z.strictObject({ type: z.literal("symbol"), symbol: z.enum(SIZE_SYMBOLS) }),
@@ -139,7 +139,9 @@ export const operation = z.strictObject({
   attributes: z.array(attribute).max(32),
 });
 
-export const sizes = z.strictObject({ T: count, S: count, B: count, J: count, H: count, D: count, Q: count });
+export const sizes = z.strictObject(
+  Object.fromEntries(SIZE_NAMES.map((size) => [size, count])) as Record<SizeName, typeof count>,
+);
 
 /** A `call` option: strings, numbers, booleans, and lists of numbers. */
 export const callOption = z.discriminatedUnion("type", [

@@ -46,6 +46,19 @@ export type Attribute =
   | { readonly type: "boolean"; readonly default?: boolean }
   | { readonly type: "enum"; readonly values: readonly string[]; readonly default?: string };
 
+/**
+ * What must hold beyond dtypes and shapes. `left` and `right` are dimension expressions, whose sizes must be fixed
+ * (`multiple`: left is one of right); for `dtype` operands, or an attribute that says a dtype. `text` is the error's, with
+ * what stands in braces evaluated.
+ */
+export interface Rule {
+  readonly relation: "multiple" | "at most" | "dtype";
+  readonly left: string;
+  readonly right: string;
+  readonly code: "OCTAVO_BAD_ARGUMENT" | "OCTAVO_DTYPE_MISMATCH" | "OCTAVO_SHAPE_MISMATCH";
+  readonly text: string;
+}
+
 export interface OpSpec {
   /** One line for the documentation. */
   readonly summary: string;
@@ -54,6 +67,7 @@ export interface OpSpec {
   readonly inputs: Readonly<Record<string, Operand>>;
   readonly outputs: Readonly<Record<string, Operand>>;
   readonly attributes: Readonly<Record<string, Attribute>>;
+  readonly rules?: readonly Rule[];
   /** For a fused op: the ops it equals, bit for bit, in order. */
   readonly fuses?: readonly string[];
 }
@@ -103,6 +117,34 @@ const ropeAttributes = {
   pairing: { type: "enum", values: ["half", "interleaved"], default: "half" },
 } as const;
 
+const shapeRule = (left: string, relation: "multiple" | "at most", right: string, text: string) =>
+  ({ relation, left, right, code: "OCTAVO_SHAPE_MISMATCH", text }) as const;
+
+const ropeRules = [
+  shapeRule("W", "multiple", "headDim", "rows of {W} are not whole heads of {headDim}"),
+  shapeRule("2*R", "at most", "headDim", "the tables turn {2*R} elements of heads of {headDim}"),
+];
+
+const alikeRule = {
+  relation: "dtype",
+  left: "keys",
+  right: "values",
+  code: "OCTAVO_DTYPE_MISMATCH",
+  text: "keys are {keys}, values {values}; they must be alike",
+} as const;
+
+const VOCABULARY = "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32";
+const vocabularyRules = [
+  shapeRule("1", "at most", "V", VOCABULARY),
+  shapeRule("V", "at most", String(2 ** 31 - 1), VOCABULARY),
+];
+
+/** Products of codes are at most 127 * 128: the dot product of some processors offsets one side by 128. */
+const MOST_DEPTH = Math.floor((2 ** 31 - 1) / (127 * 128));
+const depthRules = [
+  shapeRule("K", "at most", String(MOST_DEPTH), `rows of {K}; int32 sums of products of codes hold ${MOST_DEPTH}`),
+];
+
 export const OPS = {
   embed: {
     summary: "Gather rows of a table by token id.",
@@ -111,6 +153,7 @@ export const OPS = {
     inputs: { tokens: i32("T"), table: packed(float("V", "K")), sampled: optional(i32("R")) },
     outputs: { y: f32("T", "K") },
     attributes: { scale: { type: "number", default: 1 } },
+    rules: vocabularyRules,
   },
   cast: {
     summary: "Convert the element type, rounding to nearest even.",
@@ -118,6 +161,15 @@ export const OPS = {
     inputs: { x: float("T", "K") },
     outputs: { y: float("T", "K") },
     attributes: { dtype: { type: "enum", values: ["float32", "float16", "bfloat16"], default: "float32" } },
+    rules: [
+      {
+        relation: "dtype",
+        left: "y",
+        right: "dtype",
+        code: "OCTAVO_DTYPE_MISMATCH",
+        text: "y is {y}, but the attribute dtype says {dtype}",
+      },
+    ],
   },
   norm: {
     summary: "RMS or layer normalisation of each row.",
@@ -192,6 +244,7 @@ export const OPS = {
     inputs: { x: f32("T", "K"), weight: packed(i8("N", "K")), scale: f32("N"), bias: optional(f32("N")) },
     outputs: { y: f32("T", "N") },
     attributes: { threshold: { type: "number", min: 0, default: 6 } },
+    rules: depthRules,
   },
   linear_float: {
     summary: "Product with a 16- or 32-bit weight, one fma chain per output in ascending k.",
@@ -215,6 +268,7 @@ export const OPS = {
       /** Columns with |x| >= threshold in any row of the call are multiplied in 16-bit floats; 0: none. */
       threshold: { type: "number", min: 0, default: 0 },
     },
+    rules: depthRules,
   },
   rope: {
     summary: "Rotary position embedding; frequencies and scaling come as tables.",
@@ -222,6 +276,7 @@ export const OPS = {
     inputs: { x: f32("T", "W"), positions: i32("T"), cos: f32("P", "R"), sin: f32("P", "R") },
     outputs: { y: f32("T", "W") },
     attributes: ropeAttributes,
+    rules: ropeRules,
   },
   append: {
     summary: "Write each token's K and V into its slot of the KV pages.",
@@ -239,6 +294,7 @@ export const OPS = {
       kvHeads: { type: "integer", min: 1, max: 1024 },
       headDim: { type: "integer", min: 2, max: 1024 },
     },
+    rules: [alikeRule],
   },
   attention: {
     summary: "Causal attention over KV pages, in ascending chunks of 256 keys whatever the batch or the layout.",
@@ -268,6 +324,16 @@ export const OPS = {
       /** cap * tanh(score / cap); 0 is off. */
       softcap: { type: "number", min: 0, default: 0 },
     },
+    rules: [
+      {
+        relation: "multiple",
+        left: "heads",
+        right: "kvHeads",
+        code: "OCTAVO_BAD_ARGUMENT",
+        text: "{heads} heads cannot share {kvHeads} kv heads evenly",
+      },
+      alikeRule,
+    ],
   },
   glu: {
     summary: "Gated activation.",
@@ -329,6 +395,10 @@ export const OPS = {
       topLogprobs: f32("S", "20"),
     },
     attributes: { maskWords: { type: "integer", min: 1, max: 1048576 } },
+    rules: [
+      ...vocabularyRules,
+      shapeRule("V", "at most", "32*maskWords", "masks of {maskWords} words cannot hold {V} ids"),
+    ],
   },
   pool: {
     summary: "One embedding per sequence.",
@@ -347,6 +417,7 @@ export const OPS = {
     inputs: { logits: f32("S", "V"), targets: i32("S"), reference: optional(f32("S", "V")) },
     outputs: { nll: f32("S"), kl: f32("S"), top1: i32("S") },
     attributes: {},
+    rules: vocabularyRules,
   },
   observe_outliers: {
     summary: "Count each column's outliers over steps, and keep its largest magnitude.",
@@ -412,11 +483,15 @@ export const OPS = {
     },
     outputs: { y: f32("T", "W") },
     attributes: { ...ropeAttributes, kvHeads: { type: "integer", min: 1, max: 1024 } },
+    rules: [...ropeRules, alikeRule],
   },
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;
 
+/** A packed weight is cut into panels of this many rows; int8 panels also into groups of this many columns. */
+export const PACKED_ROWS = 16;
+export const PACKED_COLUMNS = 64;
 /** Positions per KV page; the `16` in the shapes above. */
 export const PAGE_SIZE = 16;
 /** Keys per softmax chunk of `attention`. */

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ErrorCode, KernelError
-from .generated.ops import BYTES_PER_ELEMENT
+from .generated.ops import BYTES_PER_ELEMENT, LAYOUTS, PACKED_COLUMNS, PACKED_ROWS
 
 # A cache line: no two tensors share one, and every vector load of a row start is aligned.
 ALIGNMENT = 64
@@ -21,10 +21,6 @@ PAGES_FROM = 64 * 1024
 # From here on huge pages pay: a weight matrix then needs few TLB entries.
 _HUGE_FROM = 4 * 1024 * 1024
 _HUGE_PAGE = 2 * 1024 * 1024
-
-# A packed weight is cut into panels of this many rows; int8 panels also into groups of this many columns.
-PACKED_ROWS = 16
-PACKED_COLUMNS = 64
 
 
 #: Called with the bytes that are about to be taken; raises KernelError OCTAVO_OUT_OF_MEMORY when they are not there.
@@ -64,10 +60,10 @@ def nbytes(dtype: str, layout: str, shape: tuple[int, ...]) -> int:
             ErrorCode.DTYPE_MISMATCH,
             f"unknown dtype {dtype!r}; there are {', '.join(BYTES_PER_ELEMENT)}",
         )
-    if layout not in ("plain", "packed"):
+    if layout not in LAYOUTS:
         raise KernelError(
             ErrorCode.DTYPE_MISMATCH,
-            f"unknown layout {layout!r}; there are plain and packed",
+            f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}",
         )
     if any(size < 0 for size in shape):
         raise KernelError(ErrorCode.SHAPE_MISMATCH, f"a negative size in the shape {list(shape)}")

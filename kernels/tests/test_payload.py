@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from octavo_kernels import KernelError
+from octavo_kernels.generated.ops import SIZES
 from octavo_kernels.program.payload import NUMPY_DTYPES, Layout, check_sizes
-from octavo_kernels.program.spec import SIZES, Input, ProgramSpec, Value
+from octavo_kernels.program.spec import Input, ProgramSpec, Value
 
 LIMITS: dict[str, int] = dict.fromkeys(SIZES, 40)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from octavo_kernels.generated.ops import OPS
+from octavo_kernels.generated.ops import OPS, SIZES
 from octavo_kernels.program.shapes import ShapeError, bind, carry_words, digit_columns, evaluate, pad64
-from octavo_kernels.program.spec import SIZES, resolve
+from octavo_kernels.program.spec import resolve
 
 _SIZE = st.integers(0, 1 << 20)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octavo_kernels import Backend, KernelError
-from octavo_kernels.generated.ops import OPS
+from octavo_kernels.generated.ops import OPS, SIZES
 from octavo_kernels.program.shapes import carry_words
-from octavo_kernels.program.spec import SIZES, Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
+from octavo_kernels.program.spec import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
 from octavo_kernels.tensor import Tensor, allocate
 from octavo_kernels.validate.program import validate
 

@@ -1,6 +1,6 @@
 /** `docs/ops.md` and `docs/errors.md`. */
 import { ERRORS } from "../errors.ts";
-import { type Attribute, OPS, type Operand, type OpSpec } from "../ops.ts";
+import { type Attribute, OPS, type Operand, type OpSpec, type Rule } from "../ops.ts";
 import { NOTICE } from "./python.ts";
 
 /** Pipes would end a table cell. */
@@ -37,7 +37,16 @@ function opSection(name: string, spec: OpSpec): string {
     lines.push("", "| attribute | accepts | default |", "|---|---|---|");
     for (const [attribute, accepts] of attributes) lines.push(attributeRow(attribute, accepts));
   }
+  if (spec.rules) {
+    lines.push("", "| must hold | else |", "|---|---|");
+    for (const rule of spec.rules) lines.push(`| ${relation(rule)} | \`${rule.code}\`: ${cell(rule.text)} |`);
+  }
   return lines.join("\n");
+}
+
+function relation({ relation, left, right }: Rule): string {
+  if (relation === "dtype") return `the dtypes of \`${left}\` and \`${right}\` are alike`;
+  return `\`${left}\` is ${relation === "multiple" ? "a multiple of" : "at most"} \`${right}\``;
 }
 
 export function opsMarkdown(): string {

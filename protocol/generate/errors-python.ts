@@ -1,10 +1,14 @@
 /** `generated/errors.py` of both Python packages: the worker also has codes to say before it can import the kernels. */
-import { ERRORS } from "../errors.ts";
+import { ERRORS, type ErrorCode } from "../errors.ts";
 import { HEADER, text } from "./python.ts";
 
 /** OCTAVO_WORKER_LOST -> WORKER_LOST: the class says the rest. */
 function constant(code: string): string {
   return code.replace(/^OCTAVO_/, "");
+}
+
+export function errorCode(code: ErrorCode): string {
+  return `ErrorCode.${constant(code)}`;
 }
 
 export function errorsPython(): string {
@@ -24,6 +28,6 @@ ${codes.map(([code]) => `    ${constant(code)} = ${text(code)}`).join("\n")}
 
 
 #: The same request may succeed later without a change by the caller, unless the error itself says otherwise.
-RETRYABLE = frozenset({${retryable.map(([code]) => `ErrorCode.${constant(code)}`).join(", ")}})
+RETRYABLE = frozenset({${retryable.map(([code]) => errorCode(code as ErrorCode)).join(", ")}})
 `;
 }

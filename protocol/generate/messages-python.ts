@@ -5,6 +5,7 @@
 import { z } from "zod";
 import * as messages from "../messages.ts";
 import { DTYPES, LAYOUTS, OPS } from "../ops.ts";
+import { SIZE_SYMBOLS } from "../sizes.ts";
 import { SOURCE_TYPE_NAMES } from "../source-types.ts";
 import { bracketed, HEADER, text } from "./python.ts";
 
@@ -24,7 +25,7 @@ const ENUMS = new Map<string, readonly string[]>([
   ["Layout", LAYOUTS],
   ["OpName", Object.keys(OPS)],
   ["SourceType", SOURCE_TYPE_NAMES],
-  ["SizeSymbol", messages.SIZE_SYMBOLS],
+  ["SizeSymbol", SIZE_SYMBOLS],
 ]);
 /** Unions whose members' names are clear without the union's. */
 const TOP_LEVEL: ReadonlyMap<string, string> = new Map([

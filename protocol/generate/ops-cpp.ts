@@ -7,8 +7,10 @@ import {
   MAX_LOGPROBS,
   OPS,
   type OpSpec,
+  PACKED_ROWS,
   PAGE_SIZE,
 } from "../ops.ts";
+import { SIZE_NAMES } from "../sizes.ts";
 import { HEADER } from "./python.ts";
 
 const specs: readonly OpSpec[] = Object.values(OPS);
@@ -54,6 +56,10 @@ inline constexpr int bytes_per_element[] = {${DTYPES.map((dtype) => BYTES_PER_EL
 
 ${enumeration("Layout", LAYOUTS)}
 
+// Sizes of a step, in this order: ${SIZE_NAMES.join(", ")}.
+inline constexpr int size_count = ${SIZE_NAMES.length};
+
+inline constexpr int packed_rows = ${PACKED_ROWS};
 inline constexpr int page_size = ${PAGE_SIZE};
 inline constexpr int attention_chunk = ${ATTENTION_CHUNK};
 inline constexpr int max_logprobs = ${MAX_LOGPROBS};
@@ -64,11 +70,11 @@ inline constexpr int max_outputs = ${most("outputs")};
 inline constexpr int max_attributes = ${most("attributes")};
 
 ${enumeration("OpCode", Object.keys(OPS))}
-inline constexpr const char* op_names[] = {
+// Row(op) for each op, in the order of OpCode.
+#define OCTAVO_OPS(Row) \\
 ${Object.keys(OPS)
-  .map((name) => `    "${name}",`)
-  .join("\n")}
-};
+  .map((name) => `  Row(${name})`)
+  .join(" \\\n")}
 
 ${Object.entries(OPS)
   .map(([name, spec]) => op(name, spec))

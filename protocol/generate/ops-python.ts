@@ -9,8 +9,13 @@ import {
   OPS,
   type Operand,
   type OpSpec,
+  PACKED_COLUMNS,
+  PACKED_ROWS,
   PAGE_SIZE,
+  type Rule,
 } from "../ops.ts";
+import { SIZE_NAMES } from "../sizes.ts";
+import { errorCode } from "./errors-python.ts";
 import { bracketed, float, HEADER, text, tuple } from "./python.ts";
 
 const TYPES = `@dataclass(frozen=True)
@@ -38,6 +43,17 @@ class Attribute:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What must hold beyond dtypes and shapes; see protocol/ops.ts."""
+
+    relation: str
+    left: str
+    right: str
+    code: ErrorCode
+    text: str
+
+
+@dataclass(frozen=True)
 class OpSpec:
     """Operands and attributes in the order of their indices in the C++ backend; \`code\` is its OpCode."""
 
@@ -45,6 +61,7 @@ class OpSpec:
     inputs: dict[str, Operand] = field(default_factory=dict)
     outputs: dict[str, Operand] = field(default_factory=dict)
     attributes: dict[str, Attribute] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
     #: For a fused op: the ops that it equals, bit for bit.
     fuses: tuple[str, ...] = ()
 `;
@@ -80,6 +97,11 @@ function entries<T>(label: string, record: Readonly<Record<string, T>>, print: (
   ];
 }
 
+function rule({ relation, left, right, code, text: message }: Rule): string {
+  const parts = [text(relation), text(left), text(right), errorCode(code), text(message)];
+  return bracketed("", "Rule(", parts, "),", 12);
+}
+
 function op(name: string, spec: OpSpec, code: number): string {
   return [
     `    ${text(name)}: OpSpec(`,
@@ -87,6 +109,7 @@ function op(name: string, spec: OpSpec, code: number): string {
     ...entries("inputs", spec.inputs, operand),
     ...entries("outputs", spec.outputs, operand),
     ...entries("attributes", spec.attributes, attribute),
+    ...(spec.rules ? ["        rules=(", ...spec.rules.map(rule), "        ),"] : []),
     ...(spec.fuses ? [`        fuses=${tuple(spec.fuses.map(text))},`] : []),
     "    ),",
   ].join("\n");
@@ -100,10 +123,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .errors import ErrorCode
+
 ${bracketed("DTYPES = ", "(", DTYPES.map(text), ")")}
 ${bracketed("LAYOUTS = ", "(", LAYOUTS.map(text), ")")}
 ${bracketed("BYTES_PER_ELEMENT = ", "{", bytes, "}")}
 
+#: Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
+${bracketed("SIZES = ", "(", SIZE_NAMES.map(text), ")")}
+
+PACKED_ROWS = ${PACKED_ROWS}
+PACKED_COLUMNS = ${PACKED_COLUMNS}
 PAGE_SIZE = ${PAGE_SIZE}
 ATTENTION_CHUNK = ${ATTENTION_CHUNK}
 MAX_LOGPROBS = ${MAX_LOGPROBS}

@@ -2,6 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { encodeValue } from "../../ts/workers/codec.ts";
 import { hostile } from "./hostile.ts";
+import { operations } from "./operations.ts";
 import { valid } from "./valid.ts";
 
 async function write(name: string, vectors: readonly unknown[]): Promise<void> {
@@ -14,3 +15,4 @@ await write(
   valid.map((vector) => ({ ...vector, hex: encodeValue(structuredClone(vector.value)).toString("hex") })),
 );
 await write("hostile", hostile);
+await write("operations", operations);

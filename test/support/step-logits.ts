@@ -1,5 +1,6 @@
 /** Steps of a program of one sequence, without the engine: what a kernel or a pass may not change is in these logits. */
 import type { Sizes } from "../../protocol/messages.ts";
+import { NO_SIZES } from "../../protocol/sizes.ts";
 import { ResidentModel } from "../../ts/deploy/resident.ts";
 import { buildModel, type ModelOptions } from "../../ts/model/families/index.ts";
 import type { Manifest } from "../../ts/model/source/manifest.ts";
@@ -33,7 +34,7 @@ export async function stepLogits(
 ): Promise<Float32Array[]> {
   const resident = new ResidentModel(device, manifest, "test");
   const longest = Math.max(...ends);
-  const limits: Sizes = { T: longest, S: longest, B: 1, J: STEP_PAGES, H: 0, D: 0, Q: 0 };
+  const limits: Sizes = { ...NO_SIZES, T: longest, S: longest, B: 1, J: STEP_PAGES };
   const { program: handle } = await resident.defineProgram(program, limits);
   const tokens = tokenIds(3, longest, Number(manifest.config.vocab_size));
   const results: Float32Array[] = [];

@@ -1,6 +1,6 @@
 /** What an op has to do at given sizes: bytes that must move and operations that must be made, whatever the kernel. */
 import type { Sizes } from "../../protocol/messages.ts";
-import { BYTES_PER_ELEMENT } from "../../protocol/ops.ts";
+import { BYTES_PER_ELEMENT, PAGE_SIZE } from "../../protocol/ops.ts";
 import type { Dimension, Operation, Parameter, Program, Value } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
 
@@ -38,7 +38,7 @@ export function costOf(program: Program, operation: Operation, sizes: Sizes, key
     case "attention": {
       const { heads, kvHeads, headDim } = operation.attributes as Record<string, number>;
       // Pages are read once per sequence and head group; with one query per sequence that is once per query.
-      const pages = Math.min(keys, sizes.B * sizes.J * 16) * kvHeads! * headDim! * 2 * width(value("keys"));
+      const pages = Math.min(keys, sizes.B * sizes.J * PAGE_SIZE) * kvHeads! * headDim! * 2 * width(value("keys"));
       return { bytes: bytes + pages, float32Operations: 4 * keys * heads! * headDim!, ...NO_INT };
     }
     default:

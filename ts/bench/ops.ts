@@ -1,6 +1,7 @@
 /** Where the time of a step goes: every op timed by the worker, against what the machine could do at best. */
 import type { Ceiling, Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
 import { loadModel } from "../engine/loader.ts";
 import { OctavoError } from "../errors.ts";
@@ -110,7 +111,7 @@ function rowsOf(ids: readonly number[], batch: number, start: number, count: num
   for (let t = 0; t < tokens; t++) keys += position(t) + 1;
   return {
     keys,
-    sizes: { T: tokens, S: batch, B: batch, J, H: 0, D: 0, Q: 0 },
+    sizes: { ...NO_SIZES, T: tokens, S: batch, B: batch, J },
     arrays: {
       tokens: ints(tokens, (t) => ids[position(t) + first + Math.floor(t / count)]!),
       positions: ints(tokens, position),

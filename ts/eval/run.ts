@@ -1,6 +1,7 @@
 /** The programs of an evaluation: the 16-bit one, which leaves its logits on the device, and the judged ones, which read them. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { DefineOptions, ResidentModel } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
 import { buildModel, type ModelOptions } from "../model/families/index.ts";
@@ -47,7 +48,7 @@ export async function defineRuns(
 ): Promise<Run[]> {
   const perRun = Math.ceil(window / PAGE_SIZE);
   const chunk = Math.min(CHUNK, window);
-  const limits: Sizes = { T: chunk, S: chunk, B: 1, J: perRun, H: 0, D: 0, Q: 0 };
+  const limits: Sizes = { ...NO_SIZES, T: chunk, S: chunk, B: 1, J: perRun };
   const pages = perRun * (1 + thresholds.length + schemes.length);
   const shared = { ...MODEL_DEFAULTS, context: window, pages, rows: chunk, threshold: 0 } as const;
   const reference: ModelOptions = { ...shared, weights: "16bit", output: { type: "score", reference: "write" } };
@@ -80,7 +81,7 @@ export async function runChunk(run: Run, chunk: Chunk, tokens: readonly number[]
   const { from, to, start, scored } = chunk;
   const T = to - from;
   const length = to - start;
-  const sizes: Sizes = { T, S: 0, B: 1, J: Math.ceil(length / PAGE_SIZE), H: 0, D: 0, Q: 0 };
+  const sizes: Sizes = { ...NO_SIZES, T, B: 1, J: Math.ceil(length / PAGE_SIZE) };
   const rows = Number(program.inputs.find(({ name }) => name === "rows")!.shape[0]);
   const each = (count: number, value: (i: number) => number) => Int32Array.from({ length: count }, (_, i) => value(i));
   const payload = packInputs(program, sizes, {

@@ -1,6 +1,7 @@
 /** Runs a text through a model with 16-bit weights and counts the outliers among the inputs of its linears. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { ResidentModel } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
 import { OctavoError } from "../errors.ts";
@@ -42,7 +43,7 @@ export async function inspectOutliers(
   const pages = Math.ceil(window / PAGE_SIZE);
   const observed = { weights: "16bit", threshold: 0, observe: threshold, output: { type: "logits" } } as const;
   const program = rankPrograms(manifest, { ...MODEL_DEFAULTS, ...observed, context: window, pages, rows: 1 })[0]!;
-  const limits: Sizes = { T: Math.min(CHUNK, window), S: 1, B: 1, J: pages, H: 0, D: 0, Q: 0 };
+  const limits: Sizes = { ...NO_SIZES, T: Math.min(CHUNK, window), S: 1, B: 1, J: pages };
   assertRoom(
     resident,
     [[program], limits],
@@ -71,7 +72,7 @@ export async function inspectOutliers(
 async function runChunk(program: ProgramHandle, { from, to, start }: Chunk, tokens: readonly number[]): Promise<void> {
   const T = to - from;
   const length = to - start;
-  const sizes: Sizes = { T, S: 1, B: 1, J: Math.ceil(length / PAGE_SIZE), H: 0, D: 0, Q: 0 };
+  const sizes: Sizes = { ...NO_SIZES, T, S: 1, B: 1, J: Math.ceil(length / PAGE_SIZE) };
   const ascending = (count: number, first: number) => Int32Array.from({ length: count }, (_, i) => first + i);
   const payload = packInputs(program, sizes, {
     tokens: Int32Array.from(tokens.slice(from, to)),

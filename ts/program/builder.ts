@@ -8,10 +8,10 @@
 import { type DType, OPS, type Operand, type OpName, type OpSpec } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 import { type AttributesOf, checkAttributes } from "./attributes.ts";
-import { checkOperation, checkProduct } from "./constraints.ts";
 import type { Dimension, Operation, Parameter, Place, Program, TensorPart, Value, ValueId } from "./program.ts";
+import { checkRules } from "./rules.ts";
 import type { Scheme } from "./scheme.ts";
-import { formatShape, ShapeScope } from "./shapes.ts";
+import { checkProduct, formatShape, ShapeScope } from "./shapes.ts";
 import { DEFAULT_THRESHOLD, type Threshold, thresholdAttributes } from "./threshold.ts";
 
 type OpTable = typeof OPS;
@@ -195,11 +195,7 @@ export class ProgramBuilder {
     const given = this.#checkOperands(spec, where, inputs as Readonly<Record<string, ValueId | undefined>>);
     for (const [name, id] of given) scope.bind(name, spec.inputs[name]!.shape, this.#values[id]!.shape);
     for (const [name, id] of given) scope.check(name, spec.inputs[name]!.shape, this.#values[id]!.shape);
-    checkOperation(op, where, filled, (name) => {
-      const id = given.get(name);
-      return id === undefined ? undefined : this.#values[id];
-    });
-
+    checkRules(spec.rules ?? [], where, scope, filled, (name) => this.#values[given.get(name) ?? -1]?.dtype);
     this.#checkDigits(op, where, given);
 
     const into: Readonly<Record<string, ValueId | undefined>> = options.into ?? {};

@@ -3,8 +3,9 @@
  * this instead of writing the model's layers a second time.
  */
 import { z } from "zod";
-import { SIZE_SYMBOLS, sizes } from "../../protocol/messages.ts";
+import { sizes } from "../../protocol/messages.ts";
 import { DTYPES, type DType, LAYOUTS, OPS, type OpName, type OpSpec } from "../../protocol/ops.ts";
+import { SIZE_SYMBOLS } from "../../protocol/sizes.ts";
 import { OctavoError } from "../errors.ts";
 import { cut, quoted } from "../quoted.ts";
 import { arena } from "./arena.ts";

@@ -3,9 +3,9 @@
  * `lower` turns it into the `define` message; see `protocol/messages.ts`.
  */
 import type { DType, Layout, OpName } from "../../protocol/ops.ts";
+import type { SizeSymbol } from "../../protocol/sizes.ts";
 
-/** Sizes known only at each step (docs: T tokens, S sampled rows, B sequences, J pages per sequence, H, D, Q: `sample`). */
-export type SizeSymbol = "T" | "S" | "S+1" | "B" | "B+1" | "J" | "H" | "D" | "Q";
+/** A number, or a size known only at each step. */
 export type Dimension = number | SizeSymbol;
 
 declare const valueBrand: unique symbol;

@@ -5,8 +5,9 @@
  * each step: `rows` binds its `S` to the program's "S", and the `linear` after it then binds its own `T` to that "S".
  */
 import type { Sizes } from "../../protocol/messages.ts";
+import type { SizeSymbol } from "../../protocol/sizes.ts";
 import { OctavoError } from "../errors.ts";
-import type { AttributeValue, Dimension, SizeSymbol } from "./program.ts";
+import type { AttributeValue, Dimension } from "./program.ts";
 
 interface FunctionFactor {
   readonly type: "function";
@@ -111,7 +112,8 @@ export class ShapeScope {
 
   /** Compares every dimension with its expression; throws `OCTAVO_SHAPE_MISMATCH` with both shapes. */
   check(operand: string, expressions: readonly string[], shape: readonly Dimension[]): void {
-    const wanted = expressions.map((expression) => this.#evaluate(expression));
+    this.#checkColumns(operand, expressions, shape);
+    const wanted = expressions.map((expression) => this.size(expression));
     if (shape.every((dimension, i) => dimension === wanted[i])) return;
     const origins = new Set<string>();
     for (const expression of expressions)
@@ -128,10 +130,19 @@ export class ShapeScope {
     );
   }
 
+  /** Rows have columns, and as many in each step. Page tables alone are as wide as the step says. */
+  #checkColumns(operand: string, expressions: readonly string[], shape: readonly Dimension[]): void {
+    for (const [i, size] of shape.entries()) {
+      if (i === 0 || (size !== 0 && (typeof size === "number" || size === expressions[i]))) continue;
+      const what = size === 0 ? "there are no elements in a row" : `${expressions[i]} needs a fixed size`;
+      throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `${this.#where}: ${operand} ${formatShape(shape)}: ${what}`);
+    }
+  }
+
   /** The shape of a result. Every symbol of it must be bound. */
   resolve(operand: string, expressions: readonly string[]): Dimension[] {
-    return expressions.map((expression) => {
-      const dimension = this.#evaluate(expression);
+    const shape = expressions.map((expression) => {
+      const dimension = this.size(expression);
       if (dimension === undefined)
         throw new OctavoError(
           "OCTAVO_SHAPE_MISMATCH",
@@ -139,6 +150,8 @@ export class ShapeScope {
         );
       return dimension;
     });
+    this.#checkColumns(operand, expressions, shape);
+    return shape;
   }
 
   /** What the symbols are bound to, where that is a number. */
@@ -147,7 +160,8 @@ export class ShapeScope {
     return Object.fromEntries(fixed.filter((entry): entry is [string, number] => typeof entry[1] === "number"));
   }
 
-  #evaluate(expression: string): Dimension | undefined {
+  /** What an expression comes to; undefined when its symbols are not bound, or it calculates with a size of the step. */
+  size(expression: string): Dimension | undefined {
     const factors = parse(expression);
     if (factors.length === 1) return this.#factor(factors[0]!);
     let product = 1;
@@ -184,4 +198,13 @@ export function elementsOf(shape: readonly Dimension[], sizes: Sizes): number {
   let product = 1;
   for (const dimension of shape) product *= sizeOf(dimension, sizes);
   return product;
+}
+
+/** Throws `OCTAVO_SHAPE_MISMATCH` unless rows of `x` [T, K] are as wide as those of `weight` [N, K]: both by their own shapes. */
+export function checkProduct(where: string, x: readonly Dimension[], weight: readonly Dimension[]): void {
+  if (x.length === 2 && weight.length === 2 && x[1] === weight[1]) return;
+  throw new OctavoError(
+    "OCTAVO_SHAPE_MISMATCH",
+    `${where}: x ${formatShape(x)} and w ${formatShape(weight)} do not fit; x is [T, K], w is [N, K], with the same K`,
+  );
 }

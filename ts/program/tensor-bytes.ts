@@ -1,12 +1,9 @@
 /** How many bytes a tensor takes. Pure. Workers use the same formula (`octavo_kernels/tensor.py`). */
-import { BYTES_PER_ELEMENT, type DType, type Layout } from "../../protocol/ops.ts";
+import { BYTES_PER_ELEMENT, type DType, type Layout, PACKED_COLUMNS, PACKED_ROWS } from "../../protocol/ops.ts";
 import { OctavoError } from "../errors.ts";
 
 /** Every allocation starts at, and is rounded up to, a multiple of this many bytes: a cache line. */
 export const ALLOCATION_ALIGNMENT = 64;
-/** A packed weight is cut into panels of 16 rows; int8 panels also into groups of 64 columns. */
-const PACKED_ROWS = 16;
-const PACKED_COLUMNS = 64;
 
 /** The smallest multiple of `multiple` that is at least `n`. */
 export function roundUp(n: number, multiple: number): number {
@@ -25,7 +22,10 @@ export function contentBytes(dtype: DType, shape: readonly number[]): number {
 
 /** Bytes that a tensor takes on its device: padding included, a multiple of 64, at least 64. */
 export function allocatedBytes(dtype: DType, layout: Layout, shape: readonly number[]): number {
-  return Math.max(ALLOCATION_ALIGNMENT, roundUp(storedElements(dtype, layout, shape) * BYTES_PER_ELEMENT[dtype], 64));
+  return Math.max(
+    ALLOCATION_ALIGNMENT,
+    roundUp(storedElements(dtype, layout, shape) * BYTES_PER_ELEMENT[dtype], ALLOCATION_ALIGNMENT),
+  );
 }
 
 function storedElements(dtype: DType, layout: Layout, shape: readonly number[]): number {

@@ -4,6 +4,7 @@
  * attributes and the shapes, and is kept.
  */
 import { type Layout, OPS, type OpName } from "../../protocol/ops.ts";
+import { NO_SIZES } from "../../protocol/sizes.ts";
 import { checkObject } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import type { HandleKind } from "../memory/ledger.ts";
@@ -29,7 +30,6 @@ interface Recipe {
 }
 
 const recipes = new LruCache<string, Recipe>(512);
-const NO_SIZES = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
 
 /** Runs one op of the table. Throws what `ProgramBuilder.call` throws, before any effect. */
 export async function runOp<N extends OpName>(

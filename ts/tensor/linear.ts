@@ -1,7 +1,7 @@
 /** `x.linear(w)`: which ops a weight and the options ask for. */
 import { checkKeys } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
-import { checkProduct } from "../program/constraints.ts";
+import { checkProduct } from "../program/shapes.ts";
 import { DEFAULT_THRESHOLD, thresholdAttributes } from "../program/threshold.ts";
 import { quoted } from "../quoted.ts";
 import { evaluate, runOp } from "./bridge.ts";

@@ -1,5 +1,6 @@
 /** A program that a worker has made ready: only what changes travels with each step. */
 import type { Counters, Sizes } from "../../protocol/messages.ts";
+import { NO_SIZES } from "../../protocol/sizes.ts";
 import { OctavoError } from "../errors.ts";
 import { costOf } from "../program/cost.ts";
 import type { LoweredProgram } from "../program/lower.ts";
@@ -31,7 +32,6 @@ export interface StepOptions {
 /** Told of each step that was answered, in the order of the steps. It must not throw. */
 export type StepObserver = (sizes: Sizes, payload: Uint8Array, result: StepResult) => void;
 
-const NO_SIZES: Sizes = { T: 0, S: 0, B: 0, J: 0, H: 0, D: 0, Q: 0 };
 const NOTHING = new Uint8Array(0);
 
 export class ProgramHandle {

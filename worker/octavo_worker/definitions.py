@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from octavo_kernels import Arena, Columns, ErrorCode, Handle, Input, KernelError, Operation, ProgramSpec, Value
+from octavo_kernels.generated.ops import SIZES
 
 from .generated import messages as wire
 
@@ -27,15 +28,7 @@ def used_handles(spec: ProgramSpec, arena: int | None) -> frozenset[int]:
 
 
 def sizes(message: wire.Sizes) -> dict[str, int]:
-    return {
-        "T": message.T,
-        "S": message.S,
-        "B": message.B,
-        "J": message.J,
-        "H": message.H,
-        "D": message.D,
-        "Q": message.Q,
-    }
+    return {size: getattr(message, size) for size in SIZES}
 
 
 def _value(value: wire.Value) -> Value:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 from octavo_kernels import ErrorCode, KernelError
+from octavo_kernels.generated.ops import DTYPES
 
-#: What handles hold.
-_HELD = ("float32", "float16", "bfloat16", "int8", "int32", "int64")
 #: Kinds that one of these holds exactly, whatever the values.
 _WIDER = {
     "bool": "int8",
@@ -24,7 +23,7 @@ _WIDER = {
 _NARROWER = {"float64": "float32", "uint64": "int64"}
 _ACCEPTED = (
     "a function returns None, a tensor, or a list or tuple of them; a tensor is a torch.Tensor, a numpy array, or a "
-    f"Python bool, int or float, of {', '.join(_HELD)}; bool becomes int8, uint8, int16 and uint16 become int32, "
+    f"Python bool, int or float, of {', '.join(DTYPES)}; bool becomes int8, uint8, int16 and uint16 become int32, "
     "uint32 becomes int64, and float64 becomes float32 and uint64 int64 where every value is exactly the same there"
 )
 
@@ -59,7 +58,7 @@ def _tensor(name: str, item: Any, torch: Any) -> Any:
     if item.dim() > 8:
         raise _refused(name, f"a tensor of rank {item.dim()}; handles have at most 8 dimensions")
     item = item.detach().resolve_conj().resolve_neg()
-    wanted = kind if kind in _HELD else _WIDER.get(kind) or _NARROWER.get(kind)
+    wanted = kind if kind in DTYPES else _WIDER.get(kind) or _NARROWER.get(kind)
     if wanted is None:
         raise _refused(name, f"a tensor of {kind}")
     held = item.to(getattr(torch, wanted)).contiguous()
@@ -74,7 +73,7 @@ def _from_numpy(name: str, array: np.ndarray, torch: Any) -> Any:
     kind = array.dtype.name
     if array.ndim > 8:
         raise _refused(name, f"an array of rank {array.ndim}; handles have at most 8 dimensions")
-    wanted = kind if kind in _HELD else _WIDER.get(kind) or _NARROWER.get(kind)
+    wanted = kind if kind in DTYPES else _WIDER.get(kind) or _NARROWER.get(kind)
     if wanted is None or array.dtype.fields is not None:
         raise _refused(name, f"an array of {kind}")
     with np.errstate(over="ignore"):

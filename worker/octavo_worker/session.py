@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from octavo_kernels import Backend, ErrorCode, KernelError, SourcePart, Tensor, nbytes
+from octavo_kernels.generated.ops import BYTES_PER_ELEMENT
 from octavo_kernels.tensor import PACKED_ROWS, PAGES_FROM
 from octavo_kernels.weights.load import check_load
 
@@ -383,7 +384,4 @@ def _mapped(memory: Any) -> tuple[int, int]:
 
 
 def _content_bytes(tensor: Tensor) -> int:
-    size = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8}[tensor.dtype]
-    for dimension in tensor.shape:
-        size *= dimension
-    return size
+    return BYTES_PER_ELEMENT[tensor.dtype] * prod(tensor.shape)

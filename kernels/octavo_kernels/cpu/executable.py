@@ -9,10 +9,10 @@ import numpy as np
 
 from ..backend import Counters
 from ..errors import ErrorCode, KernelError
-from ..generated.ops import OPS
+from ..generated.ops import OPS, SIZES
 from ..program import payload as payloads
 from ..program.scratch import Scratch
-from ..program.spec import SIZES, Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
+from ..program.spec import Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
 from ..tensor import ALIGNMENT, Reserve, Tensor, aligned_bytes, round_up
 from ..validate.step import DataChecks
 from ..workspace import Workspace

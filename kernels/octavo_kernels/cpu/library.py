@@ -7,8 +7,7 @@ from ctypes import POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_v
 from functools import cache
 
 from ..errors import ErrorCode, KernelError
-from ..generated.ops import OPS
-from ..program.spec import SIZES
+from ..generated.ops import DTYPES, LAYOUTS, OPS, SIZES
 from . import build
 
 ABI_VERSION = 4
@@ -17,8 +16,8 @@ MAX_OUTPUTS = max(len(op.outputs) for op in OPS.values())
 MAX_ATTRIBUTES = max(len(op.attributes) for op in OPS.values())
 
 PLACE_MEMORY, PLACE_INPUT, PLACE_COLUMNS = range(3)
-DTYPE_CODES = {name: code for code, name in enumerate(("float32", "float16", "bfloat16", "int8", "int32", "int64"))}
-LAYOUT_CODES = {"plain": 0, "packed": 1}
+DTYPE_CODES = {name: code for code, name in enumerate(DTYPES)}
+LAYOUT_CODES = {name: code for code, name in enumerate(LAYOUTS)}
 
 
 class ValueStruct(Structure):

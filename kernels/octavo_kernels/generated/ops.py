@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .errors import ErrorCode
+
 DTYPES = ("float32", "float16", "bfloat16", "int8", "int32", "int64")
 LAYOUTS = ("plain", "packed")
 BYTES_PER_ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8}
 
+#: Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
+SIZES = ("T", "S", "B", "J", "H", "D", "Q")
+
+PACKED_ROWS = 16
+PACKED_COLUMNS = 64
 PAGE_SIZE = 16
 ATTENTION_CHUNK = 256
 MAX_LOGPROBS = 20
@@ -38,6 +45,17 @@ class Attribute:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What must hold beyond dtypes and shapes; see protocol/ops.ts."""
+
+    relation: str
+    left: str
+    right: str
+    code: ErrorCode
+    text: str
+
+
+@dataclass(frozen=True)
 class OpSpec:
     """Operands and attributes in the order of their indices in the C++ backend; `code` is its OpCode."""
 
@@ -45,6 +63,7 @@ class OpSpec:
     inputs: dict[str, Operand] = field(default_factory=dict)
     outputs: dict[str, Operand] = field(default_factory=dict)
     attributes: dict[str, Attribute] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
     #: For a fused op: the ops that it equals, bit for bit.
     fuses: tuple[str, ...] = ()
 
@@ -63,6 +82,22 @@ OPS: dict[str, OpSpec] = {
         attributes={
             "scale": Attribute("number", default=1.0),
         },
+        rules=(
+            Rule(
+                "at most",
+                "1",
+                "V",
+                ErrorCode.SHAPE_MISMATCH,
+                "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32",
+            ),
+            Rule(
+                "at most",
+                "V",
+                "2147483647",
+                ErrorCode.SHAPE_MISMATCH,
+                "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32",
+            ),
+        ),
     ),
     "cast": OpSpec(
         code=1,
@@ -75,6 +110,9 @@ OPS: dict[str, OpSpec] = {
         attributes={
             "dtype": Attribute("enum", default="float32", values=("float32", "float16", "bfloat16")),
         },
+        rules=(
+            Rule("dtype", "y", "dtype", ErrorCode.DTYPE_MISMATCH, "y is {y}, but the attribute dtype says {dtype}"),
+        ),
     ),
     "norm": OpSpec(
         code=2,
@@ -179,6 +217,15 @@ OPS: dict[str, OpSpec] = {
         attributes={
             "threshold": Attribute("number", min=0.0, default=6.0),
         },
+        rules=(
+            Rule(
+                "at most",
+                "K",
+                "132104",
+                ErrorCode.SHAPE_MISMATCH,
+                "rows of {K}; int32 sums of products of codes hold 132104",
+            ),
+        ),
     ),
     "linear_float": OpSpec(
         code=10,
@@ -206,6 +253,15 @@ OPS: dict[str, OpSpec] = {
             "scope": Attribute("enum", default="vector", values=("tensor", "row", "vector")),
             "threshold": Attribute("number", min=0.0, default=0.0),
         },
+        rules=(
+            Rule(
+                "at most",
+                "K",
+                "132104",
+                ErrorCode.SHAPE_MISMATCH,
+                "rows of {K}; int32 sums of products of codes hold 132104",
+            ),
+        ),
     ),
     "rope": OpSpec(
         code=12,
@@ -222,6 +278,16 @@ OPS: dict[str, OpSpec] = {
             "headDim": Attribute("integer", min=2, max=1024),
             "pairing": Attribute("enum", default="half", values=("half", "interleaved")),
         },
+        rules=(
+            Rule("multiple", "W", "headDim", ErrorCode.SHAPE_MISMATCH, "rows of {W} are not whole heads of {headDim}"),
+            Rule(
+                "at most",
+                "2*R",
+                "headDim",
+                ErrorCode.SHAPE_MISMATCH,
+                "the tables turn {2*R} elements of heads of {headDim}",
+            ),
+        ),
     ),
     "append": OpSpec(
         code=13,
@@ -236,6 +302,15 @@ OPS: dict[str, OpSpec] = {
             "kvHeads": Attribute("integer", min=1, max=1024),
             "headDim": Attribute("integer", min=2, max=1024),
         },
+        rules=(
+            Rule(
+                "dtype",
+                "keys",
+                "values",
+                ErrorCode.DTYPE_MISMATCH,
+                "keys are {keys}, values {values}; they must be alike",
+            ),
+        ),
     ),
     "attention": OpSpec(
         code=14,
@@ -259,6 +334,22 @@ OPS: dict[str, OpSpec] = {
             "window": Attribute("integer", min=0, max=2147483647, default=0),
             "softcap": Attribute("number", min=0.0, default=0.0),
         },
+        rules=(
+            Rule(
+                "multiple",
+                "heads",
+                "kvHeads",
+                ErrorCode.BAD_ARGUMENT,
+                "{heads} heads cannot share {kvHeads} kv heads evenly",
+            ),
+            Rule(
+                "dtype",
+                "keys",
+                "values",
+                ErrorCode.DTYPE_MISMATCH,
+                "keys are {keys}, values {values}; they must be alike",
+            ),
+        ),
     ),
     "glu": OpSpec(
         code=15,
@@ -328,6 +419,29 @@ OPS: dict[str, OpSpec] = {
         attributes={
             "maskWords": Attribute("integer", min=1, max=1048576),
         },
+        rules=(
+            Rule(
+                "at most",
+                "1",
+                "V",
+                ErrorCode.SHAPE_MISMATCH,
+                "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32",
+            ),
+            Rule(
+                "at most",
+                "V",
+                "2147483647",
+                ErrorCode.SHAPE_MISMATCH,
+                "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32",
+            ),
+            Rule(
+                "at most",
+                "V",
+                "32*maskWords",
+                ErrorCode.SHAPE_MISMATCH,
+                "masks of {maskWords} words cannot hold {V} ids",
+            ),
+        ),
     ),
     "pool": OpSpec(
         code=20,
@@ -355,6 +469,22 @@ OPS: dict[str, OpSpec] = {
             "kl": Operand(("float32",), ("S",)),
             "top1": Operand(("int32",), ("S",)),
         },
+        rules=(
+            Rule(
+                "at most",
+                "1",
+                "V",
+                ErrorCode.SHAPE_MISMATCH,
+                "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32",
+            ),
+            Rule(
+                "at most",
+                "V",
+                "2147483647",
+                ErrorCode.SHAPE_MISMATCH,
+                "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32",
+            ),
+        ),
     ),
     "observe_outliers": OpSpec(
         code=22,
@@ -490,6 +620,23 @@ OPS: dict[str, OpSpec] = {
             "pairing": Attribute("enum", default="half", values=("half", "interleaved")),
             "kvHeads": Attribute("integer", min=1, max=1024),
         },
+        rules=(
+            Rule("multiple", "W", "headDim", ErrorCode.SHAPE_MISMATCH, "rows of {W} are not whole heads of {headDim}"),
+            Rule(
+                "at most",
+                "2*R",
+                "headDim",
+                ErrorCode.SHAPE_MISMATCH,
+                "the tables turn {2*R} elements of heads of {headDim}",
+            ),
+            Rule(
+                "dtype",
+                "keys",
+                "values",
+                ErrorCode.DTYPE_MISMATCH,
+                "keys are {keys}, values {values}; they must be alike",
+            ),
+        ),
         fuses=("rope", "rope", "append"),
     ),
 }

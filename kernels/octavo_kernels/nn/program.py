@@ -9,10 +9,10 @@ import torch
 
 from ..backend import Executable
 from ..cpu.backend import CpuBackend
+from ..generated.ops import SIZES
 from ..program.payload import Layout
 from ..program.shapes import carry_words, pad64
 from ..program.spec import (
-    SIZES,
     Arena,
     AttributeValue,
     Dimension,

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import ErrorCode, KernelError
+from ..generated.ops import SIZES
 from ..tensor import ALIGNMENT, Reserve, round_up, unlimited
-from .spec import SIZES, ProgramSpec, resolve
+from .spec import ProgramSpec, resolve
 
 # A program may return a value many times over: 64 MiB and more are asked for.
 _LARGE = 64 << 20

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
-SIZES = ("T", "S", "B", "J", "H", "D", "Q")
-
 Dimension = int | str
 AttributeValue = float | int | bool | str
 
@@ -44,7 +41,7 @@ Place = Handle | Arena | Input | Columns
 
 @dataclass(frozen=True)
 class Value:
-    """`shape` holds numbers and the symbols T, S, S+1, B, B+1, J, H, D, Q. `values[i]` has the id i."""
+    """`shape` holds numbers, and the sizes of a step: those of SIZES, "S+1", "B+1". `values[i]` has the id i."""
 
     dtype: str
     layout: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ..generated.ops import PAGE_SIZE
+
 
 def rope(
     *, x: torch.Tensor, positions: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, headDim: int, pairing: str
@@ -37,7 +39,7 @@ def append(
 
     What the pages' type cannot hold becomes NaN: attention could not tell an infinite key from one without weight.
     """
-    pages, offsets = slots.long() // 16, slots.long() % 16
+    pages, offsets = slots.long() // PAGE_SIZE, slots.long() % PAGE_SIZE
     keys[pages, :, :, offsets] = _held(k.reshape(k.shape[0], kvHeads, headDim), keys.dtype)
     values[pages, :, offsets, :] = _held(v.reshape(v.shape[0], kvHeads, headDim), values.dtype)
     return {}

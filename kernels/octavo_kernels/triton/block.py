@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..generated.ops import SIZES
 from ..program.payload import NUMPY_DTYPES
-from ..program.spec import SIZES, ProgramSpec, resolve
+from ..program.spec import ProgramSpec, resolve
 from ..tensor import ALIGNMENT, round_up
 from .buckets import Capacity
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import ErrorCode, KernelError
-from ..program.spec import SIZES, Input, ProgramSpec
+from ..generated.ops import SIZES
+from ..program.spec import Input, ProgramSpec
 
 #: Rows of a captured graph. Decode has few; beyond them launching takes less time than the kernels.
 CAPTURED = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)

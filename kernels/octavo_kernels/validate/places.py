@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import ErrorCode, KernelError
-from ..program.spec import SIZES, Arena, Columns, Handle, Input, ProgramSpec, Value, resolve
+from ..generated.ops import SIZES
+from ..program.spec import Arena, Columns, Handle, Input, ProgramSpec, Value, resolve
 from ..tensor import ALIGNMENT, Tensor, nbytes
 
 _SYMBOLS = (*SIZES, "S+1", "B+1")

@@ -37,14 +37,19 @@ def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int)
         where = f"op {index} ({operation.op})"
         if operation.op not in OPS:
             raise KernelError(ErrorCode.UNKNOWN_OP, f"{where}: no such op; there are {', '.join(OPS)}")
-        operation = replace(operation, attributes=attributes_of(where, operation))
-        _check_operands(where, operation, spec.values)
-        check_rules(where, operation, spec.values)
-        ops.append(operation)
+        ops.append(check_operation(where, operation, spec.values))
     check_sources(spec)
     check_digits(spec)
     check_overlaps(spec)
     return replace(spec, ops=tuple(ops))
+
+
+def check_operation(where: str, operation: Operation, values: Sequence[Value]) -> Operation:
+    """The op with all its attributes. Raises KernelError for what the op table does not allow."""
+    operation = replace(operation, attributes=attributes_of(where, operation))
+    symbols = _check_operands(where, operation, values)
+    check_rules(where, operation, values, symbols)
+    return operation
 
 
 def attributes_of(where: str, operation: Operation) -> dict[str, AttributeValue]:
@@ -86,7 +91,8 @@ def _number(what: str, kind: str, value: object) -> float | int:
     return float(value)
 
 
-def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -> None:
+def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -> dict[str, Dimension]:
+    """The sizes of the op's symbols."""
     table = OPS[operation.op]
     symbols: dict[str, Dimension] = {}
     present = []
@@ -137,6 +143,7 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
             ) from error
         if expected != tuple(value.shape):
             raise _shape(where, name, operand.shape, expected, value.shape)
+    return symbols
 
 
 def _check_columns(what: str, expressions: Sequence[str], shape: Sequence[Dimension]) -> None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from octavo_kernels.backend import Backend, Counters, SourcePart
-from octavo_kernels.generated.ops import OPS
+from octavo_kernels.generated.ops import OPS, SIZES
 from octavo_kernels.program.payload import NUMPY_DTYPES, Layout
 from octavo_kernels.program.spec import (
-    SIZES,
     Arena,
     AttributeValue,
     Columns,

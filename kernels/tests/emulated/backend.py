@@ -15,10 +15,10 @@ from octavo_kernels import Backend, Ceiling, ErrorCode, KernelError, ProgramSpec
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable, scratch_bytes
+from octavo_kernels.generated.ops import SIZES
 from octavo_kernels.host import HostMemory
 from octavo_kernels.program.payload import Layout
 from octavo_kernels.program.scratch import scratch_of
-from octavo_kernels.program.spec import SIZES
 from octavo_kernels.tensor import Reserve, aligned_bytes, unlimited
 from octavo_kernels.validate.program import validate
 from octavo_kernels.workspace import Workspace

@@ -44,7 +44,7 @@ struct Region {
 
 struct Header {
   int64_t values, operations, inputs, outputs, regions, thread_bytes, workspace_bytes, payload_bytes, reply_bytes;
-  int64_t sizes[OCTAVO_SIZES], limits[OCTAVO_SIZES];
+  int64_t sizes[octavo::size_count], limits[octavo::size_count];
 };
 
 void serve(octavo_context* context, const Header& header) {
@@ -67,7 +67,7 @@ void serve(octavo_context* context, const Header& header) {
   spec.operations = operations.data(), spec.operation_count = static_cast<int32_t>(operations.size());
   spec.inputs = inputs.data(), spec.input_count = static_cast<int32_t>(inputs.size());
   spec.outputs = outputs.data(), spec.output_count = static_cast<int32_t>(outputs.size());
-  for (int i = 0; i < OCTAVO_SIZES; i++) spec.limits[i] = header.limits[i];
+  for (int i = 0; i < octavo::size_count; i++) spec.limits[i] = header.limits[i];
   octavo_program* program = octavo_define(context, &spec, header.thread_bytes);
   if (program == nullptr) fail("the program was refused");
   void* workspace = std::aligned_alloc(64, static_cast<size_t>(header.workspace_bytes + 64));

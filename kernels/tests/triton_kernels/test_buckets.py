@@ -4,7 +4,8 @@ not there."""
 from __future__ import annotations
 
 import pytest
-from octavo_kernels.program.spec import SIZES, Arena, Input, ProgramSpec, Value
+from octavo_kernels.generated.ops import SIZES
+from octavo_kernels.program.spec import Arena, Input, ProgramSpec, Value
 from octavo_kernels.triton.buckets import CAPTURED, Buckets
 
 

@@ -2,11 +2,11 @@
  * What transformers are made of, as functions that write ops: a family puts them in order. `path` is where a block's tensors
  * lie in the files ("model.layers.3.self_attn"), and what its ops are called.
  */
+import { PAGE_SIZE } from "../../../protocol/ops.ts";
 import type { AttributesOf } from "../../program/attributes.ts";
 import { ProgramBuilder } from "../../program/builder.ts";
 import type { ValueId } from "../../program/program.ts";
 import type { ModelOptions } from "./options.ts";
-
 import { type RopeScaling, ropeTables } from "./rope.ts";
 import type { ModelTensors } from "./tensors.ts";
 
@@ -114,8 +114,8 @@ export function attention(
   const rope = { positions: step.positions, ...angles };
   const turned = b.rope(q, rope, { headDim, pairing }, `${path}.rope_q`);
   const turnedK = b.rope(k, rope, { headDim, pairing }, `${path}.rope_k`);
-  const keys = b.state(`layers.${layer}.keys`, "kv", options.kv, [options.pages, kvHeads, headDim, 16]);
-  const values = b.state(`layers.${layer}.values`, "kv", options.kv, [options.pages, kvHeads, 16, headDim]);
+  const keys = b.state(`layers.${layer}.keys`, "kv", options.kv, [options.pages, kvHeads, headDim, PAGE_SIZE]);
+  const values = b.state(`layers.${layer}.values`, "kv", options.kv, [options.pages, kvHeads, PAGE_SIZE, headDim]);
   b.append({ k: turnedK, v, slots: step.slots, keys, values }, { kvHeads, headDim }, `${path}.append`);
   const { pages, lengths, starts } = step;
   const mixed = b.attention(

@@ -11,9 +11,9 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from octavo_kernels.generated.ops import OPS
+from octavo_kernels.generated.ops import OPS, SIZES
 from octavo_kernels.program.shapes import evaluate
-from octavo_kernels.program.spec import SIZES, Dimension, resolve
+from octavo_kernels.program.spec import Dimension, resolve
 from octavo_kernels.tensor import nbytes, round_up
 
 _NUMBERS = (1, 2, 3, 5, 15, 16, 17, 33, 64, 65)

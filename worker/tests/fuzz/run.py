@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from octavo_kernels.cpu.library import available_isas
-from octavo_kernels.generated.ops import BYTES_PER_ELEMENT
-from octavo_kernels.program.spec import SIZES
+from octavo_kernels.generated.ops import BYTES_PER_ELEMENT, SIZES
 
 from .mutations import NUMBERS, mutated
 from .process import EPOCH, WorkerProcess

@@ -1,7 +1,5 @@
 """activate and glu."""
 
-# pyright: basic
-
 from __future__ import annotations
 
 import triton

@@ -4,8 +4,6 @@ Every program calls `follow` before anything else, also those that have no row: 
 before it would let the next one start on results that are not there yet.
 """
 
-# pyright: basic
-
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """add, rows, embed, cast: moving rows and adding them."""
 
-# pyright: basic, reportOptionalOperand=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """linear_float: weights of 16 or 32 bits, one fma chain per output in ascending k. The output layer, mostly."""
 
-# pyright: basic, reportIndexIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-# pyright: reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false
 from __future__ import annotations
 
 import triton

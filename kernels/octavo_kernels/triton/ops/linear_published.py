@@ -4,8 +4,6 @@ Three launches, no host: which columns have an outlier in some row; their list, 
 reads from memory how many columns are listed. The list holds K columns, so that nothing can be too much.
 """
 
-# pyright: basic, reportIndexIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-# pyright: reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false
 from __future__ import annotations
 
 import math

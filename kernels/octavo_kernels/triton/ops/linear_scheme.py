@@ -3,8 +3,6 @@
 The outlier columns, ranges of what shares a scale, codes, the product. Weights are quantised at each call.
 """
 
-# pyright: basic, reportIndexIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# pyright: reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import torch

@@ -1,8 +1,5 @@
 """norm: RMS and layer normalisation."""
 
-# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
-# pyright: reportOptionalOperand=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import triton

@@ -1,6 +1,5 @@
 """observe_outliers: what `octavo inspect` counts of activations, over all steps."""
 
-# pyright: basic, reportIndexIssue=false, reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """rope, append, rope_append: rotary positions and writing the KV pages."""
 
-# pyright: basic, reportOptionalOperand=false
-
 from __future__ import annotations
 
 import triton

@@ -4,8 +4,6 @@ This is the shape in which block sums (numbers.block_sum) need few exchanges bet
 has four neighbours in memory: loads of 16 bytes, and a group of the carries table.
 """
 
-# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 from dataclasses import dataclass

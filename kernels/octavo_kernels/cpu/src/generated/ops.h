@@ -22,6 +22,10 @@ enum class Layout : int32_t {
   packed = 1,
 };
 
+// Sizes of a step, in this order: T, S, B, J, H, D, Q.
+inline constexpr int size_count = 7;
+
+inline constexpr int packed_rows = 16;
 inline constexpr int page_size = 16;
 inline constexpr int attention_chunk = 256;
 inline constexpr int max_logprobs = 20;
@@ -62,37 +66,37 @@ enum class OpCode : int32_t {
   glu_quantize = 27,
   rope_append = 28,
 };
-inline constexpr const char* op_names[] = {
-    "embed",
-    "cast",
-    "norm",
-    "row_statistics",
-    "row_inliers",
-    "quantize_digits",
-    "quantize_weight",
-    "multiply_int8",
-    "dequantize",
-    "linear_published",
-    "linear_float",
-    "linear_scheme",
-    "rope",
-    "append",
-    "attention",
-    "glu",
-    "activate",
-    "add",
-    "rows",
-    "sample",
-    "pool",
-    "score",
-    "observe_outliers",
-    "quantize",
-    "linear_int8",
-    "norm_quantize",
-    "add_norm_quantize",
-    "glu_quantize",
-    "rope_append",
-};
+// Row(op) for each op, in the order of OpCode.
+#define OCTAVO_OPS(Row) \
+  Row(embed) \
+  Row(cast) \
+  Row(norm) \
+  Row(row_statistics) \
+  Row(row_inliers) \
+  Row(quantize_digits) \
+  Row(quantize_weight) \
+  Row(multiply_int8) \
+  Row(dequantize) \
+  Row(linear_published) \
+  Row(linear_float) \
+  Row(linear_scheme) \
+  Row(rope) \
+  Row(append) \
+  Row(attention) \
+  Row(glu) \
+  Row(activate) \
+  Row(add) \
+  Row(rows) \
+  Row(sample) \
+  Row(pool) \
+  Row(score) \
+  Row(observe_outliers) \
+  Row(quantize) \
+  Row(linear_int8) \
+  Row(norm_quantize) \
+  Row(add_norm_quantize) \
+  Row(glu_quantize) \
+  Row(rope_append)
 
 namespace op_embed {
 inline constexpr int tokens = 0;

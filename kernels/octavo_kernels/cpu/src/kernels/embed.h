@@ -7,7 +7,7 @@
 namespace octavo::OCTAVO_ISA {
 
 // A packed table is cut into panels of 16 rows, in which the 16 elements of a column lie together.
-constexpr int64_t panel_rows = 16;
+constexpr int64_t panel_rows = packed_rows;
 
 // Row `id` of a packed table, 16 columns at a time.
 template <class From>

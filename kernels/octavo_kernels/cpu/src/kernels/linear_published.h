@@ -158,7 +158,6 @@ inline void multiply_panel(const PublishedProduct& product, int64_t panel) {
   }
 }
 
-inline int linear_published_phases(const OpCall&) { return 3; }
 
 inline void run_linear_published(const OpCall& call, const Worker& worker) {
   const PublishedProduct product(call, worker.shared);

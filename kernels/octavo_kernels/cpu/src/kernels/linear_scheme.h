@@ -263,7 +263,6 @@ inline void scheme_panels(const SchemeProduct& product, const Worker& worker) {
   }
 }
 
-inline int linear_scheme_phases(const OpCall&) { return 4; }
 
 template <DType dtype>
 inline void linear_scheme_of(const OpCall& call, const Worker& worker) {

@@ -9,7 +9,7 @@
 
 namespace octavo::OCTAVO_ISA {
 
-constexpr int64_t code_panel_rows = 16;
+constexpr int64_t code_panel_rows = packed_rows;
 constexpr int64_t code_group = 4;
 
 inline int64_t padded_codes(int64_t columns) { return (columns + 63) / 64 * 64; }

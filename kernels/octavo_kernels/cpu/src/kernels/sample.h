@@ -139,6 +139,5 @@ inline void run_sample(const OpCall& call, const Worker& worker) {
   }
 }
 
-inline int sample_phases(const OpCall&) { return 2; }
 
 }  // namespace octavo::OCTAVO_ISA

@@ -30,37 +30,25 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// Run, phases. In the order of OpCode.
-inline const KernelEntry kernel_table[op_count] = {
-    /* embed */ {run_embed, nullptr},
-    /* cast */ {run_cast, nullptr},
-    /* norm */ {run_norm, nullptr},
-    /* row_statistics */ {run_row_statistics, nullptr},
-    /* row_inliers */ {run_row_inliers, nullptr},
-    /* quantize_digits */ {run_quantize_digits, nullptr},
-    /* quantize_weight */ {run_quantize_weight, nullptr},
-    /* multiply_int8 */ {run_multiply_int8, nullptr},
-    /* dequantize */ {run_dequantize, nullptr},
-    /* linear_published */ {run_linear_published, linear_published_phases},
-    /* linear_float */ {run_linear_float, nullptr},
-    /* linear_scheme */ {run_linear_scheme, linear_scheme_phases},
-    /* rope */ {run_rope, nullptr},
-    /* append */ {run_append, nullptr},
-    /* attention */ {run_attention, nullptr},
-    /* glu */ {run_glu, nullptr},
-    /* activate */ {run_activate, nullptr},
-    /* add */ {run_add, nullptr},
-    /* rows */ {run_rows, nullptr},
-    /* sample */ {run_sample, sample_phases},
-    /* pool */ {run_pool, nullptr},
-    /* score */ {run_score, nullptr},
-    /* observe_outliers */ {run_observe_outliers, nullptr},
-    /* quantize */ {run_quantize, nullptr},
-    /* linear_int8 */ {run_linear_int8, nullptr},
-    /* norm_quantize */ {run_norm_quantize, nullptr},
-    /* add_norm_quantize */ {run_add_norm_quantize, nullptr},
-    /* glu_quantize */ {run_glu_quantize, nullptr},
-    /* rope_append */ {run_rope_append, nullptr},
-};
+// What lies between two phases is a barrier of the team. One, unless it is said here.
+template <OpCode>
+inline constexpr int phases = 1;
+template <>
+inline constexpr int phases<OpCode::linear_published> = 3;
+template <>
+inline constexpr int phases<OpCode::linear_scheme> = 4;
+template <>
+inline constexpr int phases<OpCode::sample> = 2;
+
+template <OpCode op>
+constexpr KernelEntry row(Kernel run) {
+  static_assert(phases<op> >= 1 && phases<op> <= max_phases, "see max_phases");
+  return {run, phases<op>};
+}
+
+// In the order of OpCode. An op of the table without run_<op> does not compile.
+#define OCTAVO_ROW(op) row<OpCode::op>(run_##op),
+inline constexpr KernelEntry kernel_table[op_count] = {OCTAVO_OPS(OCTAVO_ROW)};
+#undef OCTAVO_ROW
 
 }  // namespace octavo::OCTAVO_ISA

@@ -24,7 +24,7 @@ namespace octavo {
 
 namespace {
 
-constexpr int64_t panel_rows = 16;
+constexpr int64_t panel_rows = packed_rows;
 
 struct Failure {
   int32_t code;

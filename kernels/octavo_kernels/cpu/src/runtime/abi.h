@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "../generated/ops.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -25,9 +27,6 @@ void octavo_borrow_threads(octavo_context* context,
                            void (*parallel)(void (*body)(void* data), void* data, unsigned threads, unsigned flags),
                            int (*thread_count)(void));
 
-// Sizes of a step, in this order: T, S, B, J, H, D, Q.
-#define OCTAVO_SIZES 7
-
 enum { OCTAVO_PLACE_MEMORY = 0, OCTAVO_PLACE_INPUT = 1, OCTAVO_PLACE_COLUMNS = 2 };
 
 typedef struct octavo_value {
@@ -36,7 +35,7 @@ typedef struct octavo_value {
   int32_t rank;
   // OCTAVO_PLACE_*: at `memory`; in the step's payload; or columns `column ...` of the value `of`.
   int32_t place;
-  // A size, or -1 - i for the step's size number i, or -1 - OCTAVO_SIZES - i for one more than that.
+  // A size, or -1 - i for the step's size number i, or -1 - size_count - i for one more than that.
   int64_t shape[4];
   void* memory;
   int64_t of;
@@ -46,9 +45,9 @@ typedef struct octavo_value {
 // Operands by the indices of generated/ops.h: ids of values, -1 for one that is absent.
 typedef struct octavo_operation {
   int32_t code;
-  int32_t inputs[10];
-  int32_t outputs[5];
-  double attributes[6];
+  int32_t inputs[octavo::max_inputs];
+  int32_t outputs[octavo::max_outputs];
+  double attributes[octavo::max_attributes];
 } octavo_operation;
 
 typedef struct octavo_program_spec {
@@ -61,7 +60,7 @@ typedef struct octavo_program_spec {
   int32_t operation_count;
   int32_t input_count;
   int32_t output_count;
-  int64_t limits[OCTAVO_SIZES];
+  int64_t limits[octavo::size_count];
 } octavo_program_spec;
 
 // A validated program; memory it names must outlive it. Null: no memory. `thread_bytes`: scratch memory of each thread, a

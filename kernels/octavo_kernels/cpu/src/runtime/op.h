@@ -88,10 +88,13 @@ struct Worker {
 // Runs on every thread of the team, once for each phase.
 using Kernel = void (*)(const OpCall& call, const Worker& worker);
 
-// A kernel as the executor knows it; null for 1 phase.
+// A program has this many cursors for each of its ops.
+inline constexpr int max_phases = 4;
+
+// A kernel as the executor knows it.
 struct KernelEntry {
   Kernel run;
-  int (*phases)(const OpCall& call);
+  int phases;
 };
 
 }  // namespace octavo

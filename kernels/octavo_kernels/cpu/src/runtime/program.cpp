@@ -11,8 +11,6 @@ namespace octavo {
 
 namespace {
 
-constexpr int kMaxPhases = 4;
-
 int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
 
 int64_t now() {
@@ -23,7 +21,7 @@ int64_t now() {
 int64_t size_of(int64_t dimension, const int64_t* sizes) {
   if (dimension >= 0) return dimension;
   const int64_t index = -1 - dimension;
-  return index < OCTAVO_SIZES ? sizes[index] : sizes[index - OCTAVO_SIZES] + 1;
+  return index < size_count ? sizes[index] : sizes[index - size_count] + 1;
 }
 
 }  // namespace
@@ -37,8 +35,7 @@ Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spe
       outputs_(spec.outputs, spec.outputs + spec.output_count),
       operands_(values_.size()),
       calls_(operations_.size()),
-      phases_(operations_.size()),
-      cursors_(operations_.size() * kMaxPhases),
+      cursors_(operations_.size() * max_phases),
       counters_(static_cast<size_t>(team.size())),
       thread_bytes_(thread_bytes) {
   resolve(spec.limits);  // Every vector then has room, so that a step allocates nothing.
@@ -46,7 +43,7 @@ Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spe
 
 // Shapes, strides and addresses at these sizes.
 void Program::resolve(const int64_t* sizes) {
-  sizes_.assign(sizes, sizes + OCTAVO_SIZES);
+  sizes_.assign(sizes, sizes + size_count);
   brought_.clear();
   for (size_t i = 0; i < values_.size(); i++) {
     const octavo_value& value = values_[i];
@@ -75,8 +72,6 @@ void Program::resolve(const int64_t* sizes) {
     }
     for (int j = 0; j < max_outputs; j++) call.out[j] = operand_of(operation.outputs[j]);
     std::copy(operation.attributes, operation.attributes + max_attributes, call.attribute);
-    const KernelEntry& entry = isa_.kernels[operation.code];
-    phases_[i] = entry.phases ? std::min(entry.phases(call), kMaxPhases) : 1;
   }
 }
 
@@ -160,11 +155,11 @@ void Program::run(int thread) {
   worker.counters = &counters_[static_cast<size_t>(thread)];
   int64_t last = profile_ && thread == 0 ? now() : 0;
   for (size_t i = 0; i < calls_.size(); i++) {
-    const Kernel kernel = isa_.kernels[static_cast<int>(calls_[i].code)].run;
-    for (int phase = 0; phase < phases_[i]; phase++) {
+    const KernelEntry& kernel = isa_.kernels[static_cast<int>(calls_[i].code)];
+    for (int phase = 0; phase < kernel.phases; phase++) {
       worker.phase = phase;
-      worker.cursor = &cursors_[i * kMaxPhases + static_cast<size_t>(phase)].next;
-      kernel(calls_[i], worker);
+      worker.cursor = &cursors_[i * max_phases + static_cast<size_t>(phase)].next;
+      kernel.run(calls_[i], worker);
       team_.barrier(thread);
     }
     if (nonfinite_) {

@@ -48,7 +48,6 @@ class Program {
   std::vector<int64_t> sizes_;
   std::vector<Operand> operands_;
   std::vector<OpCall> calls_;
-  std::vector<int> phases_;
   std::vector<Brought> brought_;
 
   std::vector<Cursor> cursors_;

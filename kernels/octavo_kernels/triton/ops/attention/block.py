@@ -5,17 +5,17 @@ A block has M rows, each one query head at one query; all are heads of one kv he
 Every sum is a chain in ascending order for each row by itself, so that neither M nor N matters to a row's bits.
 """
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
+from ....generated.ops import ATTENTION_CHUNK, PAGE_SIZE
 from ...numbers import exp, tanh
 
-PAGE = 16
-CHUNK = 256
+# The kernels' tiles, lanes and vectors are written for these.
+PAGE, CHUNK = 16, 256
+assert (PAGE_SIZE, ATTENTION_CHUNK) == (PAGE, CHUNK), "attention's kernels have another page or chunk than the op table"
 
 
 @triton.jit

@@ -1,7 +1,5 @@
 """Attention of few queries: chunks of 256 keys are programs of their own, and a second launch joins them in order."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """Attention of many queries: tiles of a sequence's queries, two passes over their keys, first the chunks' maxima."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """Where a tile of rows has second digits: lists of groups of columns, made of the `carries` of the rows."""
 
-# pyright: basic, reportIndexIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-# pyright: reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false
 from __future__ import annotations
 
 import triton

@@ -5,8 +5,6 @@ pays for: outliers cost nothing, and there is no branch on them. The weights are
 them is a row of the tile, so that on sm_90 wgmma takes them from shared memory without touching registers.
 """
 
-# pyright: basic, reportIndexIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-# pyright: reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false
 from __future__ import annotations
 
 import triton

@@ -4,8 +4,6 @@ The same product as prefill.py's, which is this kernel's oracle: Gluon has no in
 here, which TMA copies; one stage of the ring holds 128 columns of the dense product, or four blocks.
 """
 
-# pyright: basic, reportIndexIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-# pyright: reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false
 from __future__ import annotations
 
 from triton.experimental import gluon

@@ -9,8 +9,6 @@ sectors as its whole group, so columns would pay only as a panel that is gathere
 much memory as the weight in the worst case, and more columns the more rows there are.
 """
 
-# pyright: basic, reportIndexIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-# pyright: reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """A row's step, its digits and its table of carries; see reference/quantize.py."""
 
-# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 import triton

@@ -1,8 +1,5 @@
 """quantize, and what is fused with it, for rows that fit into registers and for longer ones."""
 
-# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
-# pyright: reportOptionalOperand=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """quantize_weight: int8 codes and the largest magnitude of each row of a weight."""
 
-# pyright: basic, reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """Bias, penalties and mask; and the first place of each block of a row, before and after."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """Log-probabilities of what was drawn and of the likeliest ids; and the drawn ids for the next step."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """Random numbers by counter: Philox4x32-10 (Salmon et al. 2011)."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

@@ -5,8 +5,6 @@ a matter of integers, which have no order of summation. `NOT_FINITE` stands for 
 the first place of a row tells whether all of it is finite.
 """
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

@@ -1,7 +1,5 @@
 """Sums over a row in every backend's order: 512 ids by 16 lanes in float32, then one after the other in float64."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton

@@ -4,8 +4,6 @@ The likeliest id has the weight 1. In units of 2^-SHIFT, with SHIFT so that a wh
 sums of any parts in any order are exact, and equal on every machine.
 """
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 from __future__ import annotations
 
 import triton
