@@ -7,10 +7,11 @@
  * After a change run `npm run generate`; a stale generated file fails the tests.
  *
  * A dimension is an expression: a product (`heads*headDim`) of shape symbols (upper case: `T`, `K`), attribute names
- * (lower case), integers, and the three functions `pad64(K)` (K rounded up to a multiple of 64), `blocks(K)` (how many
- * blocks of 64 columns a row has, at least one) and `carryWords(K)` (4 + pad64(K)/4 + pad64(K) - K). Symbols are bound by the first operand that shows them and must agree
- * afterwards. What a padded or packed form hides is part of its type: no two K have the same `pad64` and `carryWords`, so
- * digits of 63 columns do not pass for digits of 64; a packed weight keeps the shape [N, K].
+ * (lower case), integers, and three functions of a symbol or an attribute: `pad64(K)` (K rounded up to a multiple of 64),
+ * `blocks(K)` (how many blocks of 64 columns a row has, at least one) and `carryWords(K)` (4 + pad64(K)/4 + pad64(K) - K).
+ * Symbols are bound by the first operand that shows them and must agree afterwards. What a padded or packed form hides is
+ * part of its type: no two K have the same `pad64` and `carryWords`, so digits of 63 columns do not pass for digits of 64;
+ * a packed weight keeps the shape [N, K].
  */
 
 export const DTYPES = ["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const;

@@ -55,7 +55,7 @@ export function opsMarkdown(): string {
 # Ops
 
 A program is a list of these. Shapes are products of symbols, attributes and integers; \`pad64(K)\` is K rounded up to a
-multiple of 64, \`carryWords(K)\` is 4 + pad64(K)/4 + pad64(K) - K (so the shapes of digits say their K). T tokens, S sampled rows, B sequences, J pages per sequence, G pages in
+multiple of 64, \`blocks(K)\` is how many blocks of 64 columns a row has, \`carryWords(K)\` is 4 + pad64(K)/4 + pad64(K) - K (so the shapes of digits say their K). T tokens, S sampled rows, B sequences, J pages per sequence, G pages in
 all, V vocabulary; the other letters are free. The arithmetic, to the bit, is in [numerics.md](numerics.md).
 
 ${sections.join("\n\n")}

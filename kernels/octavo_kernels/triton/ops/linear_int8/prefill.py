@@ -115,7 +115,9 @@ def prefill(
                 digits += BLOCK_K
                 weights += BLOCK_K
 
-        if SPLITS == 1:
+        if SPLITS == 1 and step is None:
+            store_outputs(sums, m[:, None], n[None, :], None, count, step, bias, y, y_stride, outputs)
+        elif SPLITS == 1:
             # In two halves: factors and biases of all columns, beside the sums, would take all registers.
             HALF: tl.constexpr = BLOCK_N // 2
             halves = tl.permute(tl.reshape(sums, (BLOCK_M, 2, HALF)), (0, 2, 1))
