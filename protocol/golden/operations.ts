@@ -24,7 +24,14 @@ const SYMBOLS: Readonly<Record<string, Dimension>> = {
   ...{ T: "T", S: "S", B: "B", J: "J", H: "H", D: "D", Q: "Q" },
   ...{ K: 40, N: 24, V: 50, W: 32, R: 4, P: 64, G: 8, M: 1 },
 };
-const ATTRIBUTES: Readonly<Record<string, Attribute>> = { headDim: 8, columns: 40, heads: 4, kvHeads: 2, maskWords: 2, scale: 1 };
+const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
+  headDim: 8,
+  columns: 40,
+  heads: 4,
+  kvHeads: 2,
+  maskWords: 2,
+  scale: 1,
+};
 
 function dimension(expression: string): Dimension {
   if (expression === "pad64(K)") return 64;
