@@ -180,6 +180,14 @@ describe("octavo program", () => {
     expect(ops.map(({ op }: { op: string }) => op)).not.toContain("rope_append");
   });
 
+  it("asks a device for the launches of each op", async () => {
+    const flags = ["program", model.path, "--context", "64", "--devices", "triton-interpreter:0", "--json"];
+    const { stdout, exitCode } = await octavo(flags);
+    expect(exitCode).toBe(0);
+    const launches = JSON.parse(stdout).ops.map((op: { launches: number }) => op.launches);
+    expect(launches.every((count: number) => count >= 1 && count < 10)).toBe(true);
+  }, 60_000);
+
   it("refuses a rank that is not there", async () => {
     const { exitCode, stderr } = await octavo(["program", model.path, "--rank", "1"]);
     expect([exitCode, stderr]).toEqual([

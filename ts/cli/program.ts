@@ -7,6 +7,7 @@ import { jsonOption, type LoadFlags, modelOption, wholeNumber } from "./options.
 import { print, printJson } from "./screen.ts";
 
 interface ProgramFlags extends Omit<LoadFlags, "devices"> {
+  readonly devices?: string;
   readonly output: "sample" | "logits" | "score";
   readonly unfused?: boolean;
   readonly constants?: boolean;
@@ -33,12 +34,13 @@ export function programCommand(): Command {
     .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
     .addOption(new Option("--kv <type>", "K and V in memory").choices(["float16", "bfloat16"]))
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
+    .option("--devices <name>", "ask this device how many kernels it launches for each op, where its backend can say")
     .option("--constants", "with --json: also the data of constants, which a program needs to run")
     .addOption(jsonOption())
-    .action((model: string | undefined, flags: ProgramFlags) => program(model ?? flags.model, flags));
+    .action((model: string | undefined, flags: ProgramFlags) => printModel(model ?? flags.model, flags));
 }
 
-async function program(model: string, flags: ProgramFlags): Promise<void> {
+async function printModel(model: string, flags: ProgramFlags): Promise<void> {
   if (flags.rank !== 0) {
     const text = `--rank ${flags.rank}: this version runs a model on one device, so there is only rank 0`;
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
@@ -57,11 +59,17 @@ async function program(model: string, flags: ProgramFlags): Promise<void> {
   const options: ModelOptions = { ...modelOptions, pages: sequences * limits.J, output: { type: flags.output } };
   const built = buildModel(manifest, options);
   const { family, architecture } = description;
+  const program = flags.unfused ? built : fuse(built);
   const file = exportProgram(
-    flags.unfused ? built : fuse(built),
+    program,
     { model: { path: manifest.path, family, architecture }, options, limits },
     { constants: flags.constants ?? false },
   );
+  if (flags.devices !== undefined) {
+    const { launchesOn } = await import("../deploy/launches.ts");
+    const launches = await launchesOn(flags.devices, program, limits);
+    for (const [index, count] of (launches ?? []).entries()) file.ops[index]!.launches = count;
+  }
   if (flags.json) return printJson(file);
   const { printProgram } = await import("../program/print.ts");
   print(printProgram(file));
