@@ -1,5 +1,5 @@
-"""All programs of a device share their scratch memory. If these fail, a program that is defined later breaks the answers
-of one that was there, or memory is never given back."""
+"""All programs of a device share their scratch memory. If these fail, a program that is defined later breaks the
+answers of one that was there, or memory is never given back."""
 
 from __future__ import annotations
 
