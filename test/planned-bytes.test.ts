@@ -12,7 +12,7 @@ import type { Sizes } from "../protocol/messages.ts";
 import { Engine, type LedgerReport, type LoadOptions } from "../ts/index.ts";
 import { buildModel, type ModelOptions, modelOfConfig } from "../ts/model/families/index.ts";
 import { processBytes } from "../ts/plan/process-bytes.ts";
-import { workspaceBytes } from "../ts/plan/workspace.ts";
+import { workspaceNeeds, workspaceOn } from "../ts/plan/workspace.ts";
 import { fuse } from "../ts/program/fuse.ts";
 import { lower } from "../ts/program/lower.ts";
 import type { Program } from "../ts/program/program.ts";
@@ -122,10 +122,11 @@ it("the workspace is foreseen as the backends take it, with any number of thread
   const { stdout } = await execa(findPython(), [script, ...files], { env: workerEnvironment("") });
   const taken = JSON.parse(stdout) as Record<"cpu" | "cuda", Record<string, number>>[];
   for (const [index, { program, limits }] of programs.entries()) {
+    const needs = workspaceNeeds(program, limits);
     for (const [threads, bytes] of Object.entries(taken[index]!.cpu))
-      expect(workspaceBytes([program], limits, "cpu", Number(threads))).toBe(bytes);
+      expect(workspaceOn(needs, { backend: "cpu", threads: Number(threads) })).toBe(bytes);
     for (const bytes of Object.values(taken[index]!.cuda))
-      expect(workspaceBytes([program], limits, "cuda", 1)).toBe(bytes);
+      expect(workspaceOn(needs, { backend: "cuda", threads: 1 })).toBe(bytes);
   }
   await rm(folder, { recursive: true });
 });

@@ -1,5 +1,5 @@
-"""All programs of a device share their scratch memory. If these fail, a program defined later breaks the answers
-of one that was there, or memory is never given back."""
+"""All programs of a device share their scratch memory. If these fail, a program that is defined later breaks the
+answers of one that was there, or memory is never given back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from octavo_kernels import (
     Value,
     open_backend,
 )
-from octavo_kernels.generated.ops import SIZES
+from octavo_kernels.program.spec import SIZES
 from octavo_kernels.tensor import Reserve, unlimited
 
 ROWS = 3

@@ -3,6 +3,7 @@ import type { ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import type { ModelNeeds } from "../plan/needs.ts";
 import type { Plan } from "../plan/types.ts";
+import { workspaceOn } from "../plan/workspace.ts";
 import type { Pool } from "../pool.ts";
 import type { Program } from "../program/program.ts";
 import type { Device } from "../tensor/device.ts";
@@ -136,7 +137,7 @@ export class ModelDeployment implements Deployment {
         rank.defineProgram(programs[index]!, settings.limits, {
           signal,
           built,
-          workspace: ranks[index]!.workspaceBytes(rank.device.description.backend, rank.device.description.threads),
+          workspace: workspaceOn(ranks[index]!.workspace, rank.device.description),
           onProgress: (done, total) => {
             progress[index] = { done, total };
             const sum = (key: "done" | "total") => progress.reduce((bytes, of) => bytes + of[key], 0);

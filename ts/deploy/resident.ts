@@ -1,9 +1,9 @@
 /** What a rank of a model has on its device: parameters in handles, and programs over them, each made when it is needed. */
-import type { DeviceDescription, Sizes } from "../../protocol/messages.ts";
+import type { Sizes } from "../../protocol/messages.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import type { ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
-import { workspaceBytes } from "../plan/workspace.ts";
+import { type WorkspaceDevice, workspaceNeeds, workspaceOn } from "../plan/workspace.ts";
 import { arena } from "../program/arena.ts";
 import { type LoweredProgram, lower } from "../program/lower.ts";
 import type { Parameter, ParameterSource, Program } from "../program/program.ts";
@@ -144,11 +144,7 @@ export class ResidentModel {
 }
 
 /** Bytes that these programs take on an empty device, defined in this order, for steps up to `limits`. */
-export function residentBytes(
-  programs: readonly Program[],
-  limits: Sizes,
-  { backend, threads }: Pick<DeviceDescription, "backend" | "threads">,
-): number {
+export function residentBytes(programs: readonly Program[], limits: Sizes, device: WorkspaceDevice): number {
   const parameters = new Map<string, Parameter>();
   let arenas = 0;
   let largest = 0;
@@ -160,7 +156,8 @@ export function residentBytes(
       largest = bytes;
     }
   }
-  let bytes = arenas + workspaceBytes(programs, limits, backend, threads);
+  const workspaces = programs.map((program) => workspaceOn(workspaceNeeds(program, limits), device));
+  let bytes = arenas + Math.max(0, ...workspaces);
   for (const { dtype, layout, shape } of parameters.values()) bytes += allocatedBytes(dtype, layout, shape);
   return bytes;
 }

@@ -1,5 +1,5 @@
 /** What the program of one rank takes of its device, whatever the device. Pure. */
-import type { DeviceDescription, Sizes } from "../../protocol/messages.ts";
+import type { Sizes } from "../../protocol/messages.ts";
 import { kvLayout, pageBytes } from "../memory/kv/layout.ts";
 import type { PlannedBytes } from "../memory/ledger.ts";
 import { describeModel } from "../model/families/index.ts";
@@ -7,11 +7,10 @@ import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
 import type { Parameter, Program } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
-import type { DeviceBackend } from "./devices.ts";
 import { threadBytes } from "./process-bytes.ts";
 import { rankPrograms } from "./programs.ts";
 import { resolveSettings, type Settings, type SettingsOptions } from "./settings.ts";
-import { workspaceBytes } from "./workspace.ts";
+import { type WorkspaceDevice, type WorkspaceNeeds, workspaceNeeds, workspaceOn } from "./workspace.ts";
 
 export interface RankNeeds {
   /** Bytes by kind; `kvPage` of one page in all layers. `sixteenBit` is every weight that is neither codes nor scales. */
@@ -25,8 +24,8 @@ export interface RankNeeds {
   };
   /** Bytes of a thread of the worker, beside these. */
   readonly threadBytes: number;
-  /** Scratch memory of the ops, on a device of this backend whose worker has so many threads. */
-  workspaceBytes(backend: DeviceBackend, threads: number): number;
+  /** Scratch memory of the ops. */
+  readonly workspace: WorkspaceNeeds;
 }
 
 /** What a model takes on any devices: the part of a plan that takes time. */
@@ -55,7 +54,7 @@ function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes): Rank
   return {
     bytes,
     threadBytes: threadBytes(program.parameters.values(), tensors),
-    workspaceBytes: (backend, threads) => workspaceBytes([withLogits(program)], limits, backend, threads),
+    workspace: workspaceNeeds(withLogits(program), limits),
   };
 }
 
@@ -69,16 +68,16 @@ function withLogits(program: Program): Program {
 /** What a device's ledger is told of a rank with so many KV pages. */
 export function plannedBytes(
   owner: string,
-  { bytes, workspaceBytes }: RankNeeds,
+  { bytes, workspace }: RankNeeds,
   pages: number,
-  { backend, threads }: Pick<DeviceDescription, "backend" | "threads">,
+  device: WorkspaceDevice,
 ): PlannedBytes[] {
   return [
     { owner, kind: "weight", bytes: bytes.int8 + bytes.sixteenBit },
     { owner, kind: "scale", bytes: bytes.scales },
     { owner, kind: "kv", bytes: pages * bytes.kvPage },
     { owner, kind: "arena", bytes: bytes.arena },
-    { owner, kind: "workspace", bytes: workspaceBytes(backend, threads) },
+    { owner, kind: "workspace", bytes: workspaceOn(workspace, device) },
     { owner, kind: "io", bytes: bytes.io },
   ];
 }

@@ -4,6 +4,7 @@ import type { DeviceSize } from "./devices.ts";
 import type { ModelNeeds, RankNeeds } from "./needs.ts";
 import { processBytes } from "./process-bytes.ts";
 import type { DevicePlan, Plan } from "./types.ts";
+import { workspaceOn } from "./workspace.ts";
 
 /** Left free for allocator slack, messages in flight, captured graphs: an estimate, a share of the device. */
 export const MARGIN = 0.02;
@@ -34,11 +35,11 @@ export function place(needs: ModelNeeds, devices: readonly DeviceSize[]): Plan {
 }
 
 /** A device with all of a rank but its KV. */
-function roomFor({ bytes, threadBytes, workspaceBytes }: RankNeeds, device: DeviceSize): DevicePlan {
+function roomFor({ bytes, threadBytes, workspace }: RankNeeds, device: DeviceSize): DevicePlan {
   const { name, backend = "cpu", threads = 1, baseline, held = 0 } = device;
   const total = Math.max(0, device.total - held);
   const weights = bytes.int8 + bytes.scales + bytes.sixteenBit;
-  const activations = bytes.arena + workspaceBytes(backend, threads) + bytes.io;
+  const activations = bytes.arena + workspaceOn(workspace, { backend, threads }) + bytes.io;
   const context = processBytes(backend, threadBytes, threads, baseline);
   const margin = Math.ceil(total * MARGIN);
   const free = total - weights - activations - context - margin;

@@ -115,12 +115,12 @@ describe("several ranks", () => {
   const rank = (weights: number) => ({
     bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
     threadBytes: 0,
-    workspaceBytes: () => 0,
+    workspace: { thread: 0, shared: [0, 0] as const, scratch: 0, blocks: 0 },
   });
   const settings = resolveSettings({ context: 64, headDim: 64 }, { context: 64, sequences: 2 });
   const devices = [
     { name: "cuda:0", backend: "cuda", baseline: 0, total: 100 * MiB },
-    { name: "cuda:1", backend: "cuda", baseline: 0, total: 50 * MiB },
+    { name: "cuda:1", backend: "cuda", baseline: 0, total: 50.1 * MiB },
   ] as const;
 
   it("are each charged with what is theirs, and have the pages of the fullest one", () => {

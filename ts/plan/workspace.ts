@@ -16,24 +16,35 @@ const MIRRORED_TO = 64 * 1024;
 /** Sizes of a step, and those that are one more than another. */
 const STEP_SIZES = 9;
 
-/** Bytes of the workspace that steps of these programs need, up to `limits`. */
-export function workspaceBytes(
-  programs: readonly Program[],
-  limits: Sizes,
-  backend: DeviceBackend,
-  threads: number,
-): number {
+/** What steps of a program need of the workspace, on any device; bytes. */
+export interface WorkspaceNeeds {
+  /** Of a CPU: each thread; all together, where there is one thread and where there are several. */
+  readonly thread: number;
+  readonly shared: readonly [one: number, several: number];
+  /** Of a GPU: of one op; what goes to the GPU and comes back in a step. */
+  readonly scratch: number;
+  readonly blocks: number;
+}
+
+export interface WorkspaceDevice {
+  readonly backend: DeviceBackend;
+  readonly threads: number;
+}
+
+/** For steps up to `limits`. */
+export function workspaceNeeds(program: Program, limits: Sizes): WorkspaceNeeds {
+  const [one, several] = [scratchOf(program, limits, 1), scratchOf(program, limits, 2)];
+  const { thread, scratch } = several;
+  return { thread, scratch, shared: [one.shared, several.shared], blocks: stepBlocks(program, limits) };
+}
+
+/** Bytes of the workspace that a device has for these. */
+export function workspaceOn(needs: WorkspaceNeeds, { backend, threads }: WorkspaceDevice): number {
+  const { thread, shared, scratch, blocks } = needs;
   if (backend === "reference") return 0; // Its ops make what they need and drop it again: nobody can say how much.
-  return Math.max(
-    0,
-    ...programs.map((program) => {
-      const most = scratchOf(program, limits, threads);
-      if (backend === "cpu") return threads * roundUp(most.thread, 64) + roundUp(most.shared, 64);
-      const blocks = stepBlocks(program, limits);
-      // The interpreter's memory is the host's, which has what goes to the device and comes back once more.
-      return TICKET_BYTES + roundUp(most.scratch, 256) + (backend === "cuda" ? blocks : 2 * blocks);
-    }),
-  );
+  if (backend === "cpu") return threads * roundUp(thread, 64) + roundUp(shared[threads > 1 ? 1 : 0], 64);
+  // The interpreter's memory is the host's, which has what goes to the device and comes back once more.
+  return TICKET_BYTES + roundUp(scratch, 256) + (backend === "cuda" ? blocks : 2 * blocks);
 }
 
 interface Scratch {
