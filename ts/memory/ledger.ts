@@ -134,13 +134,17 @@ export class DeviceLedger {
     return this.entries().filter((entry) => entry.owner === owner);
   }
 
-  /** Bytes that owners hold, or will by their plans: others may count on what is beyond. */
+  /** Bytes that owners hold, or will by their plans, and the workspace that all share: others may count on what is beyond. */
   get promised(): number {
     const owners = new Map<string, number>();
     for (const { entry } of this.#entries.values())
       owners.set(entry.owner, (owners.get(entry.owner) ?? 0) + entry.bytes);
-    for (const [owner, lines] of this.#plans) owners.set(owner, Math.max(owners.get(owner) ?? 0, total(lines)));
-    return [...owners.values()].reduce((sum, bytes) => sum + bytes, 0);
+    for (const [owner, lines] of this.#plans) {
+      const own = total(lines.filter(({ kind }) => kind !== "workspace"));
+      owners.set(owner, Math.max(owners.get(owner) ?? 0, own));
+    }
+    const workspace = Math.max(this.#byKind.workspace, this.#plannedByKind().workspace);
+    return [...owners.values()].reduce((sum, bytes) => sum + bytes, workspace);
   }
 
   entries(): RecordedEntry[] {
