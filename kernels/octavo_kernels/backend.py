@@ -75,8 +75,10 @@ class DeviceMemory:
 class Executable(Protocol):
     """A defined program."""
 
-    launches: Sequence[int] | None
-    """Kernel launches of each op in a step at the limits, where that is known."""
+    @property
+    def launches(self) -> Sequence[int] | None:
+        """Kernel launches of each op in a step at the limits, where that is known."""
+        ...
 
     def step(
         self,

@@ -20,7 +20,7 @@ from octavo_kernels import (
     Value,
     open_backend,
 )
-from octavo_kernels.program.spec import SIZES
+from octavo_kernels.generated.ops import SIZES
 from octavo_kernels.tensor import Reserve, unlimited
 
 ROWS = 3
@@ -38,7 +38,7 @@ def define(backend: Backend, columns: int, reserve: Reserve = unlimited, at_leas
         Value("float32", "plain", (columns,), Handle(1)),
         *(Value(dtype, "plain", shape, Handle(2 + index)) for index, (dtype, shape) in enumerate(_digits(columns))),
     )
-    inputs, outputs = {"x": 0, "weight": 1}, dict(zip(("low", "high", "carries", "step"), range(2, 6), strict=True))
+    inputs, outputs = {"x": 0, "weight": 1}, {"low": 2, "high": 3, "carries": 4, "step": 5}
     attributes = {"kind": "rms", "eps": 1e-5, "unitOffset": False, "decompose": "all", "absolute": 0.0, "relative": 0.0}
     spec = ProgramSpec(
         values=values,

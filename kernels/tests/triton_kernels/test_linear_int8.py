@@ -158,7 +158,7 @@ def test_prefill_on_an_h100_overlaps_its_products_where_there_are_tiles_enough()
 def test_the_parts_of_k_cover_it_and_none_is_empty(slots: int):
     for programs in (1, 7, 64, 131, 500):
         for steps in (1, 2, 3, 9, 16, 56, 224):
-            parts, length = tiles.split(programs, steps, slots, 0.25)
+            parts, length = tiles.split(programs, steps, slots, 0.25, 4 * 64 * 64)
             assert parts == cdiv(steps, length)
 
 
