@@ -2,6 +2,8 @@ import { defineConfig } from "vitest/config";
 
 const OTHER_REALM = "test/other-realm.test.ts";
 const AUDIT = "test/support/audit-engines.ts";
+/** Replaces a module that the audit would have loaded before; it has no engines. */
+const MOCKING = "test/start-failure.test.ts";
 
 export default defineConfig({
   test: {
@@ -14,11 +16,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "rooms", include: ["ts/**/*.test.ts", "protocol/**/*.test.ts"] },
+        test: { name: "rooms", include: ["ts/**/*.test.ts", "protocol/**/*.test.ts", MOCKING] },
       },
       {
         extends: true,
-        test: { name: "octavo", include: ["test/**/*.test.ts"], exclude: [OTHER_REALM], setupFiles: [AUDIT] },
+        test: { name: "octavo", include: ["test/**/*.test.ts"], exclude: [OTHER_REALM, MOCKING], setupFiles: [AUDIT] },
       },
       // As Jest runs tests.
       { extends: true, test: { name: "other realm", include: [OTHER_REALM], pool: "vmForks", setupFiles: [AUDIT] } },
