@@ -26,7 +26,7 @@ sanitized() {
   export OCTAVO_CPU_SANITIZE=$name
   quietly "$python" -m octavo_kernels.cpu.build
   # The runtimes want the addresses that they expect, and Python must have them before anything else.
-  under=(setarch -R env "LD_PRELOAD=$library" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc)
+  under=(setarch -R env "LD_PRELOAD=$library" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc PYTHONPATH=$PWD/kernels)
   echo "   sanitizer $name: conformance"
   quietly "${under[@]}" "$python" kernels/tests/guarded.py --plain --threads 3 --every "$3"
   echo "   sanitizer $name: fuzz"
