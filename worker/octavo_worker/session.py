@@ -329,7 +329,7 @@ def _source_part(part: wire.SourcePart) -> SourcePart:
 
 
 def _bytes(parts: Sequence[SourcePart]) -> int:
-    """Of the rows taken: `device.ts` counts progress alike."""
+    """Of the rows taken: `bytesOf` of ts/tensor/load.ts counts progress alike."""
     return sum(part.bytes // max(1, part.rows) * len(part.taken_rows) for part in parts)
 
 
