@@ -305,8 +305,8 @@ export const replies = z.discriminatedUnion("kind", [
 ]);
 
 export type Hello = z.infer<typeof hello>;
-export type Request = z.infer<typeof requests>;
-export type RequestKind = Request["kind"];
+export type RequestMessage = z.infer<typeof requests>;
+export type RequestKind = RequestMessage["kind"];
 export type Reply = z.infer<typeof replies>;
 export type DeviceDescription = z.infer<typeof deviceDescription>;
 export type Allocation = z.infer<typeof allocation>;

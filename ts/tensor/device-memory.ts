@@ -8,7 +8,7 @@ import { OctavoError } from "../errors.ts";
 import { DeviceLedger, type HandleKind, type LedgerEntry } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import { kindOf } from "../quoted.ts";
-import type { Answer, RequestOptions } from "../workers/connection.ts";
+import type { Answer, SendOptions } from "../workers/connection.ts";
 import type { RequestBody } from "../workers/requests.ts";
 import type { SharedMemory } from "../workers/shared-memory.ts";
 import type { Worker } from "../workers/worker.ts";
@@ -75,7 +75,7 @@ export abstract class DeviceMemory implements HandleDevice {
   }
 
   /** @internal One message to the worker; sent before this returns. */
-  async request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
+  async request(body: RequestBody, payload?: Uint8Array, options?: SendOptions): Promise<Answer> {
     const answer = await this.#worker.request(body, payload, options);
     const { workspace } = answer.reply;
     if (workspace !== undefined) this.ledger.workspace(workspace);
