@@ -9,8 +9,8 @@ import type { LoweredProgram } from "../program/lower.ts";
 import { contentBytes } from "../program/tensor-bytes.ts";
 import { runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
-import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./checks.ts";
 import { convert, dtypeOf, type HostData } from "./data.ts";
+import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./device-arguments.ts";
 import { DeviceMemory } from "./device-memory.ts";
 import {
   type LinearOptions,

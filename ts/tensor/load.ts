@@ -2,7 +2,7 @@
 import { type LoadItem, MAX_PARTS } from "../../protocol/messages.ts";
 import { checkKeys } from "../arguments.ts";
 import { kindOf, quoted } from "../quoted.ts";
-import { badArgument } from "./checks.ts";
+import { badArgument } from "./device-arguments.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { TensorHandle } from "./handle.ts";
 
