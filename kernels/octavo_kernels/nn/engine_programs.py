@@ -10,7 +10,7 @@ import torch
 from ..backend import Executable
 from ..cpu.backend import CpuBackend
 from ..generated.ops import SIZES
-from ..program.payload import Layout
+from ..program.payload import PayloadLayout
 from ..program.shapes import carry_words, pad64
 from ..program.spec import (
     Arena,
@@ -71,7 +71,7 @@ class EngineProgram:
         spec = ProgramSpec(
             tuple(self._values), tuple(self._ops), tuple(self._inputs), tuple(self._outputs), self._limits
         )
-        self._payload, self._reply = Layout(spec, spec.inputs), Layout(spec, spec.outputs)
+        self._payload, self._reply = PayloadLayout(spec, spec.inputs), PayloadLayout(spec, spec.outputs)
         by_handle = {self._handles[name]: tensor for name, tensor in tensors.items()}
         self._executable: Executable = backend.define(spec, by_handle, arena)
 
