@@ -22,7 +22,7 @@ import {
   type TensorSpec,
   type WeightHandles,
 } from "./handle.ts";
-import { readBytes, writeBytes } from "./transfer.ts";
+import { readTensor, writeTensor } from "./transfer.ts";
 
 export abstract class DeviceMemory implements HandleDevice {
   /** "cpu:0" */
@@ -136,12 +136,12 @@ export abstract class DeviceMemory implements HandleDevice {
 
   /** @internal `bytes` into a plain handle from `offset` on. */
   async writeInto(handle: TensorHandle, bytes: Uint8Array, offset: number): Promise<void> {
-    if (bytes.length > 0) await writeBytes(this.#worker, this.#shared, this.own(handle).id, bytes, offset);
+    if (bytes.length > 0) await writeTensor(this.#worker, this.#shared, this.own(handle).id, bytes, offset);
   }
 
   /** @internal */
   async readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer> {
-    return readBytes(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
+    return readTensor(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
   }
 
   #foreign({ label, device }: TensorHandle): OctavoError {
