@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { OctavoError } from "../ts/errors.ts";
 import { decodeHello, decodeReply, encodeRequest } from "../ts/workers/codec.ts";
 import { operations } from "./golden/operations.ts";
-import { MAX_HEADER_BYTES, type Request } from "./messages.ts";
+import { MAX_HEADER_BYTES, type RequestMessage } from "./messages.ts";
 
 interface Vector {
   readonly name: string;
@@ -19,7 +19,7 @@ describe("both languages read and write the same bytes", () => {
   for (const [index, { type, hex, value }] of read("valid").entries()) {
     test(`${index} ${type} ${value.kind}`, () => {
       if (type === "request") {
-        expect(encodeRequest(value as Request).toString("hex")).toBe(hex);
+        expect(encodeRequest(value as RequestMessage).toString("hex")).toBe(hex);
         return;
       }
       const decoded = type === "reply" ? decodeReply(Buffer.from(hex, "hex")) : decodeHello(Buffer.from(hex, "hex"));
@@ -42,7 +42,7 @@ describe("a hostile reply is refused with a code", () => {
 });
 
 test("a request that the worker would refuse is not sent", () => {
-  const call: Request = {
+  const call: RequestMessage = {
     kind: "call",
     id: 1,
     epoch: 1,

@@ -239,7 +239,7 @@ export const requests = z.discriminatedUnion("kind", [
 ]);
 
 /**
- * What a step counted (design 4.1): elements quantised, of these with a carry, and rows with NaN or infinity that were
+ * What a step counted: elements quantised, of these with a carry, and rows with NaN or infinity that were
  * quantised, sampled, scored or pooled: every such row comes to one of these.
  */
 export const counters = z.strictObject({ quantized: count, carries: count, nonfinite: count, nanoseconds: count });
@@ -305,8 +305,8 @@ export const replies = z.discriminatedUnion("kind", [
 ]);
 
 export type Hello = z.infer<typeof hello>;
-export type Request = z.infer<typeof requests>;
-export type RequestKind = Request["kind"];
+export type RequestMessage = z.infer<typeof requests>;
+export type RequestKind = RequestMessage["kind"];
 export type Reply = z.infer<typeof replies>;
 export type DeviceDescription = z.infer<typeof deviceDescription>;
 export type Allocation = z.infer<typeof allocation>;

@@ -6,14 +6,14 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../ts/eval/evaluate.ts";
-import { readText } from "../ts/eval/text.ts";
+import { evaluationText } from "../ts/eval/text.ts";
 import { parseSchemes } from "../ts/program/scheme.ts";
 import { DEVICE, DEVICES } from "./support/devices.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";
 
 describe.runIf(DEVICES.includes("cpu:0"))("the demo model", () => {
   it("is as close to its 16-bit self as it was, at every threshold", async () => {
-    const text = await readText(undefined);
+    const text = await evaluationText(undefined);
     const schemes = parseSchemes("absmax-tensor,absmax-vector,absmax-vector-decomposed");
     const { runs, scored } = await evaluate("smollm2", text, {
       ...{ devices: "cpu:0", tokens: 512, schemes },
@@ -46,7 +46,7 @@ describe("a tiny model", () => {
   const devices = DEVICE;
   it("scores the same tokens whether a window takes one step or several, and whatever else is judged", async () => {
     await using model = await writeTinyModel();
-    const text = (await readText(undefined)).slice(0, 2000);
+    const text = (await evaluationText(undefined)).slice(0, 2000);
     // Windows of 200 take a step of 128 tokens and one of 72; two windows of 200, and the beginning of a third.
     const options = { devices, threads: 2, tokens: 450, window: 200 };
     const both = await evaluate(model.path, text, { ...options, thresholds: ["adaptive", 0] });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { expect, it } from "vitest";
-import { readText } from "../ts/eval/text.ts";
+import { evaluationText } from "../ts/eval/text.ts";
 import { inspectOutliers } from "../ts/inspect/inspect.ts";
 import { DEVICE, DEVICES } from "./support/devices.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";
@@ -14,7 +14,7 @@ const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
 
 it("finds a planted outlier feature in every layer that reads it, alike on every device", async () => {
   await using model = await writeTinyModel({ planted });
-  const text = (await readText(undefined)).slice(0, 2000);
+  const text = (await evaluationText(undefined)).slice(0, 2000);
   const results = [];
   for (const devices of DEVICES)
     results.push(await inspectOutliers(model.path, text, { devices, threads: 2, tokens: 300, window: 200 }));

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { evaluate } from "../ts/eval/evaluate.ts";
-import { readText } from "../ts/eval/text.ts";
+import { evaluationText } from "../ts/eval/text.ts";
 import { Engine, type GenerateOptions } from "../ts/index.ts";
 import { inspectOutliers } from "../ts/inspect/inspect.ts";
 import { bitsOf } from "./support/answers.ts";
@@ -141,7 +141,7 @@ describe.each([...DEVICES])("on %s", (devices) => {
     await using model = await writeTinyModel({ type: "F32", layers: 1, change });
     await using engine = await Engine.load(model.path, { devices, ...schedule });
     await expect(engine.generate([10, 20], options).complete()).rejects.toThrow(nonfinite("(logits)"));
-    const text = (await readText(undefined)).slice(0, 500);
+    const text = (await evaluationText(undefined)).slice(0, 500);
     const judged = { devices, threads: 1, tokens: 20, window: 16 };
     await expect(evaluate(model.path, text, judged)).rejects.toThrow(nonfinite("(logits)"));
     await expect(inspectOutliers(model.path, text, judged)).rejects.toThrow(nonfinite("(logits)"));

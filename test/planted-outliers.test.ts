@@ -4,7 +4,7 @@
  */
 import { expect, it } from "vitest";
 import { evaluate } from "../ts/eval/evaluate.ts";
-import { readText } from "../ts/eval/text.ts";
+import { evaluationText } from "../ts/eval/text.ts";
 import { parseSchemes } from "../ts/program/scheme.ts";
 import { DEVICE } from "./support/devices.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";
@@ -13,7 +13,7 @@ const SCHEMES = parseSchemes("absmax-vector,absmax-vector-decomposed");
 
 async function divergences(gain: number) {
   await using model = await writeTinyModel({ type: "BF16", planted: { gain, channels: [24] } });
-  const text = (await readText(undefined)).slice(0, 4000);
+  const text = (await evaluationText(undefined)).slice(0, 4000);
   const given = { devices: DEVICE, threads: 2, tokens: 400, window: 200, schemes: SCHEMES } as const;
   const { runs } = await evaluate(model.path, text, { ...given, thresholds: [0, 6, "adaptive", "all"] });
   const [sixteen, ...judged] = runs;

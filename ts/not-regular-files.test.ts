@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { float32Header, scratchFolder, TINY_CONFIG, writeSafetensors } from "../test/support/model-files.ts";
 import { planModel } from "./deploy/plan-model.ts";
-import { readText } from "./eval/text.ts";
+import { evaluationText } from "./eval/text.ts";
 import { openModel } from "./model/source/index.ts";
 
 const root = scratchFolder();
@@ -72,7 +72,7 @@ describe.each(KINDS)("%s", (_, make, what) => {
     for (const name of ["x.gguf", "plan.json", "text"]) await make(join(path, name));
     await expect(openModel(path)).rejects.toMatchObject(refused);
     await expect(planModel(join(path, "plan.json"), { devices: "1GiB" })).rejects.toMatchObject(refused);
-    await expect(readText(join(path, "text"))).rejects.toMatchObject(refused);
+    await expect(evaluationText(join(path, "text"))).rejects.toMatchObject(refused);
   });
 });
 

@@ -20,14 +20,14 @@ export async function openRegular(file: string): Promise<{ readonly handle: File
     throw notOpened(file, cause);
   });
   try {
-    return { handle, bytes: sizeOf(file, await handle.stat()) };
+    return { handle, bytes: fileSize(file, await handle.stat()) };
   } catch (error) {
     await handle.close();
     throw error;
   }
 }
 
-/** The descriptor; the caller holds what `fstat` says of it against `sizeOf`. Throws `OCTAVO_FILE_NOT_READABLE`. */
+/** The descriptor; the caller holds what `fstat` says of it against `fileSize`. Throws `OCTAVO_FILE_NOT_READABLE`. */
 export function openRegularSync(file: string): number {
   try {
     return openSync(file, FLAGS);
@@ -37,13 +37,13 @@ export function openRegularSync(file: string): number {
 }
 
 /** Bytes of a regular file. Throws `OCTAVO_FILE_NOT_READABLE` for anything else. */
-export function sizeOf(file: string, stats: Stats): number {
+export function fileSize(file: string, stats: Stats): number {
   if (stats.isFile()) return stats.size;
-  throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} is ${kindOf(stats)}, not a regular file`);
+  throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${file} is ${fileKind(stats)}, not a regular file`);
 }
 
 /** What something on a disk is when it is no regular file. */
-export function kindOf(stats: Stats): string {
+export function fileKind(stats: Stats): string {
   if (stats.isDirectory()) return "a directory";
   if (stats.isFIFO()) return "a pipe (FIFO)";
   if (stats.isSocket()) return "a socket";

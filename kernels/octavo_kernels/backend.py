@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourcePart:
-    """What is taken of a tensor of `rows` x `columns` elements of `type` (`SOURCE_TYPES` of protocol/messages.ts) that
-    lies at a byte range of a file."""
+    """What is taken of a tensor of `rows` x `columns` elements of `type` (protocol/source-types.ts) that lies at a byte
+    range of a file."""
 
     file: str
     offset: int

@@ -80,7 +80,7 @@ def _tree(lanes: list[np.float32]) -> np.float32:
 
 
 def _block_sum(x: np.ndarray) -> np.float32:
-    """As CONTRACT and design 4.4 say it, one number at a time."""
+    """As docs/numerics.md says it ("Block sums"), one number at a time."""
     blocks = []
     for start in range(0, max(1, x.size), 64):
         block = np.zeros(64, np.float32)
@@ -105,7 +105,7 @@ def test_row_sums_are_those_of_the_definition(columns: int):
 
 @pytest.mark.parametrize("columns", [64, 128, 192, 320])
 def test_shards_of_whole_blocks_leave_the_block_sums_alone(columns: int):
-    """What lets row-parallel shards gather block sums and get the unsharded row's bits (design 4.3)."""
+    """What lets row-parallel shards gather block sums and get the unsharded row's bits."""
     x = torch.from_numpy(np.random.default_rng(columns).standard_normal((4, columns)).astype(np.float32))
     blocks = [row_sum(x[:, start : start + 64]) for start in range(0, columns, 64)]
     blocks += [torch.zeros(4)] * ((1 << (len(blocks) - 1).bit_length()) - len(blocks))

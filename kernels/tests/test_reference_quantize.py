@@ -1,4 +1,4 @@
-"""LLM.int8() in integers by its promises (design 4.1): were one broken, products would be wrong or overflow."""
+"""LLM.int8() in integers by its promises (docs/numerics.md): were one broken, products would be wrong or overflow."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def _run(x: np.ndarray, w: np.ndarray, codes: str, scope: str, threshold: float)
 
 
 def _rounded(numbers: np.ndarray, kind: str, axis: int | None, ranged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers as their codes stand for them (section 2.1, in float64), and the distance of codes."""
+    """Numbers as their codes stand for them (the paper's section 2.1, in float64), and the distance of codes."""
     low, high = np.minimum(ranged.min(axis, keepdims=True), 0), np.maximum(ranged.max(axis, keepdims=True), 0)
     step = np.maximum(-low, high) / 127 if kind == "absmax" else (high - low) / 254
     return np.rint(numbers / step) * step, step

@@ -13,7 +13,7 @@ export interface Cost {
 }
 
 /** `keys`: keys that all queries of the step look at, summed over queries. */
-export function costOf(program: Program, operation: Operation, sizes: Sizes, keys: number): Cost {
+export function operationCost(program: Program, operation: Operation, sizes: Sizes, keys: number): Cost {
   const value = (name: string): Value => program.values[operation.inputs[name]!]!;
   const operands = [...Object.entries(operation.inputs), ...Object.entries(operation.outputs)];
   let bytes = 0;

@@ -9,7 +9,7 @@ import { rankPrograms } from "../plan/programs.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
-import { type Cost, costOf } from "./costs.ts";
+import { type Cost, operationCost } from "./costs.ts";
 import { SAMPLE_TEXT } from "./sample-text.ts";
 
 export interface OpTime {
@@ -160,7 +160,7 @@ async function profile(
   const microseconds = median(totals);
   const ops = [...times].map(([op, all]) => {
     const calls = program.ops.filter((operation) => operation.op === op);
-    const cost = calls.map((operation) => costOf(program, operation, rows.sizes, rows.keys)).reduce(sum);
+    const cost = calls.map((operation) => operationCost(program, operation, rows.sizes, rows.keys)).reduce(sum);
     return opTime(op, calls.length, median(all), microseconds, cost, ceiling);
   });
   ops.sort((a, b) => b.microseconds - a.microseconds);

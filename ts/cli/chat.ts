@@ -4,6 +4,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
 import type { ChatMessage } from "../model/chat/message.ts";
+import { describeError } from "./describe-error.ts";
 import { Interrupted, interruptible } from "./interrupt.ts";
 import { MessageReader } from "./message-reader.ts";
 import {
@@ -16,7 +17,6 @@ import {
   type SamplingFlags,
 } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
-import { describeError } from "./report.ts";
 import { printData, printJson, say } from "./screen.ts";
 import { speedLine } from "./summary.ts";
 

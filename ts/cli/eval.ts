@@ -50,9 +50,12 @@ export function evalCommand(): Command {
 }
 
 async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSignal): Promise<void> {
-  const [{ evaluate }, { readText }] = await Promise.all([import("../eval/evaluate.ts"), import("../eval/text.ts")]);
+  const [{ evaluate }, { evaluationText }] = await Promise.all([
+    import("../eval/evaluate.ts"),
+    import("../eval/text.ts"),
+  ]);
   const { window, thresholds, scheme: schemes, tokens, devices, threads, head, python } = flags;
-  const text = await readText(flags.text);
+  const text = await evaluationText(flags.text);
   const progress = new ProgressLine();
   let result: Evaluation;
   try {

@@ -44,13 +44,13 @@ export function inspectCommand(): Command {
 
 async function inspect(model: string, flags: InspectFlags, signal: AbortSignal): Promise<void> {
   if (!flags.outliers) throw new OctavoError("OCTAVO_BAD_ARGUMENT", "inspect looks at outliers: add --outliers");
-  const [{ inspectOutliers }, { heatMap }, { readText }] = await Promise.all([
+  const [{ inspectOutliers }, { heatMap }, { evaluationText }] = await Promise.all([
     import("../inspect/inspect.ts"),
     import("../inspect/heat-map.ts"),
     import("../eval/text.ts"),
   ]);
   const { threshold, window, tokens, devices, threads, python } = flags;
-  const text = await readText(flags.text);
+  const text = await evaluationText(flags.text);
   const progress = new ProgressLine();
   const { inspection, observations } = await inspectOutliers(model, text, {
     ...{ threshold: Number(threshold), window, tokens, devices, threads, python, signal },

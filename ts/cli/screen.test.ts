@@ -1,7 +1,7 @@
 /** If these fail, a file, a worker or a model's answer can take over the terminal of who reads it. */
 import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
-import { describeError, reportWarning } from "./report.ts";
+import { describeError, reportWarning } from "./describe-error.ts";
 import { print, printable, printData, printJson, say } from "./screen.ts";
 
 const EVIL = "a\x1b]0;title\x07b\x1b[2Jc\x9b31md\x08\x7f\re\tf\n";

@@ -21,9 +21,9 @@ import { isAbsent, MAX_CONFIG_BYTES, readBytes } from "../regular-file.ts";
 import { autoDevices, listGpus } from "../workers/gpus.ts";
 
 /**
- * Reads headers only; `model` is what `Engine.load` takes, or a `config.json` without the rest, which then tells the sizes. No
- * worker is started: a device named rather than sized is taken to have this machine's memory, cuda:0 what nobody uses of that
- * GPU's. Throws what `openModel` throws, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_NO_DEVICE`.
+ * Reads headers only, and starts no worker. `model` is what `Engine.load` takes, or a `config.json` alone, from which the sizes of
+ * the tensors follow. A device is given by its size ("24GiB"), or by its name: "cpu:0" is then planned with this machine's memory,
+ * "cuda:0" with what is free on that GPU. Throws what `openModel` throws, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_NO_DEVICE`.
  */
 export async function planModel(model: string, options: PlanModelOptions = {}): Promise<Plan> {
   checkPlanOptions(model, options);

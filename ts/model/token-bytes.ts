@@ -27,7 +27,7 @@ const stepSchema = z.discriminatedUnion("type", [
     add_prefix_space: flag,
   }),
 ]);
-type Step = z.infer<typeof stepSchema>;
+type DecoderStep = z.infer<typeof stepSchema>;
 
 /** What the `decoder` of a tokenizer.json does, by bytes. Throws `OCTAVO_UNSUPPORTED_MODEL` for a decoder of another kind. */
 export function byteDecoder(decoder: unknown): ByteDecoder {
@@ -42,7 +42,7 @@ export function byteDecoder(decoder: unknown): ByteDecoder {
     if (step.success) return step.data;
     throw refused();
   });
-  const has = (type: Step["type"]) => steps.some((step) => step.type === type);
+  const has = (type: DecoderStep["type"]) => steps.some((step) => step.type === type);
   const spaces = has("Metaspace") || has("Replace");
   // Tokens are written in the alphabet of bytes or with space signs, not in both.
   const byteLevelOnly = !spaces && !has("ByteFallback") && !has("Strip");
@@ -51,7 +51,7 @@ export function byteDecoder(decoder: unknown): ByteDecoder {
   return { bytesOf: has("ByteFallback") ? withByteFallback : spaced, stripsFirstSpace: steps.some(stripsFirstSpace) };
 }
 
-function stripsFirstSpace(step: Step): boolean {
+function stripsFirstSpace(step: DecoderStep): boolean {
   if (step.type === "Metaspace") return step.prepend_scheme !== "never" && step.add_prefix_space !== false;
   return step.type === "Strip" && step.start > 0;
 }

@@ -12,8 +12,8 @@ import { invalidTokenizer, unsupported } from "./tokenizer-refusals.ts";
 import { type Part, readSteps } from "./tokenizer-steps.ts";
 import { MAX_EXPRESSION, TimeLimit } from "./tokenizer-time.ts";
 
-/** Cuts a text. `first`: it is the beginning of the whole text. */
-type Step = (text: string, first: boolean) => Iterable<string>;
+/** One way to cut a text. `first`: it is the beginning of the whole text. */
+type Cut = (text: string, first: boolean) => Iterable<string>;
 
 /** Rust's `char::is_numeric`, which has ½, ² and Ⅷ. */
 const NUMBER = "\\p{N}";
@@ -69,7 +69,7 @@ export function cutsOf(preTokenizer: unknown): Cuts {
   };
 }
 
-function* run(steps: readonly Step[], index: number, text: string, first: boolean): Generator<string> {
+function* run(steps: readonly Cut[], index: number, text: string, first: boolean): Generator<string> {
   const step = steps[index];
   if (step === undefined) yield text;
   else if (index === steps.length - 1) yield* step(text, first);
@@ -81,7 +81,7 @@ function* run(steps: readonly Step[], index: number, text: string, first: boolea
   }
 }
 
-function stepsOf(step: z.infer<typeof stepSchema>): Step[] {
+function stepsOf(step: z.infer<typeof stepSchema>): Cut[] {
   switch (step.type) {
     case "Split":
       return [split(compile(step.pattern), step.behavior, step.invert ?? false)];
@@ -90,7 +90,7 @@ function stepsOf(step: z.infer<typeof stepSchema>): Step[] {
     case "Punctuation":
       return [split(compile({ Regex: PUNCTUATION }), step.behavior ?? "Isolated", false)];
     case "ByteLevel": {
-      const prefix: Step[] =
+      const prefix: Cut[] =
         step.add_prefix_space === true ? [(text) => [text.startsWith(" ") ? text : ` ${text}`]] : [];
       const cut = step.use_regex === false ? [] : [split(compile({ Regex: GPT2_WORDS }), "Isolated", false)];
       return [...prefix, ...cut, (text) => [toByteAlphabet(text)]];
@@ -107,8 +107,8 @@ function prependScheme(step: {
   return step.prepend_scheme ?? (step.add_prefix_space === false ? "never" : "always");
 }
 
-function metaspace(replacement: string, splits: boolean, scheme: "always" | "first" | "never"): Step[] {
-  const mark: Step = (text, first) => {
+function metaspace(replacement: string, splits: boolean, scheme: "always" | "first" | "never"): Cut[] {
+  const mark: Cut = (text, first) => {
     const marked = text.replaceAll(" ", replacement);
     const prefixed = scheme === "always" || (scheme === "first" && first);
     return [prefixed && !marked.startsWith(replacement) ? replacement + marked : marked];
@@ -144,7 +144,7 @@ const JOINS: Readonly<Record<Behavior, (isMatch: boolean, wasMatch: boolean) => 
   MergedWithNext: (isMatch, wasMatch) => !isMatch && wasMatch,
 };
 
-function split(regex: RegExp, behavior: Behavior, invert: boolean): Step {
+function split(regex: RegExp, behavior: Behavior, invert: boolean): Cut {
   const joins = JOINS[behavior];
   return function* (text) {
     let [start, end, wasMatch] = [0, 0, false];

@@ -15,8 +15,8 @@ const stepSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("Lowercase") }),
   z.object({ type: z.literal("StripAccents") }),
 ]);
-type Step = z.infer<typeof stepSchema>;
-const PART: Part<Step> = {
+type NormalizerStep = z.infer<typeof stepSchema>;
+const PART: Part<NormalizerStep> = {
   key: "normalizer",
   list: "normalizers",
   step: stepSchema,
@@ -66,7 +66,7 @@ function tooLong(most: number): OctavoError {
 }
 
 /** `most`: a longer text will be refused, and need not be made. */
-function functionOf(step: Step): (text: string, most: number) => string {
+function functionOf(step: NormalizerStep): (text: string, most: number) => string {
   switch (step.type) {
     case "Replace": {
       const pattern = compile(step.pattern);
@@ -107,7 +107,7 @@ function trimEnd(text: string): string {
   return text.slice(0, end);
 }
 
-function shrinkage(step: Step): number {
+function shrinkage(step: NormalizerStep): number {
   switch (step.type) {
     case "Prepend":
       return 1;

@@ -16,7 +16,7 @@ export function explainRefusal(plan: Plan, options: SettingsOptions, margin: num
   const changes = [
     head(options, retry),
     budget(plan, options, retry),
-    context(plan, options, retry),
+    shorter(plan, options, retry),
     `with ${formatBytes(missing)} (${missing} bytes) more`,
   ].filter((change) => change !== undefined);
   return (
@@ -48,7 +48,7 @@ function budget(plan: Plan, options: SettingsOptions, retry: Retry): string | un
 }
 
 /** The longest context that fits; a shorter one also shortens the rope tables, so it is searched, not calculated. */
-function context(plan: Plan, options: SettingsOptions, retry: Retry): string | undefined {
+function shorter(plan: Plan, options: SettingsOptions, retry: Retry): string | undefined {
   const fits = (pages: number) => retry({ ...options, context: pages * PAGE_SIZE }).fits;
   let low = 0;
   let high = Math.ceil(plan.details.settings.context / PAGE_SIZE);

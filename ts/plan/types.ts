@@ -10,6 +10,7 @@ export interface DevicePlan {
   readonly kv: number;
   /** Arena, workspace (scratch memory of ops), and what steps keep from one to the next. */
   readonly activations: number;
+  /** Of the worker process itself (a GPU's context, or Python and its libraries); no tokens. */
   readonly context: number;
   readonly collectives: number;
   readonly margin: number;

@@ -25,7 +25,7 @@ export type InputsOf<N extends OpName> = {
 
 export type OutputsOf<N extends OpName> = { readonly [K in keyof OpTable[N]["outputs"]]: ValueId };
 
-export interface CallOptions<N extends OpName> {
+export interface OpOptions<N extends OpName> {
   /** For messages and reports; by default the op's name and its number. */
   readonly label?: string;
   /** Existing values (parameters) that results are written into, instead of new intermediates. */
@@ -45,7 +45,7 @@ export interface WeightSpec {
   readonly dtype?: DType;
 }
 
-export interface LinearOptions {
+export interface LinearSpec {
   /** Only for int8 weights. */
   readonly threshold?: Threshold;
   /** Only for float weights: quantised at each step. */
@@ -183,7 +183,7 @@ export class ProgramBuilder {
     op: N,
     inputs: InputsOf<N>,
     attributes: AttributesOf<N> = {} as AttributesOf<N>,
-    options: CallOptions<N> = {},
+    options: OpOptions<N> = {},
   ): OutputsOf<N> {
     if (!Object.hasOwn(OPS, op))
       throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${op}; there are ${Object.keys(OPS).join(", ")}`);
@@ -259,7 +259,7 @@ export class ProgramBuilder {
    * y = x w^T + bias. With an int8 weight: LLM.int8() (`quantize` once per x, then `multiply_int8` and `dequantize`, between
    * which ranks can add up their sums); else `linear_float`, or `linear_scheme` if there is a scheme.
    */
-  linear(x: ValueId, weight: ValueId, options: LinearOptions = {}): ValueId {
+  linear(x: ValueId, weight: ValueId, options: LinearSpec = {}): ValueId {
     const { bias, threshold, scheme, label, into } = options;
     const call = { ...labelled(label), ...(into === undefined ? {} : { into: { y: into } }) };
     const { dtype, shape } = this.#value(weight, "linear", "weight");

@@ -141,12 +141,12 @@ export function readProgram(
   if (!parsed.success) throw invalid(where, cut(z.prettifyError(parsed.error), 1000));
   const file = parsed.data;
   const parameters = new Map(file.parameters.map((each) => [each.name, readParameter(where, each)]));
-  const check = new Check(where, file, parameters);
+  const reader = new Reader(where, file, parameters);
   const program: Program = {
-    values: file.values.map((value, id): Value => ({ ...value, place: check.place(value.place, id) })),
-    ops: file.ops.map((op) => check.operation(op)),
-    inputs: file.inputs.map((id) => check.value(id, "inputs")),
-    outputs: file.outputs.map(({ name, value }) => ({ name, value: check.value(value, `output ${name}`) })),
+    values: file.values.map((value, id): Value => ({ ...value, place: reader.place(value.place, id) })),
+    ops: file.ops.map((op) => reader.operation(op)),
+    inputs: file.inputs.map((id) => reader.value(id, "inputs")),
+    outputs: file.outputs.map(({ name, value }) => ({ name, value: reader.value(value, `output ${name}`) })),
     parameters,
   };
   return { program, file };
@@ -188,7 +188,7 @@ function constantOf(
 }
 
 /** What the schema cannot say: indices that are there, and operands and attributes of the op table. */
-class Check {
+class Reader {
   readonly #where: string;
   readonly #file: ProgramFile;
   readonly #parameters: ReadonlyMap<string, Parameter>;

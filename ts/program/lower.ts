@@ -1,9 +1,9 @@
 /**
  * Program -> the `define` message: values with handles and arena offsets, ops with typed attributes.
- * The passes in order: build -> `fuse` -> (here, once it exists, `shard`: one program per rank) -> `arena` -> `lower`.
+ * The passes in order: build -> (here, once it exists, `shard`: one program per rank) -> `fuse` -> `arena` -> `lower`.
  */
 import type {
-  Request,
+  RequestMessage,
   Sizes,
   WireAttribute,
   WireDimension,
@@ -14,7 +14,7 @@ import { type Attribute, type DType, OPS } from "../../protocol/ops.ts";
 import { arena } from "./arena.ts";
 import type { AttributeValue, Dimension, Operation, Place, Program } from "./program.ts";
 
-type DefineMessage = Extract<Request, { kind: "define" }>;
+type DefineMessage = Extract<RequestMessage, { kind: "define" }>;
 
 /** One array of a step's payload. */
 export interface PayloadArray {

@@ -1,4 +1,4 @@
-/** The dial between no decomposition and 16-bit activations (design 4.4). */
+/** The dial between no decomposition and 16-bit activations (docs/numerics.md, "LLM.int8() in integers"). */
 
 import { OctavoError } from "../errors.ts";
 import { quoted } from "../quoted.ts";

@@ -14,7 +14,7 @@ test("whoever waits longest is first, whoever has left in between", () => {
           waiting.push(arrival);
         } else {
           line.leave(gone);
-          line.leave(gone); // Twice is once.
+          line.leave(gone); // Leaving again changes nothing.
           waiting = waiting.filter((item) => item !== gone);
         }
         expect([line.first, line.size]).toEqual([waiting[0], waiting.length]);

@@ -3,7 +3,7 @@
  *
  * Each step hands out a budget of tokens: first one row to every sequence that decodes, then prompt chunks of running
  * sequences in the order of admission, then waiting ones are admitted in the order of arrival. The first waiting one
- * that does not fit stops admission (nobody overtakes, so nobody starves). Admission takes all pages a sequence can ever
+ * that does not fit stops admission (nobody overtakes, so nobody starves). Admission reserves all pages a sequence can ever
  * need: nobody is pre-empted.
  *
  * A step may be planned while the one before it runs. Its decode rows then take their token from a row of the previous

@@ -48,14 +48,14 @@ export async function runOp<N extends OpName>(
   const key = `${op} ${JSON.stringify(filled)}`;
   const build = (builder: ProgramBuilder, values: Readonly<Record<string, ValueId>>) =>
     builder.call(op, values as unknown as InputsOf<N>, attributes, { label: op });
-  return (await evaluate(device, key, operands, build, results)) as ResultHandles<N>;
+  return (await runOnce(device, key, operands, build, results)) as ResultHandles<N>;
 }
 
 /**
  * Runs the ops that `build` writes. `key` stands for them: two calls with one key write the same ops for the same shapes.
  * Throws `OCTAVO_WRONG_DEVICE`, `OCTAVO_DISPOSED`, and what the builder throws, before any effect.
  */
-export async function evaluate(
+export async function runOnce(
   device: DeviceMemory,
   key: string,
   operands: Readonly<Record<string, TensorHandle | undefined>>,

@@ -8,7 +8,7 @@ import { OctavoError } from "../errors.ts";
 import { DeviceLedger, type HandleKind, type LedgerEntry } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import { kindOf } from "../quoted.ts";
-import type { Answer, RequestOptions } from "../workers/connection.ts";
+import type { Answer, SendOptions } from "../workers/connection.ts";
 import type { RequestBody } from "../workers/requests.ts";
 import type { SharedMemory } from "../workers/shared-memory.ts";
 import type { Worker } from "../workers/worker.ts";
@@ -22,7 +22,7 @@ import {
   type TensorSpec,
   type WeightHandles,
 } from "./handle.ts";
-import { readBytes, writeBytes } from "./transfer.ts";
+import { readTensor, writeTensor } from "./transfer.ts";
 
 export abstract class DeviceMemory implements HandleDevice {
   /** "cpu:0" */
@@ -75,7 +75,7 @@ export abstract class DeviceMemory implements HandleDevice {
   }
 
   /** @internal One message to the worker; sent before this returns. */
-  async request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
+  async request(body: RequestBody, payload?: Uint8Array, options?: SendOptions): Promise<Answer> {
     const answer = await this.#worker.request(body, payload, options);
     const { workspace } = answer.reply;
     if (workspace !== undefined) this.ledger.workspace(workspace);
@@ -136,12 +136,12 @@ export abstract class DeviceMemory implements HandleDevice {
 
   /** @internal `bytes` into a plain handle from `offset` on. */
   async writeInto(handle: TensorHandle, bytes: Uint8Array, offset: number): Promise<void> {
-    if (bytes.length > 0) await writeBytes(this.#worker, this.#shared, this.own(handle).id, bytes, offset);
+    if (bytes.length > 0) await writeTensor(this.#worker, this.#shared, this.own(handle).id, bytes, offset);
   }
 
   /** @internal */
   async readBytes(handle: TensorHandle, bytes: number): Promise<ArrayBuffer> {
-    return readBytes(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
+    return readTensor(this.#worker, this.#shared, this.own(handle).id, bytes, handle.layout);
   }
 
   #foreign({ label, device }: TensorHandle): OctavoError {

@@ -9,8 +9,8 @@ import type { LoweredProgram } from "../program/lower.ts";
 import { contentBytes } from "../program/tensor-bytes.ts";
 import { runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
-import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./checks.ts";
 import { convert, dtypeOf, type HostData } from "./data.ts";
+import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./device-arguments.ts";
 import { DeviceMemory } from "./device-memory.ts";
 import {
   type LinearOptions,
@@ -21,7 +21,7 @@ import {
   type WeightHandles,
 } from "./handle.ts";
 import { linear } from "./linear.ts";
-import { type LoadOptions, type LoadRequest, loadTensors } from "./load.ts";
+import { type LoadRequest, type LoadTensorsOptions, loadTensors } from "./load.ts";
 import { ProgramHandle } from "./program-handle.ts";
 import { type QuantizedWeight, quantizeWeight } from "./quantized.ts";
 
@@ -41,7 +41,7 @@ export class Device extends DeviceMemory {
   }
 
   /** Fills handles from files, in order. Throws `OCTAVO_FILE_NOT_READABLE`, `OCTAVO_MODEL_FILE_INVALID`, the signal's reason. */
-  load(items: readonly LoadRequest[], options: LoadOptions = {}): Promise<void> {
+  load(items: readonly LoadRequest[], options: LoadTensorsOptions = {}): Promise<void> {
     return loadTensors(this, items, options);
   }
 

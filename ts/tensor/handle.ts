@@ -221,7 +221,7 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     return this.device.run("score", { logits: this, targets, reference }, {});
   }
 
-  /** Frees the memory. What was asked for before still happens; later uses throw `OCTAVO_DISPOSED`. Twice is once. */
+  /** Frees the memory. What was asked for before still happens; later uses throw `OCTAVO_DISPOSED`. May be called again. */
   dispose(): Promise<void> {
     this.#disposed ??= this.#free();
     return this.#disposed;

@@ -4,7 +4,7 @@ import { OctavoError } from "../errors.ts";
 import { checkProduct } from "../program/shapes.ts";
 import { DEFAULT_THRESHOLD, thresholdAttributes } from "../program/threshold.ts";
 import { quoted } from "../quoted.ts";
-import { evaluate, runOp } from "./bridge.ts";
+import { runOnce, runOp } from "./bridge.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { LinearOptions, TensorHandle, WeightHandles } from "./handle.ts";
 import { QuantizedWeight } from "./quantized.ts";
@@ -41,7 +41,7 @@ export async function linear(
     return (await runOp(device, "linear_published", { x, weight: codes, scale, bias }, { threshold })).y;
   }
   const attributes = thresholdAttributes(options.threshold ?? DEFAULT_THRESHOLD);
-  const { y } = await evaluate(
+  const { y } = await runOnce(
     device,
     `linear ${JSON.stringify(attributes)}`,
     { x, weight: codes, scale, bias },

@@ -2,7 +2,7 @@
 import { type LoadItem, MAX_PARTS } from "../../protocol/messages.ts";
 import { checkKeys } from "../arguments.ts";
 import { kindOf, quoted } from "../quoted.ts";
-import { badArgument } from "./checks.ts";
+import { badArgument } from "./device-arguments.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { TensorHandle } from "./handle.ts";
 
@@ -15,7 +15,7 @@ export interface LoadRequest {
   readonly parts: LoadItem["parts"];
 }
 
-export interface LoadOptions {
+export interface LoadTensorsOptions {
   /** In bytes of the files. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** Ends the load after the tensors that are being loaded. */
@@ -59,7 +59,7 @@ const LOAD_BATCH_PARTS = 4096;
 export async function loadTensors(
   device: DeviceMemory,
   items: readonly LoadRequest[],
-  options: LoadOptions,
+  options: LoadTensorsOptions,
 ): Promise<void> {
   checkLoad(items, options);
   const total = items.reduce((sum, item) => sum + bytesOf(item), 0);

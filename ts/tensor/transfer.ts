@@ -13,7 +13,7 @@ const PIECE_BYTES = 8 * 2 ** 20;
 const PIECES_IN_FLIGHT = 3;
 
 /** `data` must not change before this resolves. */
-export async function writeBytes(
+export async function writeTensor(
   worker: Worker,
   shared: SharedMemory | undefined,
   handle: number,
@@ -70,7 +70,7 @@ function fill(segment: Segment, piece: Uint8Array): boolean {
 }
 
 /** The whole content of a handle, `bytes` long, in memory of its own. A packed one comes in one message. */
-export async function readBytes(
+export async function readTensor(
   worker: Worker,
   shared: SharedMemory | undefined,
   handle: number,

@@ -13,7 +13,7 @@ import {
   hello,
   MAX_HEADER_BYTES,
   type Reply,
-  type Request,
+  type RequestMessage,
   replies,
   requests,
 } from "../../protocol/messages.ts";
@@ -24,7 +24,7 @@ import { checkStructure } from "./structure.ts";
 const codec = msgpack.createCodec({ usemap: true });
 
 /** Validates and encodes; keys come in the schema's order, which lets the worker accept them without a second look. */
-export function encodeRequest(request: Request): Buffer {
+export function encodeRequest(request: RequestMessage): Buffer {
   const parsed = requests.safeParse(request);
   if (!parsed.success) throw refuse(`cannot send this ${String(request.kind)}`, parsed.error);
   const bytes = encodeValue(parsed.data);

@@ -2,7 +2,7 @@
  * Requests to one worker and their answers: ids, epoch, deadlines, and credits that bound the bytes in flight.
  * A worker serves requests in order, so only the oldest one is being worked on, and only its deadline runs.
  */
-import type { Reply, Request } from "../../protocol/messages.ts";
+import type { Reply, RequestMessage } from "../../protocol/messages.ts";
 import { ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
 import { mismatch } from "./answers.ts";
 import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
@@ -17,7 +17,7 @@ export interface Answer {
   readonly payload: Buffer | undefined;
 }
 
-export interface RequestOptions {
+export interface SendOptions {
   /**
    * Milliseconds that the worker may take, from when all earlier requests are answered; by default what `deadlines.ts` says
    * of the message. Each progress message starts them anew.
@@ -32,7 +32,7 @@ interface Pending {
   readonly frames: Uint8Array[];
   readonly bytes: number;
   readonly deadlineMs: number;
-  readonly onProgress: RequestOptions["onProgress"];
+  readonly onProgress: SendOptions["onProgress"];
   /** Of its last progress message. */
   done: number;
   resolve(answer: Answer): void;
@@ -79,7 +79,7 @@ export class Connection {
   }
 
   /** Sent before this returns, unless the credits are used up. `payload` must not change afterwards. */
-  request(body: RequestBody, payload?: Uint8Array, options: RequestOptions = {}): Promise<Answer> {
+  request(body: RequestBody, payload?: Uint8Array, options: SendOptions = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) throw this.#ended;
       if (payload !== undefined && payload.byteLength > MAX_FRAME_BYTES) {
@@ -88,7 +88,7 @@ export class Connection {
       }
       this.#lastId += 1;
       const id = this.#lastId;
-      const header = encode({ ...body, id, epoch: this.#epoch } as Request);
+      const header = encode({ ...body, id, epoch: this.#epoch } as RequestMessage);
       const frames = payload === undefined ? [header] : [header, payload];
       const bytes = header.length + (payload?.byteLength ?? 0);
       const { onProgress, deadlineMs = deadlineOf(body) } = options;

@@ -2,7 +2,7 @@
  * How long a worker may take to answer before it counts as hung, where the sender of a message has not said. Wrongly stopped
  * work is worse than a hang that is noticed late. Steps have `StepDeadlines`.
  */
-import type { Request } from "../../protocol/messages.ts";
+import type { RequestMessage } from "../../protocol/messages.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
 import type { RequestBody } from "./requests.ts";
 
@@ -39,6 +39,6 @@ export function deadlineOf(body: RequestBody): number {
 }
 
 /** Whether a request's lateness is a computation's: `OCTAVO_STEP_TIMEOUT`. */
-export function computes(kind: Request["kind"]): boolean {
+export function computes(kind: RequestMessage["kind"]): boolean {
   return kind === "step" || kind === "call";
 }

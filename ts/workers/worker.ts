@@ -4,7 +4,7 @@ import { type DeviceDescription, type Hello, PROTOCOL_VERSION } from "../../prot
 import { OctavoError } from "../errors.ts";
 import type { DeviceName } from "../plan/devices.ts";
 import type { Channel, Peer } from "./channel.ts";
-import { type Answer, Connection, type RequestOptions } from "./connection.ts";
+import { type Answer, Connection, type SendOptions } from "./connection.ts";
 import { checkDescriptors } from "./descriptors.ts";
 import { type Exit, type LaunchedProcess, launchLocal, startFailure } from "./launcher.ts";
 import type { RequestBody } from "./requests.ts";
@@ -115,7 +115,7 @@ export class Worker {
    * Rejects with the worker's error, `OCTAVO_WORKER_LOST` (within a second of the loss), `OCTAVO_STEP_TIMEOUT`, or
    * `OCTAVO_DISPOSED` after `stop`.
    */
-  request(body: RequestBody, payload?: Uint8Array, options?: RequestOptions): Promise<Answer> {
+  request(body: RequestBody, payload?: Uint8Array, options?: SendOptions): Promise<Answer> {
     if (this.#stopping !== undefined) {
       return Promise.reject(new OctavoError("OCTAVO_DISPOSED", `${this.name}: the worker is stopped`));
     }

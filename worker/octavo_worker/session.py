@@ -21,7 +21,7 @@ from .definitions import program_spec, sizes, used_handles
 from .functions import Functions, as_torch
 from .generated import messages as wire
 from .shared_memory import SharedFile
-from .tensors import Handles, Program
+from .tensors import DefinedProgram, Handles
 
 # Whenever this much has been asked for, it is held against the memory that is really there: Linux promises more than it
 # has, and then kills the process. A GPU's driver refuses.
@@ -227,7 +227,7 @@ class Session:
         uses = used_handles(spec, arena)
         at_least = 0 if request.workspace is wire.UNSET else request.workspace
         executable = self._backend.define(spec, self._handles.tensors, memory, self._reserve, at_least)
-        self._handles.add_program(request.program, Program(executable, uses, len(spec.ops)))
+        self._handles.add_program(request.program, DefinedProgram(executable, uses, len(spec.ops)))
         reply = wire.Ok(id=request.id, epoch=self._epoch, workspace=self._backend.workspace.bytes)
         if executable.launches is not None:
             reply = structs.replace(reply, launches=tuple(executable.launches))
@@ -329,7 +329,7 @@ def _source_part(part: wire.SourcePart) -> SourcePart:
 
 
 def _bytes(parts: Sequence[SourcePart]) -> int:
-    """Of the rows taken: `device.ts` counts progress alike."""
+    """Of the rows taken: `bytesOf` of ts/tensor/load.ts counts progress alike."""
     return sum(part.bytes // max(1, part.rows) * len(part.taken_rows) for part in parts)
 
 

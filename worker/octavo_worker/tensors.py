@@ -10,7 +10,7 @@ from octavo_kernels.tensor import PAGES_FROM
 
 
 @dataclass(frozen=True)
-class Program:
+class DefinedProgram:
     """A defined program and the tensors it works on: these cannot be freed before it."""
 
     executable: Executable
@@ -27,7 +27,7 @@ class Handles:
         self.tensors: dict[int, Tensor] = {}
         #: Of these, the tensors that have pages of their own.
         self.paged: dict[int, Tensor] = {}
-        self.programs: dict[int, Program] = {}
+        self.programs: dict[int, DefinedProgram] = {}
         self.bytes = 0
         # How many programs work on a tensor.
         self._users: dict[int, int] = {}
@@ -42,7 +42,7 @@ class Handles:
             kind = "a program, not a tensor" if handle in self.programs else "not a live handle of this worker"
             raise KernelError(ErrorCode.DISPOSED, f"handle {handle} is {kind}") from None
 
-    def program(self, handle: int) -> Program:
+    def program(self, handle: int) -> DefinedProgram:
         try:
             return self.programs[handle]
         except KeyError:
@@ -62,7 +62,7 @@ class Handles:
             self.paged[handle] = tensor
         self.bytes += tensor.memory.nbytes
 
-    def add_program(self, handle: int, program: Program) -> None:
+    def add_program(self, handle: int, program: DefinedProgram) -> None:
         self.programs[handle] = program
         for used in program.uses:
             self._users[used] = self._users.get(used, 0) + 1

@@ -43,8 +43,8 @@ class CpuExecutable:
         self._library = library
         self._spec = spec
         self._checks = DataChecks(spec)
-        self._payload = payloads.Layout(spec, spec.inputs)
-        self._reply = payloads.Layout(spec, spec.outputs)
+        self._payload = payloads.PayloadLayout(spec, spec.inputs)
+        self._reply = payloads.PayloadLayout(spec, spec.outputs)
         self._inputs = {value: index for index, value in enumerate(spec.inputs)}
         # Tensors that a check has looked at, by value.
         self._looked_at: dict[int, np.ndarray] = {}

@@ -18,8 +18,8 @@ from ..cpu.library import load_library
 from ..tensor import Tensor, aligned_bytes, allocate
 from .derived import Derived
 from .engine import Digits, Engine
+from .engine_programs import EngineProgram, exact, linear, published, quantizer
 from .packing import pack
-from .program import Program, exact, linear, published, quantizer
 from .threads import open_on_torch_threads
 from .threshold import Dial
 
@@ -34,7 +34,7 @@ class _Layer:
     weight: Tensor
     scale: Tensor
     bias: Tensor
-    programs: dict[tuple, Program] = field(default_factory=dict)
+    programs: dict[tuple, EngineProgram] = field(default_factory=dict)
 
     def handles(self, scale: torch.Tensor, bias: torch.Tensor | None) -> dict[str, Tensor]:
         """The tensors of its programs. Scale and bias are copied each time: they are short, and a bias may learn."""
@@ -60,7 +60,7 @@ class LibraryEngine(Engine):
         self._lock = threading.Lock()
         self._backend: CpuBackend | None = None
         self._layers: Derived[_Layer] = Derived(_layer)
-        self._quantizers: dict[tuple, Program] = {}
+        self._quantizers: dict[tuple, EngineProgram] = {}
         self._arena = allocate("int8", "plain", (0,))
 
     def quantize(self, x: torch.Tensor, dial: Dial) -> Digits:
@@ -127,8 +127,12 @@ class LibraryEngine(Engine):
             layer.programs.clear()
 
     def _program(
-        self, kept: dict[tuple, Program], key: tuple, make: Callable[[], Program], handles: dict[str, Tensor]
-    ) -> Program:
+        self,
+        kept: dict[tuple, EngineProgram],
+        key: tuple,
+        make: Callable[[], EngineProgram],
+        handles: dict[str, Tensor],
+    ) -> EngineProgram:
         found = kept.get(key)
         if found is None:
             found = make()
@@ -140,7 +144,7 @@ class LibraryEngine(Engine):
             kept[key] = found
         return found
 
-    def _run(self, program: Program, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _run(self, program: EngineProgram, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """All rows, `program.rows` at a time; a new tensor for each output."""
         parts = [program.run([x[start : start + program.rows] for x in inputs]) for start in program.starts(inputs)]
         return parts[0] if len(parts) == 1 else [torch.cat(pieces) for pieces in zip(*parts, strict=True)]

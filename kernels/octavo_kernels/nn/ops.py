@@ -21,8 +21,8 @@ from torch import Tensor
 
 from ..program.shapes import carry_words, pad64
 from ..reference import quantize as definition
-from .checks import check_digits, check_input, check_weight
 from .engines import engine_for
+from .operands import check_digits, check_input, check_weight
 from .threshold import Dial
 
 _DEVICES = ("cpu", "cuda")

@@ -40,7 +40,7 @@ def check_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> dict[str, int]:
     return checked
 
 
-class Layout:
+class PayloadLayout:
     """Where the arrays of the values `ids` lie in a payload. The places at the last step's sizes are kept: nearly every
     decode step has the sizes of the one before, and what is computed between two steps nothing else hides.
     """

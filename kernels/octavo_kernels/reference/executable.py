@@ -10,7 +10,7 @@ import torch
 
 from ..backend import Counters
 from ..errors import ErrorCode, KernelError
-from ..program.payload import Layout, check_sizes
+from ..program.payload import PayloadLayout, check_sizes
 from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
 from ..tensor import Reserve, Tensor
 from ..validate.step import DataChecks
@@ -30,7 +30,7 @@ class ReferenceExecutable:
         self._reserve = reserve
         self._spec: ProgramSpec | None = spec
         self._checks = DataChecks(spec)
-        self._payload, self._reply = Layout(spec, spec.inputs), Layout(spec, spec.outputs)
+        self._payload, self._reply = PayloadLayout(spec, spec.inputs), PayloadLayout(spec, spec.outputs)
         self._arena = arena
         handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
         self._tensors = {handle: tensors[handle] for handle in handles}

@@ -19,7 +19,7 @@ from ..backend import Counters
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..generated.workspace import TICKET_BYTES
-from ..program.payload import NUMPY_DTYPES, Layout, check_sizes
+from ..program.payload import NUMPY_DTYPES, PayloadLayout, check_sizes
 from ..program.scratch import scratch_of
 from ..program.spec import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
 from ..reference.finite import results_finite
@@ -52,7 +52,7 @@ class TritonExecutable:
         self._spec: ProgramSpec | None = spec
         self._device, self._mirrors = device, mirrors
         self._checks = DataChecks(spec)
-        self._payload, self._reply = Layout(spec, spec.inputs), Layout(spec, spec.outputs)
+        self._payload, self._reply = PayloadLayout(spec, spec.inputs), PayloadLayout(spec, spec.outputs)
         self._inputs = {value: number for number, value in enumerate(spec.inputs)}
         used = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
         self._tensors = {handle: tensors[handle] for handle in used}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from octavo_kernels.backend import Backend, Counters, SourcePart
 from octavo_kernels.generated.ops import OPS, SIZES
-from octavo_kernels.program.payload import NUMPY_DTYPES, Layout
+from octavo_kernels.program.payload import NUMPY_DTYPES, PayloadLayout
 from octavo_kernels.program.spec import (
     Arena,
     AttributeValue,
@@ -96,12 +96,12 @@ def run_program(
         _spoil(backend, arena)
     program = backend.define(spec, tensors, arena)
     try:
-        payload = Layout(spec, spec.inputs).pack(prepared.sizes, prepared.brought)
+        payload = PayloadLayout(spec, spec.inputs).pack(prepared.sizes, prepared.brought)
         found = np.zeros(len(spec.ops), np.int64) if check else None
         reply, counters = program.step(prepared.sizes, memoryview(payload), None, found)
     finally:
         program.close()
-    replies = dict(zip(spec.outputs, Layout(spec, spec.outputs).split(prepared.sizes, memoryview(reply))))
+    replies = dict(zip(spec.outputs, PayloadLayout(spec, spec.outputs).split(prepared.sizes, memoryview(reply))))
     arrays = {}
     for name, index in prepared.results.items():
         value = spec.values[index]

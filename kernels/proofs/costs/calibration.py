@@ -12,9 +12,9 @@ from .work import Work
 #: memory as such kernels have them.
 _DECODE = Facts("cutlass", 90, 4, 100, 0, 0, 0, 200_000, {}, {}, {})
 _PREFILL = Facts("cutlass", 80, 8, 200, 0, 0, 0, 100_000, {}, {}, {})
-#: int8, one row, K = 4096, H800: vllm issue 40016. Microseconds by N.
+#: int8, one row, K = 4096, H800: issue 40016 of vllm-project/vllm. Microseconds by N.
 _VLLM = {2048: 6.5, 4096: 8.0, 6144: 9.25}
-#: int8, 2048 rows, N = 4096, K = 8192, A100: sglang pull request 2752. TOP/s.
+#: int8, 2048 rows, N = 4096, K = 8192, A100: pull request 2752 of sgl-project/sglang. TOP/s.
 _SGLANG = 499
 
 

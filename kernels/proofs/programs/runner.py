@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from octavo_kernels.backend import Backend, Counters
-from octavo_kernels.program.payload import Layout
+from octavo_kernels.program.payload import PayloadLayout
 
 from .contents import load
 from .file import Program
@@ -25,7 +25,7 @@ class Runner:
         """Results by name."""
         sizes, payload = step_data(self._program, rows)
         reply, counters = self.executable.step(sizes, memoryview(payload), profile)
-        arrays = Layout(self._program.spec, self._program.spec.outputs).split(sizes, memoryview(reply))
+        arrays = PayloadLayout(self._program.spec, self._program.spec.outputs).split(sizes, memoryview(reply))
         return dict(zip(self._program.outputs, arrays, strict=True)), counters
 
     def states(self) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from octavo_kernels.generated.ops import PAGE_SIZE
-from octavo_kernels.program.payload import NUMPY_DTYPES, Layout
+from octavo_kernels.program.payload import NUMPY_DTYPES, PayloadLayout
 from octavo_kernels.program.spec import resolve
 
 from .file import Program
@@ -63,4 +63,4 @@ def step_data(program: Program, rows: Sequence[Row]) -> tuple[dict[str, int], np
         arrays["history"][:] = [token for row in rows for token in row.penalised]
     if "targets" in arrays:
         arrays["targets"][:] = np.arange(arrays["targets"].size) * 7
-    return sizes, Layout(program.spec, program.spec.inputs).pack(sizes, list(arrays.values()))
+    return sizes, PayloadLayout(program.spec, program.spec.inputs).pack(sizes, list(arrays.values()))

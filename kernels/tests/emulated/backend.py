@@ -17,7 +17,7 @@ from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable, scratch_bytes
 from octavo_kernels.generated.ops import SIZES
 from octavo_kernels.host import HostMemory
-from octavo_kernels.program.payload import Layout
+from octavo_kernels.program.payload import PayloadLayout
 from octavo_kernels.program.scratch import scratch_of
 from octavo_kernels.tensor import Reserve, aligned_bytes, unlimited
 from octavo_kernels.validate.program import validate
@@ -124,7 +124,7 @@ class _DriverLibrary:
     ) -> None:
         spec = self._spec
         named: dict[str, int] = dict(zip(SIZES, sizes, strict=True))
-        payload_bytes, reply_bytes = (Layout(spec, ids).bytes(named) for ids in (spec.inputs, spec.outputs))
+        payload_bytes, reply_bytes = (PayloadLayout(spec, ids).bytes(named) for ids in (spec.inputs, spec.outputs))
         counts = [len(spec.values), len(spec.ops), len(spec.inputs), len(spec.outputs), len(self._memories)]
         scratch = [self._thread_bytes, self._workspace]
         header = [*counts, *scratch, payload_bytes, reply_bytes, *sizes, *(spec.limits[size] for size in SIZES)]

@@ -9,8 +9,8 @@ import sys
 import torch
 from octavo_kernels.cpu.backend import CpuBackend
 from octavo_kernels.nn import Int8Linear
+from octavo_kernels.nn.engine_programs import exact
 from octavo_kernels.nn.packing import pack
-from octavo_kernels.nn.program import exact
 from octavo_kernels.nn.threads import open_on_torch_threads
 from octavo_kernels.nn.threshold import dial
 from octavo_kernels.tensor import allocate

@@ -3,7 +3,7 @@ import { statfs } from "node:fs/promises";
 import { formatBytes } from "../../bytes.ts";
 import { openModel } from "../../model/source/index.ts";
 import { askPython, findPython, requirements } from "../../python.ts";
-import { describeError } from "../report.ts";
+import { describeError } from "../describe-error.ts";
 import type { Check } from "./check.ts";
 import { checkGpu } from "./gpu.ts";
 import { checkWorker } from "./worker.ts";

@@ -1,6 +1,6 @@
 /** A real worker, from start to goodbye: what it reports is what a model would run on. */
 import { formatBytes } from "../../bytes.ts";
-import { describeError } from "../report.ts";
+import { describeError } from "../describe-error.ts";
 import type { Check } from "./check.ts";
 
 export async function checkWorker(device: string, python: string, signal: AbortSignal): Promise<Check> {

@@ -56,7 +56,7 @@ export class ModelWriter {
 }
 
 /** What each step brings for the model itself; `sample` and `score` ask for more. */
-export function stepInputs({ builder, options }: ModelWriter) {
+export function stepValues({ builder, options }: ModelWriter) {
   const int32 = (name: string, ...shape: Parameters<ProgramBuilder["input"]>[2]) => builder.input(name, "int32", shape);
   return {
     tokens: int32("tokens", "T"),
@@ -69,7 +69,7 @@ export function stepInputs({ builder, options }: ModelWriter) {
     rows: int32("rows", options.output.type === "score" ? options.rows : "S"),
   };
 }
-export type StepInputs = ReturnType<typeof stepInputs>;
+export type StepValues = ReturnType<typeof stepValues>;
 
 /** Tables of the angles, for all positions of the context. */
 export function ropeAngles(
@@ -100,7 +100,7 @@ export function attention(
   path: string,
   layer: number,
   shape: AttentionShape,
-  step: StepInputs,
+  step: StepValues,
   angles: ReturnType<typeof ropeAngles>,
 ): ValueId {
   const { builder: b, options } = m;

@@ -1,6 +1,6 @@
 /** Llama, Mistral, Qwen2, SmolLM: one family, told apart by attributes (bias, window, tied embeddings, rope). */
 import type { Program } from "../../program/program.ts";
-import { attention, gatedMlp, ModelWriter, ropeAngles, stepInputs } from "./blocks.ts";
+import { attention, gatedMlp, ModelWriter, ropeAngles, stepValues } from "./blocks.ts";
 import type { LlamaConfig } from "./config.ts";
 import { embedding, finish } from "./ends.ts";
 import type { ModelOptions } from "./options.ts";
@@ -10,7 +10,7 @@ import type { ModelTensors } from "./tensors.ts";
 export function buildLlama(config: LlamaConfig, tensors: ModelTensors, options: ModelOptions): Program {
   const { layers, hidden, vocabulary, eps } = config;
   const m = new ModelWriter(tensors, options);
-  const step = stepInputs(m);
+  const step = stepValues(m);
   const angles = ropeAngles(m, config);
   const embedded = embedding(m, "model.embed_tokens.weight", step.tokens, vocabulary, hidden);
   let { x } = embedded;

@@ -7,7 +7,7 @@
 import { closeSync, fstatSync, readSync } from "node:fs";
 import { OctavoError } from "../../errors.ts";
 import { quoted } from "../../quoted.ts";
-import { openRegularSync, sizeOf } from "../../regular-file.ts";
+import { fileSize, openRegularSync } from "../../regular-file.ts";
 import { invalid } from "./ranges.ts";
 
 export type MetadataValue = number | bigint | boolean | string | readonly MetadataValue[];
@@ -113,7 +113,7 @@ class HeaderInput {
     this.file = file;
     this.#descriptor = openRegularSync(file);
     try {
-      this.fileBytes = sizeOf(file, fstatSync(this.#descriptor));
+      this.fileBytes = fileSize(file, fstatSync(this.#descriptor));
     } catch (error) {
       this.close();
       throw error;

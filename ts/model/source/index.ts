@@ -2,7 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { OctavoError } from "../../errors.ts";
-import { kindOf } from "../../regular-file.ts";
+import { fileKind } from "../../regular-file.ts";
 import { openFolder } from "./folder.ts";
 import { openGguf } from "./gguf.ts";
 import { findInCache, parseHubId } from "./hub.ts";
@@ -49,7 +49,7 @@ export async function findModel(model: string, options: OpenOptions = {}): Promi
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile()) return findByFile(path);
   if (found?.isDirectory()) return findInFolder(path);
-  if (found !== undefined) throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${path} is ${kindOf(found)}, no model`);
+  if (found !== undefined) throw new OctavoError("OCTAVO_FILE_NOT_READABLE", `${path} is ${fileKind(found)}, no model`);
   const id = parseHubId(model);
   const cached = id && (await findInCache(id));
   if (cached) return findInFolder(cached);

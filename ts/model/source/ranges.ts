@@ -2,7 +2,7 @@
 import { OctavoError } from "../../errors.ts";
 import { cut } from "../../quoted.ts";
 
-export interface Range {
+export interface TensorRange {
   readonly name: string;
   /** Absolute, in bytes. */
   readonly offset: number;
@@ -13,7 +13,7 @@ export interface Range {
  * Every range inside [start, size) of the file, and no byte in two of them. Throws `OCTAVO_MODEL_FILE_INVALID`. A worker
  * maps these ranges; one that lies would read other data as weights, or end the process.
  */
-export function checkRanges(file: string, ranges: readonly Range[], start: number, size: number): void {
+export function checkRanges(file: string, ranges: readonly TensorRange[], start: number, size: number): void {
   const sorted = [...ranges].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let end = start;
   let before = "the header";

@@ -7,7 +7,7 @@ import { openRegular } from "../../regular-file.ts";
 import { sourceBytes } from "./element-types.ts";
 import { parseObject } from "./json.ts";
 import type { Manifest, TensorEntry } from "./manifest.ts";
-import { checkRanges, invalid, type Range } from "./ranges.ts";
+import { checkRanges, invalid, type TensorRange } from "./ranges.ts";
 
 /** The reference implementation's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -53,7 +53,7 @@ export async function readSafetensors(file: string): Promise<FileTensors> {
   const { header, dataStart, fileBytes } = await readHeader(file);
   const tensors = new Map<string, TensorEntry>();
   const unloadable = new Map<string, string>();
-  const ranges: Range[] = [];
+  const ranges: TensorRange[] = [];
   let end = dataStart;
   for (const [name, value] of Object.entries(header)) {
     if (name === "__metadata__") continue;

@@ -154,7 +154,7 @@ inline uint16_t mask_bits(Mask16 m) {
 }
 inline bool any(Mask16 m) { return mask_bits(m) != 0; }
 
-// Across lanes. The tree of design section 4.4: halves, then quarters, then pairs.
+// Across lanes. The tree of docs/numerics.md ("16 lanes"): halves, then quarters, then pairs.
 inline float reduce_add(F32x16 a) {
   const __m256 eight = _mm256_add_ps(a.low, a.high);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

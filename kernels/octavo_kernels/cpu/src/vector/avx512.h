@@ -123,7 +123,7 @@ inline I32x16 select(Mask16 m, I32x16 a, I32x16 b) { return {_mm512_mask_blend_e
 inline bool any(Mask16 m) { return m.all != 0; }
 inline uint16_t mask_bits(Mask16 m) { return m.all; }
 
-// Across lanes. The tree of design section 4.4: halves, then quarters, then pairs.
+// Across lanes. The tree of docs/numerics.md ("16 lanes"): halves, then quarters, then pairs.
 inline float reduce_add(F32x16 a) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

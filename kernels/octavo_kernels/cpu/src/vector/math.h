@@ -116,7 +116,7 @@ class PairwiseSum {
   int64_t count_ = 0;
 };
 
-// Sums of a row by blocks of 64 columns (design section 4.3): four vectors, the tree over lanes, then pairs of blocks.
+// Sums of a row by blocks of 64 columns (docs/numerics.md, "Block sums"): four vectors, the tree over lanes, then pairs of blocks.
 template <class Accumulate>
 inline float sum_by_blocks(const float* x, int64_t columns, Accumulate accumulate) {
   PairwiseSum sum;

@@ -112,7 +112,7 @@ inline uint16_t mask_bits(Mask16 m) {
   return static_cast<uint16_t>(r);
 }
 
-// Across lanes. The tree of design section 4.4: halves, then quarters, then pairs.
+// Across lanes. The tree of docs/numerics.md ("16 lanes"): halves, then quarters, then pairs.
 inline float reduce_add(F32x16 a) {
   const float32x4_t low = vaddq_f32(a.part[0], a.part[2]), high = vaddq_f32(a.part[1], a.part[3]);
   const float32x4_t four = vaddq_f32(low, high);

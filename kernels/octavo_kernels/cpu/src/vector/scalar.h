@@ -109,7 +109,7 @@ inline uint16_t mask_bits(Mask16 m) {
 }
 inline bool any(Mask16 m) { return mask_bits(m) != 0; }
 
-// Across lanes. The tree of design section 4.4: halves, then quarters, then pairs.
+// Across lanes. The tree of docs/numerics.md ("16 lanes"): halves, then quarters, then pairs.
 inline float reduce_add(F32x16 a) {
   for (int width = 8; width > 0; width /= 2) {
     for (int i = 0; i < width; i++) a.lane[i] += a.lane[i + width];

@@ -10,7 +10,7 @@ import torch
 from ..backend import Executable
 from ..cpu.backend import CpuBackend
 from ..generated.ops import SIZES
-from ..program.payload import Layout
+from ..program.payload import PayloadLayout
 from ..program.shapes import carry_words, pad64
 from ..program.spec import (
     Arena,
@@ -28,7 +28,7 @@ from ..tensor import Tensor, nbytes
 from .threshold import Dial
 
 
-class Program:
+class EngineProgram:
     """Built by naming values, then defined once, then run with up to `rows` rows."""
 
     def __init__(self, rows: int) -> None:
@@ -61,7 +61,7 @@ class Program:
         """Append an op."""
         self._ops.append(Operation(op, inputs, outputs, attributes))
 
-    def returns(self, *values: int) -> Program:
+    def returns(self, *values: int) -> EngineProgram:
         """What a run gives back."""
         self._outputs = list(values)
         return self
@@ -71,7 +71,7 @@ class Program:
         spec = ProgramSpec(
             tuple(self._values), tuple(self._ops), tuple(self._inputs), tuple(self._outputs), self._limits
         )
-        self._payload, self._reply = Layout(spec, spec.inputs), Layout(spec, spec.outputs)
+        self._payload, self._reply = PayloadLayout(spec, spec.inputs), PayloadLayout(spec, spec.outputs)
         by_handle = {self._handles[name]: tensor for name, tensor in tensors.items()}
         self._executable: Executable = backend.define(spec, by_handle, arena)
 
@@ -103,16 +103,16 @@ class Program:
         return len(self._values) - 1
 
 
-def quantizer(columns: int, dial: Dial, rows: int) -> Program:
+def quantizer(columns: int, dial: Dial, rows: int) -> EngineProgram:
     """x [T, K] -> low, high, carries, step."""
-    program = Program(rows)
+    program = EngineProgram(rows)
     x = program.brought("float32", columns)
     return program.returns(*_quantize(program, x, columns, dial).values())
 
 
-def linear(outputs: int, columns: int, bias: bool, rows: int) -> Program:
+def linear(outputs: int, columns: int, bias: bool, rows: int) -> EngineProgram:
     """low, high, carries, step -> y [T, N]."""
-    program = Program(rows)
+    program = EngineProgram(rows)
     digits = {
         "low": program.brought("int8", pad64(columns)),
         "high": program.brought("int8", pad64(columns)),
@@ -122,17 +122,17 @@ def linear(outputs: int, columns: int, bias: bool, rows: int) -> Program:
     return program.returns(_linear(program, digits, outputs, columns, bias))
 
 
-def exact(outputs: int, columns: int, bias: bool, dial: Dial, rows: int) -> Program:
+def exact(outputs: int, columns: int, bias: bool, dial: Dial, rows: int) -> EngineProgram:
     """x [T, K] -> y [T, N]."""
-    program = Program(rows)
+    program = EngineProgram(rows)
     x = program.brought("float32", columns)
     digits = _quantize(program, x, columns, dial)
     return program.returns(_linear(program, digits, outputs, columns, bias))
 
 
-def published(outputs: int, columns: int, bias: bool, threshold: float, rows: int) -> Program:
+def published(outputs: int, columns: int, bias: bool, threshold: float, rows: int) -> EngineProgram:
     """x [T, K] -> y [T, N]."""
-    program = Program(rows)
+    program = EngineProgram(rows)
     x = program.brought("float32", columns)
     y = program.made("float32", outputs)
     operands = {"x": x, **_weight(program, outputs, columns, bias)}
@@ -140,7 +140,7 @@ def published(outputs: int, columns: int, bias: bool, threshold: float, rows: in
     return program.returns(y)
 
 
-def _quantize(program: Program, x: int, columns: int, dial: Dial) -> dict[str, int]:
+def _quantize(program: EngineProgram, x: int, columns: int, dial: Dial) -> dict[str, int]:
     digits = {
         "low": program.made("int8", pad64(columns)),
         "high": program.made("int8", pad64(columns)),
@@ -152,13 +152,13 @@ def _quantize(program: Program, x: int, columns: int, dial: Dial) -> dict[str, i
     return digits
 
 
-def _linear(program: Program, digits: dict[str, int], outputs: int, columns: int, bias: bool) -> int:
+def _linear(program: EngineProgram, digits: dict[str, int], outputs: int, columns: int, bias: bool) -> int:
     y = program.made("float32", outputs)
     program.call("linear_int8", {**digits, **_weight(program, outputs, columns, bias)}, {"y": y})
     return y
 
 
-def _weight(program: Program, outputs: int, columns: int, bias: bool) -> dict[str, int]:
+def _weight(program: EngineProgram, outputs: int, columns: int, bias: bool) -> dict[str, int]:
     operands = {
         "weight": program.held("weight", "int8", "packed", outputs, columns),
         "scale": program.held("scale", "float32", "plain", outputs),
