@@ -84,7 +84,7 @@ def test_the_error_is_what_half_a_step_and_half_a_code_allow(decompose: str):
 
 
 def test_carries_bring_the_product_near_that_of_exact_activations():
-    """What the threshold buys: the error left is the weights' (research/carry.md, table 1)."""
+    """What the threshold buys: the error left is the weights'."""
     x, w = ordinary(np.random.default_rng(7), 16, 576), _normal(8, 64, 576)
     errors = {}
     for decompose in ("off", "adaptive", "all"):

@@ -4,7 +4,7 @@ Each tile of rows has a list of groups of columns with a carry (blocks.py). Thei
 times 255 then starts the dense product of the low digits: one accumulator, integers, no second pass over outputs.
 
 Groups of columns, not columns: with the adaptive threshold 37 to 99 % of the groups of 32 columns have a carry in some
-of 128 rows, but 1 to 14 % of the columns (research/carry.md). Yet a column of row-major weights costs L2 the same
+of 128 rows, but 1 to 14 % of the columns (SmolLM2-135M). Yet a column of row-major weights costs L2 the same
 sectors as its whole group, so columns would pay only as a panel that is gathered once per call: two launches more, as
 much memory as the weight in the worst case, and more columns the more rows there are.
 """

@@ -32,7 +32,7 @@ class Tile:
 
 # Most rows -> tile. Shared memory per stage is (2 rows + outputs) * columns bytes: 227 KB an SM on sm_90 and sm_100,
 # 163 KB on sm_80, 99 KB on sm_86 and sm_89. From 64 outputs and 256 columns on, a loop costs 11 to 15 instructions per
-# warp and 512 bytes of weights (research/triton.md, section 1); wider tiles read the digits less often from L2.
+# warp and 512 bytes of weights (counted in SASS); wider tiles read the digits less often from L2.
 _DECODE: dict[int, tuple[Tile, ...]] = {
     80: (
         Tile(8, 64, 256, 4, 4, 2),
@@ -40,12 +40,7 @@ _DECODE: dict[int, tuple[Tile, ...]] = {
         Tile(32, 64, 256, 4, 3, 2),
         Tile(64, 128, 128, 8, 3, 2),
     ),
-    86: (
-        Tile(8, 64, 256, 4, 3, 2),
-        Tile(16, 64, 256, 4, 3, 2),
-        Tile(32, 64, 128, 4, 4, 2),
-        Tile(64, 128, 128, 8, 3),
-    ),
+    86: (Tile(8, 64, 256, 4, 3, 2), Tile(16, 64, 256, 4, 3, 2), Tile(32, 64, 128, 4, 4, 2), Tile(64, 128, 128, 8, 3)),
     90: (
         Tile(8, 64, 256, 4, 4, 2),
         Tile(16, 64, 256, 4, 4, 2),
@@ -56,7 +51,7 @@ _DECODE: dict[int, tuple[Tile, ...]] = {
 _DECODE[89] = _DECODE[86]
 _DECODE[100] = _DECODE[80]
 
-# Two programs to an SM hide each other's waits: int8 wgmma is synchronous in Triton 3.6 (research/triton.md, 0.3).
+# Two programs to an SM hide each other's waits: int8 wgmma is synchronous in Triton 3.6.
 # 128 registers are what they leave each other.
 _PREFILL = {
     80: Tile(128, 128, 64, 8, 4, 2, 64, 128),
