@@ -1,6 +1,6 @@
 /**
  * The one table of error codes. A code is never renamed and never reused; `docs/errors.md` and the Python constants
- * (`generated/errors.py` of both packages) are generated from it.
+ * (`generated/errors.py` of the kernels) are generated from it.
  */
 export const ERRORS = {
   // Using the package

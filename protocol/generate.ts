@@ -29,7 +29,6 @@ const FILES: Readonly<Record<string, () => string>> = {
   "worker/octavo_worker/generated/__init__.py": () => `"""${HEADER}"""\n`,
   "worker/octavo_worker/generated/environment.py": () => environmentPython("worker"),
   "worker/octavo_worker/generated/messages.py": messagesPython,
-  "worker/octavo_worker/generated/errors.py": errorsPython,
   "docs/ops.md": opsMarkdown,
   "docs/errors.md": errorsMarkdown,
   "docs/environment.md": environmentMarkdown,

@@ -123,13 +123,7 @@ class Backend(Protocol):
         """Zeroed memory. Raises KernelError OCTAVO_OUT_OF_MEMORY."""
         ...
 
-    def load(
-        self,
-        form: str,
-        parts: Sequence[SourcePart],
-        target: Tensor,
-        scale: Tensor | None,
-    ) -> None:
+    def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
         """Read what is taken of the parts, stack it by rows and write `target` [..., columns].
 
         form "int8": quantise whole rows of the file (`quantize_weight`) into float32 `scale` [rows] and codes, of which

@@ -42,10 +42,7 @@ def elements(layout: str, dtype: str, shape: tuple[int, ...]) -> int:
     if layout == "plain":
         return math.prod(shape)
     if len(shape) != 2:
-        raise KernelError(
-            ErrorCode.SHAPE_MISMATCH,
-            f"a packed tensor has the shape [N, K], not {list(shape)}",
-        )
+        raise KernelError(ErrorCode.SHAPE_MISMATCH, f"a packed tensor has the shape [N, K], not {list(shape)}")
     rows, columns = shape
     return round_up(rows, PACKED_ROWS) * (round_up(columns, PACKED_COLUMNS) if dtype == "int8" else columns)
 
@@ -57,20 +54,13 @@ def nbytes(dtype: str, layout: str, shape: tuple[int, ...]) -> int:
     """
     if dtype not in BYTES_PER_ELEMENT:
         raise KernelError(
-            ErrorCode.DTYPE_MISMATCH,
-            f"unknown dtype {dtype!r}; there are {', '.join(BYTES_PER_ELEMENT)}",
+            ErrorCode.DTYPE_MISMATCH, f"unknown dtype {dtype!r}; there are {', '.join(BYTES_PER_ELEMENT)}"
         )
     if layout not in LAYOUTS:
-        raise KernelError(
-            ErrorCode.DTYPE_MISMATCH,
-            f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}",
-        )
+        raise KernelError(ErrorCode.DTYPE_MISMATCH, f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
     if any(size < 0 for size in shape):
         raise KernelError(ErrorCode.SHAPE_MISMATCH, f"a negative size in the shape {list(shape)}")
-    return max(
-        ALIGNMENT,
-        round_up(elements(layout, dtype, shape) * BYTES_PER_ELEMENT[dtype], ALIGNMENT),
-    )
+    return max(ALIGNMENT, round_up(elements(layout, dtype, shape) * BYTES_PER_ELEMENT[dtype], ALIGNMENT))
 
 
 @dataclass(frozen=True, eq=False)

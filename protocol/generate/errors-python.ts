@@ -1,4 +1,4 @@
-/** `generated/errors.py` of both Python packages: the worker also has codes to say before it can import the kernels. */
+/** `generated/errors.py` of the kernels, which the worker imports. */
 import { ERRORS, type ErrorCode } from "../errors.ts";
 import { HEADER, text } from "./python.ts";
 

@@ -16,7 +16,9 @@ from typing import NoReturn
 
 from . import lifeline
 from .generated import environment
-from .generated.errors import ErrorCode
+
+#: Of the table in `octavo_kernels.ErrorCode`; said where that package cannot be imported.
+MISSING_DEPENDENCY = "OCTAVO_MISSING_DEPENDENCY"
 
 
 def main() -> int:
@@ -26,9 +28,7 @@ def main() -> int:
     lifeline.ignore_signals()
     lifeline.hold_to_parent()
     if sys.version_info < (3, 10):
-        return _fail(
-            3, ErrorCode.MISSING_DEPENDENCY, f"Python 3.10 or later is needed, this is {sys.version.split()[0]}"
-        )
+        return _fail(3, MISSING_DEPENDENCY, f"Python 3.10 or later is needed, this is {sys.version.split()[0]}")
     try:
         import octavo_kernels
 
@@ -38,14 +38,13 @@ def main() -> int:
         from .session import Session
         from .shared_memory import SharedFile
     except ImportError as error:
-        text = f"{error}; run: {sys.executable} -m pip install {_packages()}"
-        return _fail(3, ErrorCode.MISSING_DEPENDENCY, text)
+        return _fail(3, MISSING_DEPENDENCY, f"{error}; run: {sys.executable} -m pip install {_packages()}")
     try:
         backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa, _index(options.device))
     except octavo_kernels.KernelError as error:
-        return _fail(3 if error.code == ErrorCode.MISSING_DEPENDENCY else 4, error.code, error.message)
+        return _fail(3 if error.code == MISSING_DEPENDENCY else 4, error.code, error.message)
     except ImportError as error:
-        return _fail(3, ErrorCode.MISSING_DEPENDENCY, f"the {options.backend} backend cannot be imported: {error}")
+        return _fail(3, MISSING_DEPENDENCY, f"the {options.backend} backend cannot be imported: {error}")
     session = Session(backend, options.device, options.epoch, SharedFile(options.shared_memory))
     channel = Channel(options.endpoint, options.max_frame)
     channel.greet(

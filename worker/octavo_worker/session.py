@@ -307,9 +307,7 @@ class Session:
     def _measure(self, request: wire.Measure, payloads: Sequence[bytes], send: Send):
         found = self._backend.measure()
         ceiling = wire.Ceiling(
-            readBytes=found.read_bytes,
-            int8Operations=found.int8_operations,
-            float32Operations=found.float32_operations,
+            readBytes=found.read_bytes, int8Operations=found.int8_operations, float32Operations=found.float32_operations
         )
         return wire.Ok(id=request.id, epoch=self._epoch, ceiling=ceiling), None
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from octavo_kernels import ErrorCode
+from octavo_worker.__main__ import MISSING_DEPENDENCY
 from octavo_worker.generated import messages as wire
 
 from .conftest import EPOCH, SIZES, Orchestrator
@@ -215,3 +217,7 @@ def test_no_request_goes_through_the_other_handles(orchestrator: Orchestrator) -
     assert orchestrator.refusal("free", handles=[1, 9]) == "OCTAVO_DISPOSED"
     assert isinstance(orchestrator.ask("free", handles=[2, 1]), wire.Ok)
     assert orchestrator.ask("stats").statistics.handles == 0
+
+
+def test_the_code_that_is_said_where_the_kernels_cannot_be_imported_is_one_of_the_table() -> None:
+    assert MISSING_DEPENDENCY == ErrorCode.MISSING_DEPENDENCY

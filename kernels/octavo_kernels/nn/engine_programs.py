@@ -12,17 +12,7 @@ from ..cpu.backend import CpuBackend
 from ..generated.ops import SIZES
 from ..program.payload import PayloadLayout
 from ..program.shapes import carry_words, pad64
-from ..program.spec import (
-    Arena,
-    AttributeValue,
-    Dimension,
-    Handle,
-    Input,
-    Operation,
-    ProgramSpec,
-    Value,
-    resolve,
-)
+from ..program.spec import Arena, AttributeValue, Dimension, Handle, Input, Operation, ProgramSpec, Value, resolve
 from ..reference.views import TORCH_DTYPES
 from ..tensor import Tensor, nbytes
 from .threshold import Dial

@@ -46,11 +46,7 @@ class Report:
 
 
 def replace_linears(
-    model: nn.Module,
-    *,
-    threshold: Threshold = "adaptive",
-    mode: str = "exact",
-    skip: Collection[str] = ("lm_head",),
+    model: nn.Module, *, threshold: Threshold = "adaptive", mode: str = "exact", skip: Collection[str] = ("lm_head",)
 ) -> Report:
     """Quantise the linear layers inside `model`, one after the other, each where it lies, and put them in their places.
 

@@ -32,10 +32,7 @@ def check_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> dict[str, int]:
     for name in SIZES:
         size, limit = sizes.get(name, 0), spec.limits[name]
         if not 0 <= size <= limit:
-            raise KernelError(
-                ErrorCode.BAD_ARGUMENT,
-                f"step: {name} is {size}; this program takes 0..{limit}",
-            )
+            raise KernelError(ErrorCode.BAD_ARGUMENT, f"step: {name} is {size}; this program takes 0..{limit}")
         checked[name] = size
     return checked
 

@@ -41,11 +41,7 @@ def bind(
             symbols[base] = size if base == expression else _minus_one(size)
 
 
-def evaluate(
-    expression: str,
-    symbols: Mapping[str, Dimension],
-    attributes: Mapping[str, AttributeValue],
-) -> Dimension:
+def evaluate(expression: str, symbols: Mapping[str, Dimension], attributes: Mapping[str, AttributeValue]) -> Dimension:
     """The size that an expression means. Raises ShapeError when it would calculate with a symbol of the step."""
     call = _CALL.fullmatch(expression)
     if call:

@@ -55,12 +55,7 @@ def linear_float(*, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | 
 
 
 def linear_published(
-    *,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    scale: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    threshold: float,
+    *, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None, threshold: float
 ) -> dict[str, torch.Tensor]:
     """LLM.int8() as published (arXiv 2208.07339, bitsandbytes): x [T, K] float32, codes [N, K] -> y [T, N].
 

@@ -6,6 +6,8 @@ one digit; an outlier is a number with a carry.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 
 from ..program.shapes import blocks, carry_words, pad64
@@ -54,9 +56,10 @@ def quantize_digits(*, x: torch.Tensor, statistics: torch.Tensor, inliers: torch
     """
     a, n, s = statistics[:, :, 0].amax(1), pair_tree(statistics[:, :, 1]), inliers
     finite = (x.abs().amax(1) <= a) & (s >= 0) & (s <= a) & (a <= n) & (n < float("inf"))
-    step = _largest(s / f32(127), a / f32(LARGEST), n / f32(LARGEST_SUM), f32(SMALLEST_STEP))
+    step = reduce(torch.maximum, (s / f32(127), a / f32(LARGEST), n / f32(LARGEST_SUM), f32(SMALLEST_STEP)))
     # Not 1/step: each bound's own inverse keeps |v| <= 127 for inliers and <= 32512 for all.
-    inverse = _smallest(f32(127) / s, f32(LARGEST) / a, f32(LARGEST_SUM) / n, f32(1 / SMALLEST_STEP))
+    inverses = (f32(127) / s, f32(LARGEST) / a, f32(LARGEST_SUM) / n, f32(1 / SMALLEST_STEP))
+    inverse = reduce(torch.minimum, inverses)
 
     usable = finite & (a > 0)
     v = torch.where(usable[:, None], torch.round(x * inverse[:, None]), f32(0)).to(torch.int32)
@@ -105,17 +108,3 @@ def quantize_weight(*, weight: torch.Tensor) -> dict[str, torch.Tensor]:
     codes = torch.round(w * factor[:, None]).clamp(-127, 127)
     codes = torch.where((finite & (largest > 0))[:, None], codes, f32(0))
     return {"codes": codes.to(torch.int8), "scale": torch.where(finite, largest, f32(float("nan")))}
-
-
-def _largest(*bounds: torch.Tensor) -> torch.Tensor:
-    result = bounds[0]
-    for bound in bounds[1:]:
-        result = torch.maximum(result, bound)
-    return result
-
-
-def _smallest(*bounds: torch.Tensor) -> torch.Tensor:
-    result = bounds[0]
-    for bound in bounds[1:]:
-        result = torch.minimum(result, bound)
-    return result

@@ -54,13 +54,7 @@ def quantize_by(kind: str, whole: bool, numbers: torch.Tensor, ranged: torch.Ten
 
 
 def linear_scheme(
-    *,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    codes: str,
-    scope: str,
-    threshold: float,
+    *, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, codes: str, scope: str, threshold: float
 ) -> dict[str, torch.Tensor]:
     """x [T, K] float32, weight [N, K] of any float dtype -> y [T, N].
 

@@ -50,10 +50,7 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
                 _check_arena(where, offset, bytes_at_limits, arena_bytes)
             case Input():
                 if value.layout != "plain":
-                    raise KernelError(
-                        ErrorCode.DTYPE_MISMATCH,
-                        f"{where}: an input of a step is plain, not packed",
-                    )
+                    raise KernelError(ErrorCode.DTYPE_MISMATCH, f"{where}: an input of a step is plain, not packed")
                 if index not in spec.inputs:
                     raise _bad(f"{where} is an input of the step but not among the program's inputs")
             case Columns(of):
@@ -70,10 +67,7 @@ def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: 
         if not 0 <= value < len(spec.values):
             raise _bad(f"program output {number}: there is no value {value}")
         if spec.values[value].layout != "plain":
-            raise KernelError(
-                ErrorCode.DTYPE_MISMATCH,
-                f"program output {number}: value {value} is packed",
-            )
+            raise KernelError(ErrorCode.DTYPE_MISMATCH, f"program output {number}: value {value} is packed")
 
 
 def written_root(value: int, values: Sequence[Value]) -> int:
@@ -95,13 +89,7 @@ def _check_bytes(where: str, value: Value, shape: tuple[int, ...]) -> None:
         raise KernelError(ErrorCode.OUT_OF_MEMORY, text)
 
 
-def _check_handle(
-    where: str,
-    value: Value,
-    shape: tuple[int, ...],
-    handle: int,
-    tensors: Mapping[int, Tensor],
-) -> None:
+def _check_handle(where: str, value: Value, shape: tuple[int, ...], handle: int, tensors: Mapping[int, Tensor]) -> None:
     tensor = tensors.get(handle)
     if tensor is None:
         raise KernelError(ErrorCode.DISPOSED, f"{where}: there is no tensor with the handle {handle}")
@@ -133,24 +121,18 @@ def _check_columns(where: str, index: int, value: Value, spec: ProgramSpec) -> N
     parent = spec.values[of]
     if (parent.dtype, parent.layout, value.layout) != (value.dtype, "plain", "plain"):
         raise KernelError(
-            ErrorCode.DTYPE_MISMATCH,
-            f"{where}: {value.dtype} columns of value {of}, {parent.dtype} {parent.layout}",
+            ErrorCode.DTYPE_MISMATCH, f"{where}: {value.dtype} columns of value {of}, {parent.dtype} {parent.layout}"
         )
     if len(value.shape) != 2 or len(parent.shape) != 2 or value.shape[0] != parent.shape[0]:
         raise KernelError(
-            ErrorCode.SHAPE_MISMATCH,
-            f"{where}: {list(value.shape)} cannot be columns of {list(parent.shape)}",
+            ErrorCode.SHAPE_MISMATCH, f"{where}: {list(value.shape)} cannot be columns of {list(parent.shape)}"
         )
     width, all_columns = value.shape[1], parent.shape[1]
     if not isinstance(width, int) or not isinstance(all_columns, int):
-        raise KernelError(
-            ErrorCode.SHAPE_MISMATCH,
-            f"{where}: columns of a width that changes with the step",
-        )
+        raise KernelError(ErrorCode.SHAPE_MISMATCH, f"{where}: columns of a width that changes with the step")
     if column < 0 or column + width > all_columns:
         raise KernelError(
-            ErrorCode.SHAPE_MISMATCH,
-            f"{where}: columns {column}..{column + width} of {all_columns} (value {of})",
+            ErrorCode.SHAPE_MISMATCH, f"{where}: columns {column}..{column + width} of {all_columns} (value {of})"
         )
 
 

@@ -9,13 +9,7 @@ from math import isfinite
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.shapes import ShapeError, bind, evaluate
-from ..program.spec import (
-    AttributeValue,
-    Dimension,
-    Operation,
-    ProgramSpec,
-    Value,
-)
+from ..program.spec import AttributeValue, Dimension, Operation, ProgramSpec, Value
 from ..tensor import Tensor
 from .overlaps import check_overlaps
 from .places import check_places
@@ -96,10 +90,7 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
     table = OPS[operation.op]
     symbols: dict[str, Dimension] = {}
     present = []
-    for given, expected in (
-        (operation.inputs, table.inputs),
-        (operation.outputs, table.outputs),
-    ):
+    for given, expected in ((operation.inputs, table.inputs), (operation.outputs, table.outputs)):
         for name in given:
             if name not in expected:
                 raise _bad(f"{where}: no operand {name!r}; there are {', '.join(expected) or 'none'}")
@@ -114,33 +105,21 @@ def _check_operands(where: str, operation: Operation, values: Sequence[Value]) -
     for name, operand, value in present:
         if value.dtype not in operand.dtypes:
             accepted = ", ".join(operand.dtypes)
-            raise KernelError(
-                ErrorCode.DTYPE_MISMATCH,
-                f"{where}: {name} is {value.dtype}; accepted: {accepted}",
-            )
+            raise KernelError(ErrorCode.DTYPE_MISMATCH, f"{where}: {name} is {value.dtype}; accepted: {accepted}")
         if value.layout != "plain" and not operand.packed:
-            raise KernelError(
-                ErrorCode.DTYPE_MISMATCH,
-                f"{where}: {name} has the layout {value.layout}, must be plain",
-            )
+            raise KernelError(ErrorCode.DTYPE_MISMATCH, f"{where}: {name} has the layout {value.layout}, must be plain")
         if len(value.shape) != len(operand.shape):
             raise _shape(where, name, operand.shape, operand.shape, value.shape)
         _check_columns(f"{where}: {name} {_text(value.shape)}", operand.shape, value.shape)
         try:
             bind(symbols, operation.attributes, operand.shape, value.shape)
         except ShapeError as error:
-            raise KernelError(
-                ErrorCode.SHAPE_MISMATCH,
-                f"{where}: {name} {_text(value.shape)}: {error}",
-            ) from error
+            raise KernelError(ErrorCode.SHAPE_MISMATCH, f"{where}: {name} {_text(value.shape)}: {error}") from error
     for name, operand, value in present:
         try:
             expected = tuple(evaluate(size, symbols, operation.attributes) for size in operand.shape)
         except ShapeError as error:
-            raise KernelError(
-                ErrorCode.SHAPE_MISMATCH,
-                f"{where}: {name} {_text(value.shape)}: {error}",
-            ) from error
+            raise KernelError(ErrorCode.SHAPE_MISMATCH, f"{where}: {name} {_text(value.shape)}: {error}") from error
         if expected != tuple(value.shape):
             raise _shape(where, name, operand.shape, expected, value.shape)
     return symbols

@@ -15,8 +15,9 @@ interpreter.enable()
 
 from octavo_kernels.triton.launch import Launch, Operand, cdiv  # noqa: E402
 from octavo_kernels.triton.ops.linear_float import linear_float  # noqa: E402
-from octavo_kernels.triton.ops.linear_int8 import linear_int8, tiles  # noqa: E402
+from octavo_kernels.triton.ops.linear_int8 import tiles  # noqa: E402
 from octavo_kernels.triton.ops.linear_int8.blocks import carry_groups  # noqa: E402
+from octavo_kernels.triton.ops.linear_int8.plan import linear_int8  # noqa: E402
 from octavo_kernels.triton.ops.linear_published import linear_published  # noqa: E402
 
 __all__ = [

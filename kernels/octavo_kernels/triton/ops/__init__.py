@@ -4,64 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...generated.ops import OPS
 from ..launch import Launch
-from .activation import activate, glu
-from .attention import attention
-from .elementwise import add, cast, embed, rows
-from .linear_float import linear_float
-from .linear_int8 import dequantize, linear_int8, multiply_int8
-from .linear_published import linear_published
-from .linear_scheme import linear_scheme
-from .norm import norm
-from .observe_outliers import observe_outliers
-from .pool import pool
-from .quantize import (
-    add_norm_quantize,
-    glu_quantize,
-    norm_quantize,
-    quantize,
-    quantize_digits,
-    quantize_weight,
-    row_inliers,
-    row_statistics,
+from . import (
+    activation,
+    elementwise,
+    linear_float,
+    linear_published,
+    linear_scheme,
+    norm,
+    observe_outliers,
+    pool,
+    rope,
+    score,
 )
-from .rope import append, rope, rope_append
-from .sample import sample
-from .score import score
+from .attention import plan as attention
+from .linear_int8 import dequantize
+from .linear_int8 import plan as linear_int8
+from .quantize import plan as quantize
+from .quantize import statistics, weight
+from .sample import plan as sample
 
 Plan = Callable[..., list[Launch]]
 
-PLANS: dict[str, Plan] = {
-    plan.__name__: plan
-    for plan in (
-        activate,
-        add,
-        add_norm_quantize,
-        append,
-        attention,
-        cast,
-        dequantize,
-        embed,
-        glu,
-        glu_quantize,
-        linear_float,
-        linear_int8,
-        linear_published,
-        linear_scheme,
-        multiply_int8,
-        norm,
-        norm_quantize,
-        observe_outliers,
-        pool,
-        quantize,
-        quantize_digits,
-        quantize_weight,
-        rope,
-        rope_append,
-        row_inliers,
-        row_statistics,
-        rows,
-        sample,
-        score,
-    )
-}
+#: In them each plan has the name of its op.
+_MODULES = (
+    *(activation, attention, dequantize, elementwise, linear_float, linear_int8, linear_published, linear_scheme),
+    *(norm, observe_outliers, pool, quantize, rope, sample, score, statistics, weight),
+)
+
+PLANS: dict[str, Plan] = {op: getattr(module, op) for module in _MODULES for op in OPS if hasattr(module, op)}

@@ -10,12 +10,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ....generated.ops import ATTENTION_CHUNK, PAGE_SIZE
 from ...numbers import exp, tanh
 
-# The kernels' tiles, lanes and vectors are written for these.
-PAGE, CHUNK = 16, 256
-assert (PAGE_SIZE, ATTENTION_CHUNK) == (PAGE, CHUNK), "attention's kernels have another page or chunk than the op table"
+# The kernels of this folder are written for pages of 16 keys and chunks of 256: a vector has the lanes of a page, a
+# program's block the keys of a chunk, and the order in which a row is added up follows from both, and with it the bits
+# that every backend gives. So they are numbers here, in the layout of pages as in shapes of tensors, and not names of
+# the op table; should the table have other numbers, `plan.py` refuses to plan these kernels.
 
 
 @triton.jit

@@ -75,11 +75,7 @@ def _decode(context: Context, arguments: dict[str, Any], rows: int, outputs: int
         {**arguments, **_splitting(context, tile, column_tiles * row_tiles, splits, steps)},
         {
             **{"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits},
-            **{
-                "EVEN": columns % tile.columns == 0,
-                "DEPENDENT": dependent,
-                "PREFETCH": ahead if dependent else 0,
-            },
+            **{"EVEN": columns % tile.columns == 0, "DEPENDENT": dependent, "PREFETCH": ahead if dependent else 0},
         },
         warps=tile.warps,
         stages=tile.stages,
