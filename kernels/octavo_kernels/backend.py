@@ -100,7 +100,6 @@ class Executable(Protocol):
 
     def close(self) -> None:
         """Release what the program holds; tensors are not touched. With the last program goes the workspace."""
-        ...
 
 
 class Backend(Protocol):
@@ -132,7 +131,6 @@ class Backend(Protocol):
         Numbers that `target` cannot hold (NaN, infinity, what its dtype rounds to infinity) are refused.
         Raises KernelError OCTAVO_FILE_NOT_READABLE, OCTAVO_MODEL_FILE_INVALID, OCTAVO_SHAPE_MISMATCH.
         """
-        ...
 
     def read(self, tensor: Tensor) -> np.ndarray:
         """The tensor's bytes, row-major whatever its layout, without padding; a copy (uint8)."""
@@ -141,7 +139,6 @@ class Backend(Protocol):
     def write(self, tensor: Tensor, offset: int, size: int, fill: Callable[[np.ndarray], None]) -> None:
         """Replace `size` bytes of the tensor's memory from byte `offset` on by what `fill` puts into the array (uint8,
         `size` long) that it is called with. Where the backend can, that array is the memory itself: no copy."""
-        ...
 
     def read_range(self, tensor: Tensor, offset: int, size: int) -> np.ndarray:
         """Bytes of the tensor's memory (uint8); may be the memory itself: use it before the next call."""

@@ -21,7 +21,7 @@ from .views import tensor_view
 
 
 class ReferenceBackend(HostMemory):
-    """Plain torch on the CPU, by the definitions."""
+    """Plain torch on the CPU, by the definitions. Its methods: see backend.Backend."""
 
     name = "reference"
     isa = "torch"
@@ -37,11 +37,9 @@ class ReferenceBackend(HostMemory):
         torch.set_num_threads(threads)
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
-        """See backend.Backend."""
         load(form, parts, target, scale)
 
     def read(self, tensor: Tensor) -> np.ndarray:
-        """See backend.Backend."""
         return row_major_bytes(tensor_view(tensor)).copy()
 
     def define(
@@ -52,12 +50,10 @@ class ReferenceBackend(HostMemory):
         reserve: Reserve = unlimited,
         workspace: int = 0,
     ) -> ReferenceExecutable:
-        """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         return ReferenceExecutable(complete, tensors, arena, reserve)
 
     def measure(self) -> Ceiling:
-        """See backend.Backend."""
         raise KernelError(
             ErrorCode.BAD_ARGUMENT, "the reference backend is not made for speed: measure the cpu backend"
         )
