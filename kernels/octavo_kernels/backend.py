@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .program.spec import ProgramSpec
-from .tensor import Reserve, Tensor, unlimited
+from .program.spec import ProgramSpec, Sizes
+from .tensor import Reserve, Tensor, Tensors, unlimited
 
 if TYPE_CHECKING:
     import torch
@@ -81,11 +81,7 @@ class Executable(Protocol):
         ...
 
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
         """Run once. `sizes`: T, S, B, J, H, D, Q, none above the program's limits; zero is a size.
 
@@ -155,7 +151,7 @@ class Backend(Protocol):
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from .errors import ErrorCode, KernelError
 from .program.payload import NUMPY_DTYPES, PayloadLayout, check_sizes
-from .program.spec import Columns, Handle, ProgramSpec, resolve
-from .tensor import Reserve, Tensor
+from .program.spec import Columns, Handle, ProgramSpec, Sizes, resolve
+from .tensor import Reserve, Tensor, Tensors
 from .validate.step import DataChecks
 
 
 class BoundProgram:
     """Keeps its tensors alive until `_let_go`. See backend.Executable."""
 
-    def __init__(
-        self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve
-    ) -> None:
+    def __init__(self, spec: ProgramSpec, tensors: Tensors, arena: Tensor | None, reserve: Reserve) -> None:
         self._spec, self._arena, self._reserve = spec, arena, reserve
         self._checks = DataChecks(spec)
         self._payload, self._reply = PayloadLayout(spec, spec.inputs), PayloadLayout(spec, spec.outputs)
@@ -30,14 +28,14 @@ class BoundProgram:
     def _let_go(self) -> None:
         self._closed, self._arena, self._tensors = True, None, {}
 
-    def _begin(self, sizes: Mapping[str, int], payload: memoryview) -> tuple[dict[str, int], list[np.ndarray]]:
+    def _begin(self, sizes: Sizes, payload: memoryview) -> tuple[dict[str, int], list[np.ndarray]]:
         """A step's sizes, all of SIZES, and the arrays that it brings. Raises KernelError."""
         if self._closed:
             raise KernelError(ErrorCode.DISPOSED, "step: the program was closed")
         checked = check_sizes(self._spec, sizes)
         return checked, self._payload.split(checked, payload)
 
-    def _array(self, index: int, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]) -> np.ndarray:
+    def _array(self, index: int, sizes: Sizes, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """What a data check looks at: an array that the step brings, or a tensor."""
         if index in self._inputs:
             return arrays[self._inputs[index]]

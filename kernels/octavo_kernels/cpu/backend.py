@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..generated import environment
 from ..host import HostMemory
 from ..program.scratch import scratch_of
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, aligned_bytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, aligned_bytes, unlimited
 from ..validate.program import validate
 from ..workspace import Workspace
 from .executable import CpuExecutable, scratch_bytes
@@ -63,7 +63,7 @@ class CpuBackend(HostMemory):
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from ..bound import BoundProgram
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS, SIZES
 from ..program.scratch import Scratch
-from ..program.spec import Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value
-from ..tensor import ALIGNMENT, Reserve, Tensor, aligned_bytes, round_up
+from ..program.spec import Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Sizes, Value
+from ..tensor import ALIGNMENT, Reserve, Tensor, Tensors, aligned_bytes, round_up
 from ..workspace import Workspace
 from . import library as abi
 
@@ -33,7 +33,7 @@ class CpuExecutable(BoundProgram):
         library: ctypes.CDLL,
         context: int,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         thread_bytes: int,
         reserve: Reserve,
@@ -56,11 +56,7 @@ class CpuExecutable(BoundProgram):
         self._scratch = None if memory is None else memory.ctypes.data
 
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
         checked, arrays = self._begin(sizes, payload)
         self._checks.run(checked, lambda value: self._array(value, checked, arrays))
@@ -95,7 +91,7 @@ class CpuExecutable(BoundProgram):
         if getattr(self, "_program", None):
             self.close()
 
-    def _array(self, index: int, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]) -> np.ndarray:
+    def _array(self, index: int, sizes: Sizes, arrays: Sequence[np.ndarray]) -> np.ndarray:
         found = self._looked_at.get(index)
         if found is None:
             found = super()._array(index, sizes, arrays)

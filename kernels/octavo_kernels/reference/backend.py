@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from ..backend import Ceiling, SourcePart
 from ..errors import ErrorCode, KernelError
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, aligned_bytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, aligned_bytes, unlimited
 from ..validate.program import validate
 from ..workspace import Workspace
 from .executable import ReferenceExecutable, row_major_bytes
@@ -45,7 +45,7 @@ class ReferenceBackend(HostMemory):
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from ..backend import Counters
 from ..bound import BoundProgram
-from ..program.spec import Arena, Columns, Handle, Operation, resolve
+from ..program.spec import Arena, Columns, Handle, Operation, Sizes, resolve
 from .finite import results_finite
 from .ops import DEFINITIONS
 from .views import view
@@ -22,11 +21,7 @@ class ReferenceExecutable(BoundProgram):
     launches = None
 
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
         began = time.perf_counter_ns()
         sizes, arrays = self._begin(sizes, payload)
@@ -53,7 +48,7 @@ class ReferenceExecutable(BoundProgram):
     def close(self) -> None:
         self._let_go()
 
-    def _views(self, sizes: Mapping[str, int], inputs: list[np.ndarray]) -> list[torch.Tensor]:
+    def _views(self, sizes: Sizes, inputs: list[np.ndarray]) -> list[torch.Tensor]:
         """Every value at this step's sizes, as a view of its memory."""
         brought = dict(zip(self._spec.inputs, inputs, strict=True))
         views: list[torch.Tensor] = []

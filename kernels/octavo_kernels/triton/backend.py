@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -12,7 +12,7 @@ import torch
 from ..backend import Ceiling, DeviceMemory, SourcePart
 from ..errors import ErrorCode, KernelError
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, nbytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, nbytes, unlimited
 from ..validate.program import validate
 from ..workspace import Workspace
 from .device import Device
@@ -75,7 +75,7 @@ class TritonBackend:
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,

@@ -8,7 +8,7 @@ the workspace, which the programs of a device share; when a later `define` makes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -20,9 +20,9 @@ from ..bound import BoundProgram
 from ..generated.ops import OPS
 from ..generated.workspace import TICKET_BYTES
 from ..program.scratch import scratch_of
-from ..program.spec import Dimension, Handle, Operation, ProgramSpec, resolve
+from ..program.spec import Dimension, Handle, Operation, ProgramSpec, Sizes, resolve
 from ..reference.finite import results_finite
-from ..tensor import Reserve, Tensor, nbytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, nbytes, unlimited
 from ..validate.places import written_root
 from ..workspace import Workspace
 from .buckets import Buckets, Capacity
@@ -42,7 +42,7 @@ class TritonExecutable(BoundProgram):
         device: Device,
         mirrors: Mirrors,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve,
     ) -> None:
@@ -98,11 +98,7 @@ class TritonExecutable(BoundProgram):
         self._to, self._back = self.cut.host(memory, self._device.of_host)
 
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
         began = time.perf_counter_ns()
         sizes, arrays = self._begin(sizes, payload)
@@ -132,7 +128,7 @@ class TritonExecutable(BoundProgram):
         self,
         frame: Frame,
         plan: StepPlan,
-        sizes: Mapping[str, int],
+        sizes: Sizes,
         arrays: Sequence[np.ndarray],
         profile: np.ndarray | None,
         nonfinite: np.ndarray | None,
@@ -151,7 +147,7 @@ class TritonExecutable(BoundProgram):
         if profile is not None:
             profile[:] = [device.nanoseconds(start, end) for start, end in pairwise(marks)]
 
-    def _look(self, frame: Frame, sizes: Mapping[str, int], index: int, nonfinite: np.ndarray | None) -> None:
+    def _look(self, frame: Frame, sizes: Sizes, index: int, nonfinite: np.ndarray | None) -> None:
         """After the launches of an op, and before those of the next."""
         if nonfinite is None:
             return
@@ -181,7 +177,7 @@ class TritonExecutable(BoundProgram):
     def _content(self, tensor: Tensor) -> np.ndarray:
         return self._mirrors.of(tensor)
 
-    def _counted(self, sizes: Mapping[str, int], counters: np.ndarray) -> tuple[int, int, int]:
+    def _counted(self, sizes: Sizes, counters: np.ndarray) -> tuple[int, int, int]:
         quantized = carries = nonfinite = 0
         for index, slot in self._slots.items():
             carried, bad = counters[slot].tolist()

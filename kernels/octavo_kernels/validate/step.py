@@ -11,14 +11,14 @@ work on lists.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import chain, pairwise
 
 import numpy as np
 
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import MAX_LOGPROBS, PAGE_SIZE
-from ..program.spec import Operation, ProgramSpec, resolve
+from ..program.spec import Operation, ProgramSpec, Sizes, resolve
 from .sources import Written, written_by
 
 # From this many elements on two calls of numpy cost less than a list.
@@ -54,7 +54,7 @@ class DataChecks:
             for name, value in written_by(operation).items():
                 written.add(name, value)
 
-    def run(self, sizes: Mapping[str, int], read: Read) -> None:
+    def run(self, sizes: Sizes, read: Read) -> None:
         """`read(value)`: the array of a value of the program, rows of any stride. Raises KernelError."""
         step = self._step
         step.sizes, step.read, step.lists = sizes, read, {}
@@ -67,7 +67,7 @@ class _Step:
     """Sizes and data of the step that is being checked. Several checks look at the same arrays."""
 
     def __init__(self) -> None:
-        self.sizes: Mapping[str, int] = {}
+        self.sizes: Sizes = {}
         self.read: Read = lambda value: np.zeros(0)
         self.lists: dict[int, list] = {}
 
