@@ -35,22 +35,20 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
         from .cpu.backend import CpuBackend
 
         return CpuBackend(threads, isa)
-    if name == "reference":
-        try:
+    if name not in BACKENDS:
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+    try:
+        if name == "reference":
             from .reference.backend import ReferenceBackend
-        except ImportError as error:
-            text = f"the reference backend needs torch ({error}); run: {sys.executable} -m pip install torch"
-            raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
-        return ReferenceBackend(threads, isa)
-    if name in ("cuda", "triton-interpreter"):
-        try:
-            from .triton.backend import TritonBackend
 
-            return TritonBackend(_triton_device(name, index), threads, isa)
-        except ImportError as error:
-            text = f"the {name} backend needs torch and triton ({error}); run: {sys.executable} -m pip install torch"
-            raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
-    raise KernelError(ErrorCode.BAD_ARGUMENT, f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+            return ReferenceBackend(threads, isa)
+        from .triton.backend import TritonBackend
+
+        return TritonBackend(_triton_device(name, index), threads, isa)
+    except ImportError as error:
+        needs = "torch" if name == "reference" else "torch and triton"
+        text = f"the {name} backend needs {needs} ({error}); run: {sys.executable} -m pip install torch"
+        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
 
 
 def _triton_device(name: str, index: int) -> Device:

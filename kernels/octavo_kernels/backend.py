@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .program.spec import ProgramSpec
-from .tensor import Reserve, Tensor, unlimited
+from .program.spec import ProgramSpec, Sizes
+from .tensor import Reserve, Tensor, Tensors, unlimited
 
 if TYPE_CHECKING:
     import torch
@@ -81,11 +81,7 @@ class Executable(Protocol):
         ...
 
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
         """Run once. `sizes`: T, S, B, J, H, D, Q, none above the program's limits; zero is a size.
 
@@ -100,7 +96,6 @@ class Executable(Protocol):
 
     def close(self) -> None:
         """Release what the program holds; tensors are not touched. With the last program goes the workspace."""
-        ...
 
 
 class Backend(Protocol):
@@ -132,7 +127,6 @@ class Backend(Protocol):
         Numbers that `target` cannot hold (NaN, infinity, what its dtype rounds to infinity) are refused.
         Raises KernelError OCTAVO_FILE_NOT_READABLE, OCTAVO_MODEL_FILE_INVALID, OCTAVO_SHAPE_MISMATCH.
         """
-        ...
 
     def read(self, tensor: Tensor) -> np.ndarray:
         """The tensor's bytes, row-major whatever its layout, without padding; a copy (uint8)."""
@@ -141,7 +135,6 @@ class Backend(Protocol):
     def write(self, tensor: Tensor, offset: int, size: int, fill: Callable[[np.ndarray], None]) -> None:
         """Replace `size` bytes of the tensor's memory from byte `offset` on by what `fill` puts into the array (uint8,
         `size` long) that it is called with. Where the backend can, that array is the memory itself: no copy."""
-        ...
 
     def read_range(self, tensor: Tensor, offset: int, size: int) -> np.ndarray:
         """Bytes of the tensor's memory (uint8); may be the memory itself: use it before the next call."""
@@ -158,7 +151,7 @@ class Backend(Protocol):
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,

@@ -11,24 +11,19 @@ from .tensor import Tensor, allocate
 
 
 class HostMemory:
-    """See backend.Backend for each of these."""
+    """See backend.Backend. `write` fills the tensor itself; `read_range` and `expose` show it: no copy."""
 
     def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
-        """See backend.Backend."""
         return allocate(dtype, layout, tuple(shape))
 
     def write(self, tensor: Tensor, offset: int, size: int, fill: Callable[[np.ndarray], None]) -> None:
-        """See backend.Backend; `fill` writes to the tensor itself."""
         fill(tensor.memory[offset : offset + size])
 
     def read_range(self, tensor: Tensor, offset: int, size: int) -> np.ndarray:
-        """See backend.Backend; no copy."""
         return tensor.memory[offset : offset + size]
 
     def expose(self, tensor: Tensor) -> np.ndarray:
-        """See backend.Backend."""
         return tensor.memory
 
     def memory(self) -> DeviceMemory | None:
-        """None: it is the machine's."""
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +74,10 @@ class Tensor:
     layout: str
     shape: tuple[int, ...]
     memory: Any
+
+
+#: By handle.
+Tensors = Mapping[int, Tensor]
 
 
 def allocate(dtype: str, layout: str, shape: tuple[int, ...]) -> Tensor:

@@ -104,7 +104,7 @@ def test_published_is_what_bitsandbytes_gives_in_any_batch(count: int, threshold
     assert difference.median() <= 2 * UNIT[torch.float16 if dtype == torch.float32 else dtype] * theirs.abs().median()
 
 
-def test_published_has_no_bias_either():
+def test_published_without_a_bias_is_what_bitsandbytes_gives():
     layer = layer_of(6.0, "published", bias=False)
     x = rows(5)
     with torch.no_grad():
@@ -222,7 +222,7 @@ def test_checkpoints_go_both_ways():
     assert torch.equal(again(x), layer(x))
 
 
-def test_where_bitsandbytes_fails_we_do_not():
+def test_calls_that_bitsandbytes_fails_on_are_answered():
     """Inputs of one and four dimensions (#980); bfloat16 beyond float16's 65504 without decomposition (#1868)."""
     layer = layer_of(0.0, "published", torch.bfloat16)
     peer = peer_of(layer)
@@ -237,7 +237,7 @@ def test_where_bitsandbytes_fails_we_do_not():
         assert torch.isfinite(layer(x)).all()
 
 
-def test_its_constant_is_wrong_on_cpus_and_ours_is_not():
+def test_rows_are_scaled_by_127_squared_which_bitsandbytes_has_wrong_on_cpus():
     """Why the comparisons above allow 1.8e-5: outputs of bitsandbytes on CPUs are that much too large."""
     product = torch.full((1, 1), 16129, dtype=torch.int32)
     one = torch.ones(1)

@@ -187,7 +187,7 @@ WRONG = {
 }
 
 
-def test_the_program_these_are_made_from_is_right():
+def test_a_right_program_is_accepted_with_its_attributes_filled_in():
     complete = validate(_program(), _tensors(), ARENA)
     assert complete.ops[2].attributes == {"decompose": "threshold", "absolute": 5.0, "relative": 6.0}
     assert complete.ops[1].attributes == {"kind": "rms", "eps": 0.00001, "unitOffset": False}

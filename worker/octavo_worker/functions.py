@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from octavo_kernels import Backend, ErrorCode, KernelError, Tensor
@@ -128,12 +129,9 @@ def as_torch(backend: Backend, tensor: Tensor, torch: Any) -> torch.Tensor:
     if tensor.layout != "plain":
         raise KernelError(ErrorCode.DTYPE_MISMATCH, "a packed weight is not a torch tensor; read it, or pass it plain")
     dtype = getattr(torch, tensor.dtype)
-    count = 1
-    for size in tensor.shape:
-        count *= size
     memory: Any = backend.expose(tensor)
     content: torch.Tensor = memory if isinstance(memory, torch.Tensor) else torch.from_numpy(memory)
-    return content[: count * dtype.itemsize].view(dtype).reshape(tensor.shape)
+    return content[: prod(tensor.shape) * dtype.itemsize].view(dtype).reshape(tensor.shape)
 
 
 def _option(option: CallOption) -> object:

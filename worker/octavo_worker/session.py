@@ -7,25 +7,22 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 from msgspec import structs
 from octavo_kernels import Backend, ErrorCode, KernelError, SourcePart, Tensor, nbytes
 from octavo_kernels.generated.ops import BYTES_PER_ELEMENT
-from octavo_kernels.tensor import PACKED_ROWS, PAGES_FROM
+from octavo_kernels.tensor import PACKED_ROWS
 from octavo_kernels.weights.load import check_load
 
 from . import machine
 from .definitions import program_spec, sizes, used_handles
 from .functions import Functions, as_torch
 from .generated import messages as wire
+from .memory import WorkerMemory
 from .shared_memory import SharedFile
 from .tensors import DefinedProgram, Handles
 
-# Whenever this much has been asked for, it is held against the memory that is really there: Linux promises more than it
-# has, and then kills the process. A GPU's driver refuses.
-_CHECK_MEMORY_FROM = 64 << 20
 # Of a thread of `load`, per element that it works on, at most: as it is in the file, as a float, as it will be.
 _LOAD_BYTES = 8 + 4 + 2
 # Seconds between two progress messages.
@@ -53,9 +50,7 @@ class Session:
         self._functions = Functions(backend)
         self._work = _Work()
         self._welcomed = False
-        self._in_machine = backend.memory() is None
-        self._anonymous_before = machine.process_memory().anonymous
-        self._unchecked = 0
+        self._memory = WorkerMemory(backend, self._handles)
         self.ended = False
         self.description = wire.DeviceDescription(
             device=device,
@@ -64,7 +59,7 @@ class Session:
             isas=tuple(backend.isas),
             threads=backend.threads,
             model=backend.model[:256],
-            **_memory(backend),
+            **self._memory.described(),
         )
         self._actions: dict[type, Callable] = {
             wire.Step: self._step,
@@ -132,31 +127,19 @@ class Session:
 
     def _describe(self, request: wire.Describe, payloads: Sequence[bytes], send: Send):
         # The orchestrator and this worker may share a container, and it reads a model while the worker starts.
-        available = _memory(self._backend)["memoryAvailable"]
+        available = self._memory.described()["memoryAvailable"]
         self.description = structs.replace(self.description, memoryAvailable=available)
         return wire.Ok(id=request.id, epoch=self._epoch, description=self.description), None
 
     def _allocate(self, request: wire.Allocate, payloads: Sequence[bytes], send: Send):
         self._handles.check_new([item.handle for item in request.handles])
         wanted = sum(nbytes(item.dtype, item.layout, item.shape) for item in request.handles)
-        self._reserve(wanted)
+        self._memory.reserve(wanted)
         tensors = [self._backend.allocate(item.dtype, item.layout, item.shape) for item in request.handles]
         for item, tensor in zip(request.handles, tensors, strict=True):
             self._handles.add(item.handle, tensor)
         taken = sum(tensor.memory.nbytes for tensor in tensors)
         return wire.Ok(id=request.id, epoch=self._epoch, bytes=taken), None
-
-    def _reserve(self, wanted: int) -> None:
-        """Raise OCTAVO_OUT_OF_MEMORY unless `wanted` more bytes are there, beside what was given and not yet used."""
-        self._unchecked += wanted
-        if self._unchecked < _CHECK_MEMORY_FROM or not self._in_machine:
-            return
-        self._unchecked = 0
-        given = self._handles.bytes + self._backend.workspace.bytes
-        used = machine.process_memory().anonymous - self._anonymous_before
-        available = max(0, machine.memory_available() - max(0, given - used))
-        if wanted > available:
-            raise KernelError(ErrorCode.OUT_OF_MEMORY, f"{wanted} bytes wanted, {available} available")
 
     def _load(self, request: wire.Load, payloads: Sequence[bytes], send: Send):
         jobs = []
@@ -167,7 +150,7 @@ class Session:
         for job in jobs:
             check_load(*job)
         most = max(_at_once(parts, target) for _, parts, target, _ in jobs)
-        self._reserve(self._backend.threads * most * _LOAD_BYTES)
+        self._memory.reserve(self._backend.threads * most * _LOAD_BYTES)
         total = sum(_bytes(parts) for _, parts, _, _ in jobs)
         done, told = 0, time.monotonic()
         for form, parts, target, scale in jobs:
@@ -205,7 +188,7 @@ class Session:
         if tensor.layout == "plain":
             content = self._backend.read_range(tensor, *_range(request, tensor))
         elif request.offset is wire.UNSET and request.bytes is wire.UNSET:
-            self._reserve(_content_bytes(tensor))
+            self._memory.reserve(_content_bytes(tensor))
             content = self._backend.read(tensor)
         else:
             raise KernelError(ErrorCode.DTYPE_MISMATCH, f"handle {request.handle} is packed; it is read as a whole")
@@ -226,7 +209,7 @@ class Session:
         memory = None if arena is None else self._handles.tensor(arena)
         uses = used_handles(spec, arena)
         at_least = 0 if request.workspace is wire.UNSET else request.workspace
-        executable = self._backend.define(spec, self._handles.tensors, memory, self._reserve, at_least)
+        executable = self._backend.define(spec, self._handles.tensors, memory, self._memory.reserve, at_least)
         self._handles.add_program(request.program, DefinedProgram(executable, uses, len(spec.ops)))
         reply = wire.Ok(id=request.id, epoch=self._epoch, workspace=self._backend.workspace.bytes)
         if executable.launches is not None:
@@ -285,24 +268,14 @@ class Session:
         statistics = wire.Statistics(
             resident=memory.resident,
             anonymous=memory.anonymous,
-            handleBytes=self._handles.bytes + self._backend.workspace.bytes,
-            handleResident=self._resident(),
+            handleBytes=self._memory.given,
+            handleResident=self._memory.resident(),
             handles=len(self._handles),
             steps=self._work.steps,
             stepTime=self._work.step_time,
             deviceUsed=wire.UNSET if device is None else device.used,
         )
         return wire.Ok(id=request.id, epoch=self._epoch, statistics=statistics), None
-
-    def _resident(self) -> int:
-        """Bytes of handles and workspace that the system has given: pages that nobody has touched yet are not there."""
-        workspace, paged = self._backend.workspace, [tensor.memory for tensor in self._handles.paged.values()]
-        total = self._handles.bytes + workspace.bytes
-        if not self._in_machine:
-            return total
-        if workspace.bytes >= PAGES_FROM:
-            paged.append(workspace.memory)
-        return total + sum(machine.resident_bytes(*_mapped(memory)) - memory.nbytes for memory in paged)
 
     def _measure(self, request: wire.Measure, payloads: Sequence[bytes], send: Send):
         found = self._backend.measure()
@@ -347,20 +320,6 @@ def _at_once(parts: Sequence[SourcePart], target: Tensor) -> int:
     return min(prod(rows), PACKED_ROWS) * max(columns, cut) + cut
 
 
-def _memory(backend: Backend) -> dict[str, int]:
-    """The fields of a description that count bytes."""
-    device = backend.memory()
-    if device is None:
-        total, available, baseline = (
-            machine.memory_total(),
-            machine.memory_available(),
-            machine.process_memory().resident,
-        )
-    else:
-        total, available, baseline = device.total, device.total - device.used, device.context
-    return {"memoryTotal": total, "memoryAvailable": available, "baseline": baseline}
-
-
 def _range(request: wire.Read, tensor: Tensor) -> tuple[int, int]:
     """First byte and number of bytes."""
     content = _content_bytes(tensor)
@@ -370,15 +329,6 @@ def _range(request: wire.Read, tensor: Tensor) -> tuple[int, int]:
         text = f"{size} bytes from offset {offset} are not in handle {request.handle} of {content} bytes"
         raise KernelError(ErrorCode.SHAPE_MISMATCH, text)
     return offset, size
-
-
-def _mapped(memory: Any) -> tuple[int, int]:
-    """First address and bytes of what the system was asked for: with the ends of huge pages, which a tensor does not
-    use but takes."""
-    if not isinstance(memory, np.ndarray):  # torch's, of the machine's memory
-        return memory.data_ptr(), memory.nbytes
-    whole = memory.base if isinstance(memory.base, np.ndarray) else memory
-    return whole.ctypes.data, whole.nbytes
 
 
 def _content_bytes(tensor: Tensor) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..generated import environment
 from ..host import HostMemory
 from ..program.scratch import scratch_of
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, aligned_bytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, aligned_bytes, unlimited
 from ..validate.program import validate
 from ..workspace import Workspace
 from .executable import CpuExecutable, scratch_bytes
@@ -24,7 +24,9 @@ from .load import load, read
 
 
 class CpuBackend(HostMemory):
-    """Our own C++ kernels; bits do not depend on the instruction set or the number of threads."""
+    """Our own C++ kernels; bits do not depend on the instruction set or the number of threads.
+
+    Methods without a text of their own: see backend.Backend."""
 
     name = "cpu"
 
@@ -53,22 +55,19 @@ class CpuBackend(HostMemory):
         self._library.octavo_borrow_threads(self._context, parallel, thread_count)
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
-        """See backend.Backend."""
         load(form, parts, target, scale, isa=self.isa, threads=self.threads)
 
     def read(self, tensor: Tensor) -> np.ndarray:
-        """See backend.Backend."""
         return read(tensor)
 
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
     ) -> CpuExecutable:
-        """See backend.Backend."""
         if self._context is None:
             raise KernelError(ErrorCode.DISPOSED, "define: the backend was closed")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
@@ -78,7 +77,6 @@ class CpuBackend(HostMemory):
         return executable
 
     def measure(self) -> Ceiling:
-        """See backend.Backend."""
         found = CeilingStruct()
         self._library.octavo_measure(self._context, ctypes.byref(found))
         if not found.read_bytes:

@@ -39,25 +39,14 @@ FOLDER = folder()
 # No -march=native and no fast-math: equal bits everywhere. Explicit fma only, hence -ffp-contract=off. The warnings
 # that are off come from gcc 12's own AVX-512 headers.
 _FLAGS = [
-    "-std=c++17",
-    "-O3",
-    "-ffp-contract=off",
-    "-fno-math-errno",
-    "-fPIC",
-    "-Wall",
-    "-Wextra",
-    "-Wno-uninitialized",
-    "-Wno-maybe-uninitialized",
+    *("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC"),
+    *("-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized"),
 ]
 # For tools/sanitize.sh: the first finds reads and writes outside memory and undefined behaviour, the second data races.
 _SANITIZERS = {
     "": [],
     "address": [
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=undefined",
-        "-fno-omit-frame-pointer",
-        "-g1",
-        "-O1",
+        *("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1", "-O1"),
     ],
     "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g1", "-O1"],
 }

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..backend import Counters
+from ..bound import BoundProgram
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS, SIZES
-from ..program import payload as payloads
 from ..program.scratch import Scratch
-from ..program.spec import Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Value, resolve
-from ..tensor import ALIGNMENT, Reserve, Tensor, aligned_bytes, round_up
-from ..validate.step import DataChecks
+from ..program.spec import Arena, Columns, Dimension, Handle, Operation, ProgramSpec, Sizes, Value
+from ..tensor import ALIGNMENT, Reserve, Tensor, Tensors, aligned_bytes, round_up
 from ..workspace import Workspace
 from . import library as abi
 
@@ -24,7 +23,7 @@ def scratch_bytes(scratch: Scratch, threads: int) -> int:
     return threads * round_up(scratch.thread, ALIGNMENT) + round_up(scratch.shared, ALIGNMENT)
 
 
-class CpuExecutable:
+class CpuExecutable(BoundProgram):
     """Holds the program and the tensors it names; made by `CpuBackend.define` from a validated program."""
 
     launches = None
@@ -34,24 +33,15 @@ class CpuExecutable:
         library: ctypes.CDLL,
         context: int,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         thread_bytes: int,
         reserve: Reserve,
     ) -> None:
-        self._reserve = reserve
+        super().__init__(spec, tensors, arena, reserve)
         self._library = library
-        self._spec = spec
-        self._checks = DataChecks(spec)
-        self._payload = payloads.PayloadLayout(spec, spec.inputs)
-        self._reply = payloads.PayloadLayout(spec, spec.outputs)
-        self._inputs = {value: index for index, value in enumerate(spec.inputs)}
         # Tensors that a check has looked at, by value.
         self._looked_at: dict[int, np.ndarray] = {}
-        # What the library only points to.
-        handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
-        self._tensors = {handle: tensors[handle] for handle in handles}
-        self._arena = arena
         self._leave: Callable[[], None] = lambda: None
         self._program = library.octavo_define(context, ctypes.byref(self._struct()), round_up(thread_bytes, ALIGNMENT))
         if not self._program:
@@ -66,17 +56,9 @@ class CpuExecutable:
         self._scratch = None if memory is None else memory.ctypes.data
 
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
-        """See backend.Executable."""
-        if not self._program:
-            raise KernelError(ErrorCode.DISPOSED, "step: the program was closed")
-        checked = payloads.check_sizes(self._spec, sizes)
-        arrays = self._payload.split(checked, payload)
+        checked, arrays = self._begin(sizes, payload)
         self._checks.run(checked, lambda value: self._array(value, checked, arrays))
         reply = self._reply.empty(checked, self._reserve)
         data = np.frombuffer(payload, np.uint8)
@@ -98,34 +80,25 @@ class CpuExecutable:
         return reply, Counters(counters.quantized, counters.carries, counters.nonfinite, counters.nanoseconds)
 
     def close(self) -> None:
-        """See backend.Executable."""
         if self._program:
             self._library.octavo_release(self._program)
             self._program = None
             self._leave()
-            self._tensors, self._arena, self._looked_at = {}, None, {}
+            self._let_go()
+            self._looked_at = {}
 
     def __del__(self) -> None:
         if getattr(self, "_program", None):
             self.close()
 
-    def _array(self, index: int, sizes: Mapping[str, int], arrays: list[np.ndarray]) -> np.ndarray:
-        """What a data check looks at: a step's input, or a tensor."""
-        if index in self._inputs:
-            return arrays[self._inputs[index]]
-        if index in self._looked_at:
-            return self._looked_at[index]
-        value = self._spec.values[index]
-        shape = resolve(value.shape, sizes)
-        if isinstance(value.place, Columns):
-            whole = self._array(value.place.of, sizes, arrays)
-            return whole[:, value.place.column : value.place.column + shape[1]]
-        assert isinstance(value.place, Handle)
-        memory = self._tensors[value.place.handle].memory
-        array = np.ndarray(shape, payloads.NUMPY_DTYPES[value.dtype], memory.data)
-        if shape == value.shape:  # the same in every step
-            self._looked_at[index] = array
-        return array
+    def _array(self, index: int, sizes: Sizes, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        found = self._looked_at.get(index)
+        if found is None:
+            found = super()._array(index, sizes, arrays)
+            value = self._spec.values[index]
+            if isinstance(value.place, Handle) and found.shape == value.shape:  # the same in every step
+                self._looked_at[index] = found
+        return found
 
     def _struct(self) -> abi.SpecStruct:
         spec = self._spec

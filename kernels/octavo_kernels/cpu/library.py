@@ -20,18 +20,17 @@ DTYPE_CODES = {name: code for code, name in enumerate(DTYPES)}
 LAYOUT_CODES = {name: code for code, name in enumerate(LAYOUTS)}
 
 
+def fields(kind: type, *names: str) -> list[tuple[str, type]]:
+    """Fields of a struct that are of one type."""
+    return [(name, kind) for name in names]
+
+
 class ValueStruct(Structure):
     """octavo_value"""
 
     _fields_ = [
-        ("dtype", c_int32),
-        ("layout", c_int32),
-        ("rank", c_int32),
-        ("place", c_int32),
-        ("shape", c_int64 * 4),
-        ("memory", c_void_p),
-        ("of", c_int64),
-        ("column", c_int64),
+        *fields(c_int32, "dtype", "layout", "rank", "place"),
+        *(("shape", c_int64 * 4), ("memory", c_void_p), ("of", c_int64), ("column", c_int64)),
     ]
 
 
@@ -52,12 +51,8 @@ class SpecStruct(Structure):
     _fields_ = [
         ("values", POINTER(ValueStruct)),
         ("operations", POINTER(OperationStruct)),
-        ("inputs", POINTER(c_int32)),
-        ("outputs", POINTER(c_int32)),
-        ("value_count", c_int32),
-        ("operation_count", c_int32),
-        ("input_count", c_int32),
-        ("output_count", c_int32),
+        *fields(POINTER(c_int32), "inputs", "outputs"),
+        *fields(c_int32, "value_count", "operation_count", "input_count", "output_count"),
         ("limits", c_int64 * len(SIZES)),
     ]
 
@@ -65,13 +60,13 @@ class SpecStruct(Structure):
 class CountersStruct(Structure):
     """octavo_counters"""
 
-    _fields_ = [("quantized", c_int64), ("carries", c_int64), ("nonfinite", c_int64), ("nanoseconds", c_int64)]
+    _fields_ = fields(c_int64, "quantized", "carries", "nonfinite", "nanoseconds")
 
 
 class CeilingStruct(Structure):
     """octavo_ceiling"""
 
-    _fields_ = [("read_bytes", c_int64), ("int8_operations", c_int64), ("float32_operations", c_int64)]
+    _fields_ = fields(c_int64, "read_bytes", "int8_operations", "float32_operations")
 
 
 _FUNCTIONS: dict[str, tuple[object, list[object]]] = {

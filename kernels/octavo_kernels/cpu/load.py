@@ -15,7 +15,7 @@ from ..generated.ops import BYTES_PER_ELEMENT
 from ..generated.source_types import SOURCE_TYPES
 from ..tensor import Tensor
 from ..weights.load import check_load
-from .library import DTYPE_CODES, load_library
+from .library import DTYPE_CODES, fields, load_library
 
 _TYPE_CODES = {name: code for code, name in enumerate(SOURCE_TYPES)}
 _CODES = (
@@ -32,18 +32,10 @@ class _Part(Structure):
     """octavo_source_part"""
 
     _fields_ = [
-        ("file", c_char_p),
-        ("name", c_char_p),
-        ("offset", c_int64),
-        ("bytes", c_int64),
-        ("rows", c_int64),
-        ("columns", c_int64),
-        ("first_row", c_int64),
-        ("row_count", c_int64),
-        ("first_column", c_int64),
-        ("column_count", c_int64),
-        ("type", c_int32),
-        ("reserved", c_int32),
+        *fields(c_char_p, "file", "name"),
+        *fields(c_int64, "offset", "bytes", "rows", "columns"),
+        *fields(c_int64, "first_row", "row_count", "first_column", "column_count"),
+        *fields(c_int32, "type", "reserved"),
     ]
 
 
@@ -53,12 +45,8 @@ class _Request(Structure):
     _fields_ = [
         ("parts", POINTER(_Part)),
         ("part_count", c_int64),
-        ("target", c_void_p),
-        ("scale", c_void_p),
-        ("dtype", c_int32),
-        ("packed", c_int32),
-        ("threads", c_int32),
-        ("vector", c_int32),
+        *fields(c_void_p, "target", "scale"),
+        *fields(c_int32, "dtype", "packed", "threads", "vector"),
     ]
 
 

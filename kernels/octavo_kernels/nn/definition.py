@@ -10,17 +10,15 @@ from .threshold import Dial
 
 
 class DefinitionEngine(Engine):
-    """See engine.Engine."""
+    """Its methods: see engine.Engine."""
 
     def quantize(self, x: torch.Tensor, dial: Dial) -> Digits:
-        """See engine.Engine."""
         digits = quantize.quantize(x=x, decompose=dial.decompose, absolute=dial.absolute, relative=dial.relative)
         return digits["low"], digits["high"], digits["carries"], digits["step"]
 
     def linear_int8(
         self, digits: Digits, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """See engine.Engine."""
         low, high, carries, step = digits
         given = {"low": low, "high": high, "carries": carries, "step": step}
         return linear.linear_int8(**given, weight=weight, scale=scale, bias=bias)["y"]
@@ -28,5 +26,4 @@ class DefinitionEngine(Engine):
     def linear_published(
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, threshold: float
     ) -> torch.Tensor:
-        """See engine.Engine."""
         return linear.linear_published(x=x, weight=weight, scale=scale, bias=bias, threshold=threshold)["y"]

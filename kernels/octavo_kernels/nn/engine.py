@@ -22,14 +22,12 @@ class Engine(ABC):
     @abstractmethod
     def quantize(self, x: torch.Tensor, dial: Dial) -> Digits:
         """low, high int8 [T, pad64(K)], carries int32 [T, carryWords(K)], step float32 [T]."""
-        ...
 
     @abstractmethod
     def linear_int8(
         self, digits: Digits, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
         """What `quantize` gave times the weight."""
-        ...
 
     def int8_linear(
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dial: Dial
@@ -42,4 +40,3 @@ class Engine(ABC):
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, threshold: float
     ) -> torch.Tensor:
         """LLM.int8() as the paper and bitsandbytes run it; a row's result depends on the rows beside it."""
-        ...

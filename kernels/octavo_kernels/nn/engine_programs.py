@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -103,13 +103,7 @@ def quantizer(columns: int, dial: Dial, rows: int) -> EngineProgram:
 def linear(outputs: int, columns: int, bias: bool, rows: int) -> EngineProgram:
     """low, high, carries, step -> y [T, N]."""
     program = EngineProgram(rows)
-    digits = {
-        "low": program.brought("int8", pad64(columns)),
-        "high": program.brought("int8", pad64(columns)),
-        "carries": program.brought("int32", carry_words(columns)),
-        "step": program.brought("float32"),
-    }
-    return program.returns(_linear(program, digits, outputs, columns, bias))
+    return program.returns(_linear(program, _digits(program.brought, columns), outputs, columns, bias))
 
 
 def exact(outputs: int, columns: int, bias: bool, dial: Dial, rows: int) -> EngineProgram:
@@ -130,13 +124,15 @@ def published(outputs: int, columns: int, bias: bool, threshold: float, rows: in
     return program.returns(y)
 
 
+def _digits(place: Callable[..., int], columns: int) -> dict[str, int]:
+    """The values of digits; `place`: EngineProgram.brought or EngineProgram.made."""
+    shapes = {"low": ("int8", pad64(columns)), "high": ("int8", pad64(columns))}
+    shapes |= {"carries": ("int32", carry_words(columns)), "step": ("float32",)}
+    return {name: place(*shape) for name, shape in shapes.items()}
+
+
 def _quantize(program: EngineProgram, x: int, columns: int, dial: Dial) -> dict[str, int]:
-    digits = {
-        "low": program.made("int8", pad64(columns)),
-        "high": program.made("int8", pad64(columns)),
-        "carries": program.made("int32", carry_words(columns)),
-        "step": program.made("float32"),
-    }
+    digits = _digits(program.made, columns)
     attributes = {"decompose": dial.decompose, "absolute": dial.absolute, "relative": dial.relative}
     program.call("quantize", {"x": x}, digits, **attributes)
     return digits

@@ -16,13 +16,12 @@ from .threshold import Dial
 
 
 class TritonEngine(Engine):
-    """See engine.Engine."""
+    """Its methods: see engine.Engine."""
 
     def __init__(self) -> None:
         self._padded: Derived[torch.Tensor] = Derived(_padded)
 
     def quantize(self, x: torch.Tensor, dial: Dial) -> Digits:
-        """See engine.Engine."""
         rows, columns = x.shape
         digits = (
             x.new_empty(rows, pad64(columns), dtype=torch.int8),
@@ -37,7 +36,6 @@ class TritonEngine(Engine):
     def linear_int8(
         self, digits: Digits, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """See engine.Engine."""
         y = scale.new_empty(digits[0].shape[0], weight.shape[0])
         inputs = {**_named(digits), "weight": self._padded.of(weight), "scale": scale, "bias": bias}
         run_op("linear_int8", inputs, {"y": y})
@@ -46,7 +44,6 @@ class TritonEngine(Engine):
     def linear_published(
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, threshold: float
     ) -> torch.Tensor:
-        """See engine.Engine."""
         y = x.new_empty(x.shape[0], weight.shape[0])
         inputs = {"x": x, "weight": self._padded.of(weight), "scale": scale, "bias": bias}
         run_op("linear_published", inputs, {"y": y}, {"threshold": threshold})

@@ -46,7 +46,7 @@ class _Layer:
 
 
 class LibraryEngine(Engine):
-    """See engine.Engine. Any thread may call it; calls wait for each other, as each uses all cores."""
+    """Its methods: see engine.Engine. Any thread may call it; calls wait for each other, as each uses all cores."""
 
     def __init__(self) -> None:
         """Raises KernelError OCTAVO_MISSING_DEPENDENCY where there is no library and no compiler."""
@@ -64,7 +64,6 @@ class LibraryEngine(Engine):
         self._arena = allocate("int8", "plain", (0,))
 
     def quantize(self, x: torch.Tensor, dial: Dial) -> Digits:
-        """See engine.Engine."""
         with self._lock:
             self._ready()
             make = partial(quantizer, x.shape[1], dial, _ROWS)
@@ -77,40 +76,39 @@ class LibraryEngine(Engine):
     def linear_int8(
         self, digits: Digits, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """See engine.Engine."""
-        with self._lock:
-            self._ready()
-            layer = self._layers.of(weight)
-            handles = layer.handles(scale, bias)
-            make = partial(linear, *weight.shape, bias is not None, _ROWS)
-            program = self._program(layer.programs, ("linear", bias is not None), make, handles)
-            return self._run(program, digits)[0]
+        make = partial(linear, *weight.shape, bias is not None, _ROWS)
+        return self._linear(digits, weight, scale, bias, ("linear",), make)
 
     def int8_linear(
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dial: Dial
     ) -> torch.Tensor:
-        """See engine.Engine."""
-        with self._lock:
-            self._ready()
-            layer = self._layers.of(weight)
-            handles = layer.handles(scale, bias)
-            make = partial(exact, *weight.shape, bias is not None, dial, _ROWS)
-            program = self._program(layer.programs, (dial, bias is not None), make, handles)
-            return self._run(program, [x])[0]
+        return self._linear(
+            [x], weight, scale, bias, (dial,), partial(exact, *weight.shape, bias is not None, dial, _ROWS)
+        )
 
     def linear_published(
         self, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, threshold: float
     ) -> torch.Tensor:
-        """See engine.Engine."""
+        # Rows of a call belong together, so there is room for all of them; powers of two make few programs.
+        rows = max(_ROWS, 1 << (x.shape[0] - 1).bit_length())
+        make = partial(published, *weight.shape, bias is not None, threshold, rows)
+        return self._linear([x], weight, scale, bias, ("published", threshold, rows), make)
+
+    def _linear(
+        self,
+        inputs: Sequence[torch.Tensor],
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        setting: tuple,
+        make: Callable[[], EngineProgram],
+    ) -> torch.Tensor:
+        """The result of the weight's program of this setting, made at its first use."""
         with self._lock:
             self._ready()
             layer = self._layers.of(weight)
-            handles = layer.handles(scale, bias)
-            # Rows of a call belong together, so there is room for all of them; powers of two make few programs.
-            rows = max(_ROWS, 1 << (x.shape[0] - 1).bit_length())
-            make = partial(published, *weight.shape, bias is not None, threshold, rows)
-            program = self._program(layer.programs, ("published", threshold, bias is not None, rows), make, handles)
-            return self._run(program, [x])[0]
+            program = self._program(layer.programs, (*setting, bias is not None), make, layer.handles(scale, bias))
+            return self._run(program, inputs)[0]
 
     def _ready(self) -> CpuBackend:
         threads = torch.get_num_threads()

@@ -55,9 +55,7 @@ def quantize(
 
 
 @quantize.register_fake
-def _(
-    x: Tensor, decompose: str = "adaptive", absolute: float = 6.0, relative: float = 6.0
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(x, decompose="adaptive", absolute=6.0, relative=6.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     check_input(x)
     return _digits_like(x)
 
@@ -92,15 +90,7 @@ def linear_int8(
 
 
 @linear_int8.register_fake
-def _(
-    low: Tensor,
-    high: Tensor,
-    carries: Tensor,
-    step: Tensor,
-    weight: Tensor,
-    scale: Tensor,
-    bias: Optional[Tensor] = None,  # noqa: UP045
-) -> Tensor:
+def _(low, high, carries, step, weight, scale, bias=None) -> Tensor:
     check_weight(weight, scale, bias)
     check_digits(low, high, carries, step, weight)
     return scale.new_empty(*low.shape[:-1], weight.shape[0])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import SIZES
 from ..tensor import ALIGNMENT, Reserve, round_up, unlimited
-from .spec import ProgramSpec, resolve
+from .spec import ProgramSpec, Sizes, resolve
 
 # A program may return a value many times over: 64 MiB and more are asked for.
 _LARGE = 64 << 20
@@ -26,7 +26,7 @@ NUMPY_DTYPES = {
 }
 
 
-def check_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> dict[str, int]:
+def check_sizes(spec: ProgramSpec, sizes: Sizes) -> dict[str, int]:
     """The sizes of a step, all of SIZES, each checked against the program's limit."""
     checked = {}
     for name in SIZES:
@@ -48,12 +48,12 @@ class PayloadLayout:
         self._places: list[tuple[int, tuple[int, ...], np.dtype]] = []
         self._bytes = 0
 
-    def bytes(self, sizes: Mapping[str, int]) -> int:
+    def bytes(self, sizes: Sizes) -> int:
         """Length of a payload. `sizes`: all of SIZES."""
         self._at(sizes)
         return self._bytes
 
-    def split(self, sizes: Mapping[str, int], payload: memoryview) -> list[np.ndarray]:
+    def split(self, sizes: Sizes, payload: memoryview) -> list[np.ndarray]:
         """The arrays of a payload, as views of it. Raises KernelError when its length is not what the sizes say."""
         places = self._at(sizes)
         if payload.nbytes != self._bytes:
@@ -62,7 +62,7 @@ class PayloadLayout:
         # The constructor alone: slice, view and reshape are three calls where caches are cold (see validate/step.py).
         return [np.ndarray(shape, dtype, payload, start) for start, shape, dtype in places]
 
-    def pack(self, sizes: Mapping[str, int], arrays: Sequence[np.ndarray], reserve: Reserve = unlimited) -> np.ndarray:
+    def pack(self, sizes: Sizes, arrays: Sequence[np.ndarray], reserve: Reserve = unlimited) -> np.ndarray:
         """A payload of these arrays: uint8, the gaps zero. Their shapes and dtypes are those of the values."""
         places = self._at(sizes)
         payload = self.empty(sizes, reserve)
@@ -71,14 +71,14 @@ class PayloadLayout:
             payload[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         return payload
 
-    def empty(self, sizes: Mapping[str, int], reserve: Reserve) -> np.ndarray:
+    def empty(self, sizes: Sizes, reserve: Reserve) -> np.ndarray:
         """Room for a payload: uint8, with any contents. `reserve` is asked when it is large."""
         self._at(sizes)
         if self._bytes >= _LARGE:
             reserve(self._bytes)
         return np.empty(self._bytes, np.uint8)
 
-    def _at(self, sizes: Mapping[str, int]) -> list[tuple[int, tuple[int, ...], np.dtype]]:
+    def _at(self, sizes: Sizes) -> list[tuple[int, tuple[int, ...], np.dtype]]:
         """First byte, shape and dtype of each array."""
         wanted = list(sizes.values())
         if wanted != self._sizes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 Dimension = int | str
 AttributeValue = float | int | bool | str
+#: The sizes of a step, or a program's limits, by name: those of SIZES.
+Sizes = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class ProgramSpec:
     limits: dict[str, int]
 
 
-def resolve(shape: tuple[Dimension, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
+def resolve(shape: tuple[Dimension, ...], sizes: Sizes) -> tuple[int, ...]:
     """The numbers of a shape at these sizes; "S+1" and "B+1" are one more than "S" and "B"."""
     return tuple(
         [size if isinstance(size, int) else sizes[size] if len(size) == 1 else sizes[size[0]] + 1 for size in shape]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from ..backend import Ceiling, SourcePart
 from ..errors import ErrorCode, KernelError
 from ..host import HostMemory
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, aligned_bytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, aligned_bytes, unlimited
 from ..validate.program import validate
 from ..workspace import Workspace
 from .executable import ReferenceExecutable, row_major_bytes
@@ -21,7 +21,7 @@ from .views import tensor_view
 
 
 class ReferenceBackend(HostMemory):
-    """Plain torch on the CPU, by the definitions."""
+    """Plain torch on the CPU, by the definitions. Its methods: see backend.Backend."""
 
     name = "reference"
     isa = "torch"
@@ -37,27 +37,23 @@ class ReferenceBackend(HostMemory):
         torch.set_num_threads(threads)
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
-        """See backend.Backend."""
         load(form, parts, target, scale)
 
     def read(self, tensor: Tensor) -> np.ndarray:
-        """See backend.Backend."""
         return row_major_bytes(tensor_view(tensor)).copy()
 
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
     ) -> ReferenceExecutable:
-        """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         return ReferenceExecutable(complete, tensors, arena, reserve)
 
     def measure(self) -> Ceiling:
-        """See backend.Backend."""
         raise KernelError(
             ErrorCode.BAD_ARGUMENT, "the reference backend is not made for speed: measure the cpu backend"
         )

@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from ..backend import Counters
-from ..errors import ErrorCode, KernelError
-from ..program.payload import PayloadLayout, check_sizes
-from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, resolve
-from ..tensor import Reserve, Tensor
-from ..validate.step import DataChecks
+from ..bound import BoundProgram
+from ..program.spec import Arena, Columns, Handle, Operation, Sizes, resolve
 from .finite import results_finite
 from .ops import DEFINITIONS
 from .views import view
 
 
-class ReferenceExecutable:
+class ReferenceExecutable(BoundProgram):
     """Holds the program and the tensors it names; made by `ReferenceBackend.define` from a validated program."""
 
     launches = None
 
-    def __init__(
-        self, spec: ProgramSpec, tensors: Mapping[int, Tensor], arena: Tensor | None, reserve: Reserve
-    ) -> None:
-        self._reserve = reserve
-        self._spec: ProgramSpec | None = spec
-        self._checks = DataChecks(spec)
-        self._payload, self._reply = PayloadLayout(spec, spec.inputs), PayloadLayout(spec, spec.outputs)
-        self._arena = arena
-        handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
-        self._tensors = {handle: tensors[handle] for handle in handles}
-
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
-        """See backend.Executable."""
-        spec = self._spec
-        if spec is None:
-            raise KernelError(ErrorCode.DISPOSED, "step: the program was closed")
         began = time.perf_counter_ns()
-        sizes = check_sizes(spec, sizes)
-        arrays = self._payload.split(sizes, payload)
-        views = self._views(spec, sizes, arrays)
+        sizes, arrays = self._begin(sizes, payload)
+        views = self._views(sizes, arrays)
         self._checks.run(sizes, lambda value: _array(views[value]))
         quantized = carries = bad = 0
-        for index, operation in enumerate(spec.ops):
+        for index, operation in enumerate(self._spec.ops):
             started = time.perf_counter_ns()
             outputs = _run(operation, views)
             if profile is not None:
@@ -65,19 +41,18 @@ class ReferenceExecutable:
                 columns = views[next(iter(operation.inputs.values()))].shape[1]
                 quantized += columns * (outputs["step"].numel() - unusable)
                 carries += int(outputs["carries"][:, 3].sum())
-        results = [row_major_bytes(views[value]) for value in spec.outputs]
+        results = [row_major_bytes(views[value]) for value in self._spec.outputs]
         reply = self._reply.pack(sizes, results, self._reserve)
         return reply, Counters(quantized, carries, bad, time.perf_counter_ns() - began)
 
     def close(self) -> None:
-        """See backend.Executable."""
-        self._spec, self._arena, self._tensors = None, None, {}
+        self._let_go()
 
-    def _views(self, spec: ProgramSpec, sizes: Mapping[str, int], inputs: list[np.ndarray]) -> list[torch.Tensor]:
+    def _views(self, sizes: Sizes, inputs: list[np.ndarray]) -> list[torch.Tensor]:
         """Every value at this step's sizes, as a view of its memory."""
-        brought = dict(zip(spec.inputs, inputs, strict=True))
+        brought = dict(zip(self._spec.inputs, inputs, strict=True))
         views: list[torch.Tensor] = []
-        for index, value in enumerate(spec.values):
+        for index, value in enumerate(self._spec.values):
             shape = resolve(value.shape, dict(sizes))
             match value.place:
                 case Handle(handle):

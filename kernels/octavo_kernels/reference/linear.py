@@ -70,10 +70,15 @@ def linear_published(
     q = torch.where(s[:, None] > 0, torch.round(inliers * (f32(127) / s)[:, None]), f32(0))
     total = (q.double() @ weight.double().T).float()
     y = (total * s[:, None]) * (scale / f32(127 * 127))[None, :]
-    part = torch.zeros_like(y)
-    w_scale = scale / f32(127)
-    for k in outlier.nonzero()[:, 0].tolist():
-        w = (weight[:, k].float() * w_scale).half().float()
-        part = fma(x[:, k, None].half().float(), w[None, :], part)
-    y = y + part
+    y = y + outlier_product(x, outlier, weight, scale / f32(127))
     return {"y": y if bias is None else y + bias}
+
+
+def outlier_product(x: torch.Tensor, outlier: torch.Tensor, codes: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+    """The columns of x [T, K] that are outliers times those of the weight codes * unit, [N, K] and [N], in 16-bit
+    floats: one fma chain."""
+    product = torch.zeros(x.shape[0], codes.shape[0])
+    for k in outlier.nonzero()[:, 0].tolist():
+        w = (codes[:, k].float() * unit).half().float()
+        product = fma(x[:, k, None].half().float(), w[None, :], product)
+    return product

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .numbers import f32, fma
+from .linear import outlier_product
+from .numbers import f32
 from .quantize import SMALLEST_STEP
 
 # Codes from one end of the range to the other; an end is 127 of absmax's codes away from 0.
@@ -76,10 +77,5 @@ def linear_scheme(
     levels = f32(_LEVELS[codes])
     y = (total * rows.unit[:, None]) * (columns.unit / (levels * levels))[None, :]
 
-    part = torch.zeros_like(y)
-    w_unit = columns.unit / levels
-    for k in outlier.nonzero()[:, 0].tolist():
-        w = (right[:, k].float() * w_unit).half().float()
-        part = fma(x[:, k, None].half().float(), w[None, :], part)
-    y = y + part
+    y = y + outlier_product(x, outlier, right, columns.unit / levels)
     return {"y": y if bias is None else y + bias}

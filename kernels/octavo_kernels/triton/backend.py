@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -12,7 +12,7 @@ import torch
 from ..backend import Ceiling, DeviceMemory, SourcePart
 from ..errors import ErrorCode, KernelError
 from ..program.spec import ProgramSpec
-from ..tensor import Reserve, Tensor, nbytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, nbytes, unlimited
 from ..validate.program import validate
 from ..workspace import Workspace
 from .device import Device
@@ -24,7 +24,7 @@ from .workspace import take_workspace
 
 
 class TritonBackend:
-    """See backend.Backend. `isa`: the one instruction set to ask for, or None."""
+    """Its methods: see backend.Backend. `isa`: the one instruction set to ask for, or None."""
 
     def __init__(self, device: Device, threads: int, isa: str | None = None) -> None:
         self.name, self.isa, self.model, self.threads = device.backend, device.isa, device.model, threads
@@ -39,27 +39,22 @@ class TritonBackend:
         self._host_load = host_load(threads)
 
     def allocate(self, dtype: str, layout: str, shape: Sequence[int]) -> Tensor:
-        """See backend.Backend."""
         with self._current():
             return Tensor(dtype, layout, tuple(shape), self._device.allocate(nbytes(dtype, layout, tuple(shape))))
 
     def load(self, form: str, parts: Sequence[SourcePart], target: Tensor, scale: Tensor | None) -> None:
-        """See backend.Backend."""
         with self._current():
             load(self._host_load, self._put, form, parts, target, scale)
 
     def read(self, tensor: Tensor) -> np.ndarray:
-        """See backend.Backend."""
         with self._current():
             return self._device.get(flat_bytes(tensor_view(tensor)))
 
     def read_range(self, tensor: Tensor, offset: int, size: int) -> np.ndarray:
-        """See backend.Backend."""
         with self._current():
             return self._device.get(tensor.memory[offset : offset + size])
 
     def write(self, tensor: Tensor, offset: int, size: int, fill: Callable[[np.ndarray], None]) -> None:
-        """See backend.Backend."""
         self._mirrors.forget(tensor)
         with self._current():
             target = tensor.memory[offset : offset + size]
@@ -71,23 +66,20 @@ class TritonBackend:
                 self._device.put(target, content)
 
     def expose(self, tensor: Tensor) -> torch.Tensor:
-        """See backend.Backend."""
         self._mirrors.forget(tensor)
         return tensor.memory
 
     def memory(self) -> DeviceMemory | None:
-        """See backend.Backend."""
         return self._device.memory()
 
     def define(
         self,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
     ) -> TritonExecutable:
-        """See backend.Backend."""
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.numel())
         with self._current():
             executable = TritonExecutable(self._device, self._mirrors, complete, tensors, arena, reserve)
@@ -99,7 +91,6 @@ class TritonBackend:
         return executable
 
     def measure(self) -> Ceiling:
-        """See backend.Backend."""
         with self._current():
             return self._device.measure()
 

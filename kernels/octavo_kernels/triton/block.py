@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..generated.ops import SIZES
 from ..program.payload import NUMPY_DTYPES
-from ..program.spec import ProgramSpec, resolve
+from ..program.spec import ProgramSpec, Sizes, resolve
 from ..tensor import ALIGNMENT, round_up
 from .buckets import Capacity
 
@@ -66,7 +66,7 @@ class InputBlock:
         self._rows = np.ndarray(len(self.sizes), np.int32, staging)
         self._arrays = self.places.arrays(staging)
 
-    def fill(self, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]) -> int:
+    def fill(self, sizes: Sizes, arrays: Sequence[np.ndarray]) -> int:
         """Write a step's data and its padding; the number of bytes from the beginning that the device needs."""
         self._rows[:] = resolve(self.sizes, sizes)
         end = self.places.first
@@ -95,11 +95,11 @@ class OutputBlock:
         self.counters = np.ndarray((self._slots, 2), np.int64, staging)
         self._arrays = self.places.arrays(staging)
 
-    def used(self, sizes: Mapping[str, int]) -> int:
+    def used(self, sizes: Sizes) -> int:
         """Bytes from the beginning that hold a step's results."""
         rows = {index: resolve(self._spec.values[index].shape, sizes)[0] for index in self._ids}
         return max([self.places.first, *(self.places.end(index, count) for index, count in rows.items())])
 
-    def array(self, index: int, sizes: Mapping[str, int]) -> np.ndarray:
+    def array(self, index: int, sizes: Sizes) -> np.ndarray:
         """A value at a step's sizes, as a view of the staging memory."""
         return self._arrays[index][tuple(map(slice, resolve(self._spec.values[index].shape, sizes)))]

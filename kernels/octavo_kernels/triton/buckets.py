@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import SIZES
-from ..program.spec import Input, ProgramSpec
+from ..program.spec import Input, ProgramSpec, Sizes
 
 #: Rows of a captured graph. Decode has few; beyond them launching takes less time than the kernels.
 CAPTURED = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
@@ -44,7 +44,7 @@ class Buckets:
         # In memory that others filled, the rows of [B, J] are as wide as the step says, not as a capacity.
         self._exact_pages = any("J" in value.shape[1:] and not isinstance(value.place, Input) for value in spec.values)
 
-    def fit(self, sizes: Mapping[str, int]) -> Capacity:
+    def fit(self, sizes: Sizes) -> Capacity:
         """The capacity that a step of these sizes runs at."""
         return self._capacity(_rows(max(sizes["T"], sizes["S"], sizes["B"])), self._pages(sizes["J"]))
 

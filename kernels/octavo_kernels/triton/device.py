@@ -44,7 +44,6 @@ class Device(Protocol):
 
     def put(self, target: torch.Tensor, content: np.ndarray) -> None:
         """Copy host bytes to the device; `content` may change when this returns."""
-        ...
 
     def get(self, source: torch.Tensor) -> np.ndarray:
         """A copy of device bytes; waits for everything before it."""
@@ -56,15 +55,12 @@ class Device(Protocol):
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
         """Enqueue a copy within the device, or between it and staging memory."""
-        ...
 
     def clear(self, target: torch.Tensor) -> None:
         """Enqueue zeros."""
-        ...
 
     def launch(self, launch: Launch) -> None:
         """Enqueue a kernel; nothing for an empty grid."""
-        ...
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         """What `enqueue` enqueues, as a graph that the returned function enqueues. Nothing runs now."""
@@ -72,7 +68,6 @@ class Device(Protocol):
 
     def synchronize(self) -> None:
         """Return when everything has run."""
-        ...
 
     def mark(self) -> Any:
         """A point in the order of work."""

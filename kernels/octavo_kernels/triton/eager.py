@@ -14,7 +14,8 @@ import torch
 
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
-from ..program.spec import AttributeValue
+from ..program.spec import AttributeValue, Operation
+from ..validate.program import attributes_of
 from . import interpreter, jit
 from .launch import Launch, Operand
 
@@ -61,7 +62,7 @@ def prepare_op(
     rows = _Rows(device)
     operands = {operand: Operand(tensor, rows.of(tensor.shape[0])) for operand, tensor in given.items()}
     context = EagerContext(device, counters)
-    launches = PLANS[name](context, **operands, **complete(name, attributes or {}))
+    launches = PLANS[name](context, **operands, **attributes_of(name, Operation(name, {}, {}, dict(attributes or {}))))
 
     def run() -> None:
         for planned in launches:
@@ -134,18 +135,3 @@ def _launcher(device: torch.device) -> Callable[[Launch], None]:
 def _on(device: torch.device, launch: Launch) -> None:
     with torch.cuda.device(device):
         jit.run(launch)
-
-
-def complete(name: str, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """All attributes of an op, those left out as the table has them. Raises KernelError OCTAVO_BAD_ARGUMENT."""
-    table = OPS[name].attributes
-    unknown = sorted(attributes.keys() - table.keys())
-    if unknown:
-        raise KernelError(ErrorCode.BAD_ARGUMENT, f"{name} has no attribute {unknown[0]!r}")
-    complete: dict[str, AttributeValue] = {}
-    for attribute, expected in table.items():
-        value = attributes.get(attribute, expected.default)
-        if value is None:
-            raise KernelError(ErrorCode.BAD_ARGUMENT, f"{name} needs the attribute {attribute}")
-        complete[attribute] = value
-    return complete

@@ -8,7 +8,7 @@ the workspace, which the programs of a device share; when a later `define` makes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -16,16 +16,14 @@ import numpy as np
 import torch
 
 from ..backend import Counters
-from ..errors import ErrorCode, KernelError
+from ..bound import BoundProgram
 from ..generated.ops import OPS
 from ..generated.workspace import TICKET_BYTES
-from ..program.payload import NUMPY_DTYPES, PayloadLayout, check_sizes
 from ..program.scratch import scratch_of
-from ..program.spec import Columns, Dimension, Handle, Operation, ProgramSpec, resolve
+from ..program.spec import Dimension, Handle, Operation, ProgramSpec, Sizes, resolve
 from ..reference.finite import results_finite
-from ..tensor import Reserve, Tensor, nbytes, unlimited
+from ..tensor import Reserve, Tensor, Tensors, nbytes, unlimited
 from ..validate.places import written_root
-from ..validate.step import DataChecks
 from ..workspace import Workspace
 from .buckets import Buckets, Capacity
 from .device import Device
@@ -36,7 +34,7 @@ from .plan import StepPlan
 from .workspace import Cut, StepContext
 
 
-class TritonExecutable:
+class TritonExecutable(BoundProgram):
     """Holds the program and the tensors it names; made by the backend's `define` from a validated program."""
 
     def __init__(
@@ -44,25 +42,19 @@ class TritonExecutable:
         device: Device,
         mirrors: Mirrors,
         spec: ProgramSpec,
-        tensors: Mapping[int, Tensor],
+        tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve,
     ) -> None:
-        self._reserve = reserve
-        self._spec: ProgramSpec | None = spec
+        super().__init__(spec, tensors, arena, reserve)
         self._device, self._mirrors = device, mirrors
-        self._checks = DataChecks(spec)
-        self._payload, self._reply = PayloadLayout(spec, spec.inputs), PayloadLayout(spec, spec.outputs)
-        self._inputs = {value: number for number, value in enumerate(spec.inputs)}
-        used = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
-        self._tensors = {handle: tensors[handle] for handle in used}
         written = _written(spec)
         self._written = {self._tensors[handle] for handle in written}
         self._mirrored = {index: self._tensors[handle] for handle, index in written.items() if _is_ids(spec, index)}
         self._returned = list(dict.fromkeys((*spec.outputs, *self._mirrored)))
         counting = [index for index, operation in enumerate(spec.ops) if _counts(operation)]
         self._slots = {index: slot for slot, index in enumerate(counting)}
-        self._buckets, self._arena = Buckets(spec), arena
+        self._buckets = Buckets(spec)
         needs = measure(spec, device, self._buckets, self._returned, len(self._slots) + 1)
         scratch = scratch_of(spec, 1).scratch
         if needs.ops.bytes > scratch or 4 * needs.ops.count > TICKET_BYTES:
@@ -78,7 +70,9 @@ class TritonExecutable:
         self._leave: list[Callable[[], None]] = []
         with device.current():
             for index in self._checks.values:  # Now, so that no step waits for them.
-                self._look_at(spec, index)
+                place = spec.values[written_root(index, spec.values)].place
+                if isinstance(place, Handle):
+                    mirrors.keep(self._tensors[place.handle])
 
     def join(self, workspace: Workspace, host: Workspace, at_least: int) -> None:
         """Once, before the first step. `host`: of memory that the device copies from and to, unless its own is the
@@ -104,37 +98,27 @@ class TritonExecutable:
         self._to, self._back = self.cut.host(memory, self._device.of_host)
 
     def step(
-        self,
-        sizes: Mapping[str, int],
-        payload: memoryview,
-        profile: np.ndarray | None = None,
-        nonfinite: np.ndarray | None = None,
+        self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
-        """See backend.Executable."""
-        spec = self._spec
-        if spec is None:
-            raise KernelError(ErrorCode.DISPOSED, "step: the program was closed")
         began = time.perf_counter_ns()
-        sizes = check_sizes(spec, sizes)
-        arrays = self._payload.split(sizes, payload)
+        sizes, arrays = self._begin(sizes, payload)
         with self._device.current():
-            self._checks.run(sizes, lambda value: self._checked(spec, value, sizes, arrays))
+            self._checks.run(sizes, lambda value: self._array(value, sizes, arrays))
             for tensor in self._written:
                 self._mirrors.forget(tensor)
-            frame, plan = self._planned(spec, self._buckets.fit(sizes))
+            frame, plan = self._planned(self._buckets.fit(sizes))
             self._run(frame, plan, sizes, arrays, profile, nonfinite)
         outputs = frame.outputs
         for index, tensor in self._mirrored.items():
             self._mirrors.put(tensor, outputs.array(index, sizes).view(np.uint8))
-        reply = self._reply.pack(sizes, [outputs.array(index, sizes) for index in spec.outputs], self._reserve)
-        quantized, carries, bad = self._counted(spec, sizes, outputs.counters)
+        reply = self._reply.pack(sizes, [outputs.array(index, sizes) for index in self._spec.outputs], self._reserve)
+        quantized, carries, bad = self._counted(sizes, outputs.counters)
         return reply, Counters(quantized, carries, bad, time.perf_counter_ns() - began)
 
     def close(self) -> None:
-        """See backend.Executable."""
-        if self._spec is not None:
-            self._spec, self._tensors, self._written, self._mirrored, self._plans = None, {}, set(), {}, {}
-            self._arena = None
+        if not self._closed:
+            self._let_go()
+            self._written, self._mirrored, self._plans = set(), {}, {}
             if self._leave:
                 del self._context, self._to, self._back, self._at
             for leave in self._leave:
@@ -144,7 +128,7 @@ class TritonExecutable:
         self,
         frame: Frame,
         plan: StepPlan,
-        sizes: Mapping[str, int],
+        sizes: Sizes,
         arrays: Sequence[np.ndarray],
         profile: np.ndarray | None,
         nonfinite: np.ndarray | None,
@@ -163,9 +147,9 @@ class TritonExecutable:
         if profile is not None:
             profile[:] = [device.nanoseconds(start, end) for start, end in pairwise(marks)]
 
-    def _look(self, frame: Frame, sizes: Mapping[str, int], index: int, nonfinite: np.ndarray | None) -> None:
+    def _look(self, frame: Frame, sizes: Sizes, index: int, nonfinite: np.ndarray | None) -> None:
         """After the launches of an op, and before those of the next."""
-        if self._spec is None or nonfinite is None:
+        if nonfinite is None:
             return
         self._device.synchronize()
 
@@ -175,12 +159,12 @@ class TritonExecutable:
         values = self._spec.values
         nonfinite[index] = not results_finite(self._spec.ops[index], view)
 
-    def _planned(self, spec: ProgramSpec, capacity: Capacity) -> tuple[Frame, StepPlan]:
+    def _planned(self, capacity: Capacity) -> tuple[Frame, StepPlan]:
         found = self._plans.get(capacity)
         if found is None:
-            frame = Frame(spec, capacity, self._returned, len(self._slots) + 1, self._at)
+            frame = Frame(self._spec, capacity, self._returned, len(self._slots) + 1, self._at)
             ops = []
-            for index, operation in enumerate(spec.ops):
+            for index, operation in enumerate(self._spec.ops):
                 # An op that counts although nobody asks it to has the last slot.
                 self._context.begin(frame.counters(self._slots.get(index, len(self._slots))))
                 ops.append(frame.plan(self._context, operation))
@@ -190,33 +174,16 @@ class TritonExecutable:
             found = self._plans[capacity] = frame, plan
         return found
 
-    def _checked(
-        self, spec: ProgramSpec, index: int, sizes: Mapping[str, int], arrays: Sequence[np.ndarray]
-    ) -> np.ndarray:
-        """What a data check looks at: a step's input, or the host copy of a tensor."""
-        if index in self._inputs:
-            return arrays[self._inputs[index]]
-        value = spec.values[index]
-        shape = resolve(value.shape, sizes)
-        if isinstance(value.place, Columns):
-            whole = self._checked(spec, value.place.of, sizes, arrays)
-            return whole[:, value.place.column : value.place.column + shape[1]]
-        assert isinstance(value.place, Handle)
-        content = self._mirrors.of(self._tensors[value.place.handle])
-        return np.ndarray(shape, NUMPY_DTYPES[value.dtype], content)
+    def _content(self, tensor: Tensor) -> np.ndarray:
+        return self._mirrors.of(tensor)
 
-    def _look_at(self, spec: ProgramSpec, index: int) -> None:
-        place = spec.values[written_root(index, spec.values)].place
-        if isinstance(place, Handle):
-            self._mirrors.keep(self._tensors[place.handle])
-
-    def _counted(self, spec: ProgramSpec, sizes: Mapping[str, int], counters: np.ndarray) -> tuple[int, int, int]:
+    def _counted(self, sizes: Sizes, counters: np.ndarray) -> tuple[int, int, int]:
         quantized = carries = nonfinite = 0
         for index, slot in self._slots.items():
             carried, bad = counters[slot].tolist()
             nonfinite += bad
-            if "carries" in spec.ops[index].outputs:
-                rows, columns = resolve(_matrix(spec, index), sizes)
+            if "carries" in self._spec.ops[index].outputs:
+                rows, columns = resolve(_matrix(self._spec, index), sizes)
                 quantized += (rows - bad) * columns
                 carries += carried
         return quantized, carries, nonfinite

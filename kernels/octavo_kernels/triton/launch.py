@@ -76,6 +76,16 @@ class Launch:
     registers: int | None = None
 
 
+def tensors(**operands: Operand | None) -> dict[str, Any]:
+    """Arguments by the operands' names: their tensors, and None for what is not there."""
+    return {name: operand.tensor if operand is not None else None for name, operand in operands.items()}
+
+
+def strides(**operands: Operand | None) -> dict[str, Any]:
+    """Arguments NAME_stride: `Operand.stride` of each, and 0 for what is not there."""
+    return {f"{name}_stride": operand.stride if operand is not None else 0 for name, operand in operands.items()}
+
+
 def cdiv(a: int, b: int) -> int:
     """Quotient rounded up."""
     return -(-a // b)

@@ -6,12 +6,12 @@ types: sizes of a step int32, the bytes of a value `MOST_BYTES`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import SIZES
 from ..program.spec import Arena, Columns, Handle, Input, ProgramSpec, Value, resolve
-from ..tensor import ALIGNMENT, Tensor, nbytes
+from ..tensor import ALIGNMENT, Tensors, nbytes
 
 _SYMBOLS = (*SIZES, "S+1", "B+1")
 # Tokens, rows and pages are counted in int32.
@@ -23,7 +23,7 @@ _MOST_AXES = 4
 _MOST_NESTED = 8
 
 
-def check_places(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int) -> None:
+def check_places(spec: ProgramSpec, tensors: Tensors, arena_bytes: int) -> None:
     """Raise KernelError for the first value, program input or output that is not where it could be."""
     for size in SIZES:
         limit = spec.limits.get(size)
@@ -89,7 +89,7 @@ def _check_bytes(where: str, value: Value, shape: tuple[int, ...]) -> None:
         raise KernelError(ErrorCode.OUT_OF_MEMORY, text)
 
 
-def _check_handle(where: str, value: Value, shape: tuple[int, ...], handle: int, tensors: Mapping[int, Tensor]) -> None:
+def _check_handle(where: str, value: Value, shape: tuple[int, ...], handle: int, tensors: Tensors) -> None:
     tensor = tensors.get(handle)
     if tensor is None:
         raise KernelError(ErrorCode.DISPOSED, f"{where}: there is no tensor with the handle {handle}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
@@ -10,7 +10,7 @@ from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.shapes import ShapeError, bind, evaluate
 from ..program.spec import AttributeValue, Dimension, Operation, ProgramSpec, Value
-from ..tensor import Tensor
+from ..tensor import Tensors
 from .overlaps import check_overlaps
 from .places import check_places
 from .rules import check_rules
@@ -19,7 +19,7 @@ from .sources import check_digits, check_sources
 _LARGEST = 3.4028234663852886e38
 
 
-def validate(spec: ProgramSpec, tensors: Mapping[int, Tensor], arena_bytes: int) -> ProgramSpec:
+def validate(spec: ProgramSpec, tensors: Tensors, arena_bytes: int) -> ProgramSpec:
     """Check ops, attributes, dtypes, layouts, shapes and places; `arena_bytes` is 0 without an arena.
 
     Returns the program with every attribute filled in. Raises KernelError with a code of the error table and a

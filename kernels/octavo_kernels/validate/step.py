@@ -11,14 +11,14 @@ work on lists.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import chain, pairwise
 
 import numpy as np
 
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import MAX_LOGPROBS, PAGE_SIZE
-from ..program.spec import Operation, ProgramSpec, resolve
+from ..program.spec import Operation, ProgramSpec, Sizes, resolve
 from .sources import Written, written_by
 
 # From this many elements on two calls of numpy cost less than a list.
@@ -54,7 +54,7 @@ class DataChecks:
             for name, value in written_by(operation).items():
                 written.add(name, value)
 
-    def run(self, sizes: Mapping[str, int], read: Read) -> None:
+    def run(self, sizes: Sizes, read: Read) -> None:
         """`read(value)`: the array of a value of the program, rows of any stride. Raises KernelError."""
         step = self._step
         step.sizes, step.read, step.lists = sizes, read, {}
@@ -67,7 +67,7 @@ class _Step:
     """Sizes and data of the step that is being checked. Several checks look at the same arrays."""
 
     def __init__(self) -> None:
-        self.sizes: Mapping[str, int] = {}
+        self.sizes: Sizes = {}
         self.read: Read = lambda value: np.zeros(0)
         self.lists: dict[int, list] = {}
 
@@ -126,12 +126,23 @@ def _token_ids(o: _Operands, ids: str, vocabulary: int) -> None:
             o.refuse(text, ErrorCode.TOKEN_OUT_OF_RANGE)
 
 
+def _inside(name: str, of: str, axis: int, code: ErrorCode = ErrorCode.BAD_ARGUMENT) -> _Check:
+    """Every element of `name` is a place of `of` along this axis."""
+    return lambda o: o.within(name, 0, o.size(of, axis), code)
+
+
+def _ascending(*pairs: tuple[str, str]) -> _Check:
+    """(starts, rows): of each pair, the starts ascend to as many rows as there are."""
+
+    def check(o: _Operands) -> None:
+        for starts, rows in pairs:
+            o.starts(starts, o.size(rows, 0))
+
+    return check
+
+
 def _embed(o: _Operands) -> None:
     _token_ids(o, "tokens", o.size("table", 0))
-
-
-def _positions(o: _Operands) -> None:
-    o.within("positions", 0, o.size("cos", 0))
 
 
 def _slots(o: _Operands) -> None:
@@ -161,23 +172,6 @@ def _attention(o: _Operands) -> None:
                 o.refuse(f"pages names page {page} of {total}")
 
 
-def _rows(o: _Operands) -> None:
-    o.within("index", 0, o.size("x", 0))
-
-
-def _targets(o: _Operands) -> None:
-    o.within("targets", 0, o.size("logits", 1), ErrorCode.TOKEN_OUT_OF_RANGE)
-
-
-def _pool(o: _Operands) -> None:
-    o.starts("starts", o.size("x", 0))
-
-
-def _sample_starts(o: _Operands) -> None:
-    o.starts("historyStarts", o.size("history", 0))
-    o.starts("biasStarts", o.size("biasIds", 0))
-
-
 def _sample_answers(o: _Operands) -> None:
     starts = o.list("historyStarts")
     for s, counters in enumerate(o.list("counters")):
@@ -188,10 +182,6 @@ def _sample_answers(o: _Operands) -> None:
 
 def _sample_history(o: _Operands) -> None:
     _token_ids(o, "history", o.size("logits", 1))
-
-
-def _sample_bias(o: _Operands) -> None:
-    o.within("biasIds", 0, o.size("logits", 1), ErrorCode.TOKEN_OUT_OF_RANGE)
 
 
 def _sample_counters(o: _Operands) -> None:
@@ -267,6 +257,8 @@ def _weight(o: _Operands) -> None:
         o.refuse(f"row {row} of the weight holds NaN or infinity, which int8 codes cannot")
 
 
+_positions = _inside("positions", "cos", 0)
+
 # By op: each check and the operands whose data it reads.
 CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
     "embed": ((_embed, ("tokens", "sampled")),),
@@ -278,15 +270,15 @@ CHECKS: dict[str, tuple[tuple[_Check, tuple[str, ...]], ...]] = {
         ("linear_int8", "multiply_int8"), ((_carries, ("carries",)), (_digits, ("low", "high", "carries")))
     ),
     "quantize_weight": ((_weight, ("weight",)),),
-    "rows": ((_rows, ("index",)),),
-    "score": ((_targets, ("targets",)),),
-    "pool": ((_pool, ("starts",)),),
+    "rows": ((_inside("index", "x", 0), ("index",)),),
+    "score": ((_inside("targets", "logits", 1, ErrorCode.TOKEN_OUT_OF_RANGE), ("targets",)),),
+    "pool": ((_ascending(("starts", "x")), ("starts",)),),
     "sample": (
         (_sample_settings, ("settings",)),
         (_sample_counters, ("counters",)),
-        (_sample_starts, ("historyStarts", "biasStarts")),
+        (_ascending(("historyStarts", "history"), ("biasStarts", "biasIds")), ("historyStarts", "biasStarts")),
         (_sample_answers, ("historyStarts", "counters")),
         (_sample_history, ("history", "sampled")),
-        (_sample_bias, ("biasIds",)),
+        (_inside("biasIds", "logits", 1, ErrorCode.TOKEN_OUT_OF_RANGE), ("biasIds",)),
     ),
 }

@@ -102,7 +102,7 @@ def test_a_weight_that_is_written_to_is_noticed():
     assert torch.equal(layer(x), other(x))
 
 
-def test_layers_made_in_inference_mode_load_checkpoints_too():
+def test_layers_made_in_inference_mode_load_checkpoints():
     """Their tensors count no writes."""
     with torch.inference_mode():
         layer, other, x = layer_of(64, 16), layer_of(64, 17), rows(3, 64)

@@ -18,7 +18,7 @@ def layer_of(**options) -> Int8Linear:
     return Int8Linear.from_linear(nn.Linear(48, 24), **options)
 
 
-def test_its_state_is_that_of_bitsandbytes():
+def test_the_state_of_a_layer_is_that_of_bitsandbytes():
     """The names and dtypes that readers of 8-bit checkpoints look for."""
     state = layer_of().state_dict()
     assert {name: (value.dtype, tuple(value.shape)) for name, value in state.items()} == {
@@ -145,7 +145,7 @@ def test_layers_without_inputs_or_outputs_do_what_linear_does():
         assert layer(torch.randn(3, inputs)).shape == (3, outputs)
 
 
-def test_its_text_says_what_it_is():
+def test_the_text_of_a_layer_names_its_sizes_threshold_and_mode():
     assert repr(layer_of(threshold=6.0)) == (
         "Int8Linear(in_features=48, out_features=24, bias=True, threshold=6.0, mode='exact')"
     )

@@ -79,7 +79,7 @@ assert len(os.listdir("/proc/self/task")) <= before
     backend.close()
 
 
-def test_a_forked_child_computes_too():
+def test_a_forked_child_computes():
     """Data loaders and servers fork; the child has the memory of the parent and none of its threads."""
     program = """
 import os, torch

@@ -18,7 +18,7 @@ from proofs.gpu_check.speed import layers, linears
 from proofs.programs.folder import exported
 
 
-def test_without_a_gpu_it_says_so_and_fails():
+def test_without_a_gpu_the_check_says_so_and_fails():
     command = [sys.executable, "-m", "proofs.gpu_check"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[2])}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)

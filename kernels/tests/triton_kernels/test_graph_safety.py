@@ -80,7 +80,7 @@ def test_other_data_and_fewer_rows_take_the_same_graph(walk: Walk):
     assert len(walk.device.captured) == captured
 
 
-def test_steps_beyond_the_buckets_allocate_nothing_either(walk: Walk):
+def test_steps_beyond_the_buckets_allocate_nothing(walk: Walk):
     for count in (33, 40):
         walk.step(Row(tuple(range(count)), 0, (1, 2, 3)))
     walk.step()
@@ -102,7 +102,7 @@ def test_the_8_bit_path_of_a_decoder_layer_is_at_most_8_launches(walk: Walk):
 
 
 @pytest.mark.parametrize("name", names("Llama") + names("Qwen") + names("Mistral") + names("SmolLM"))
-def test_so_it_is_for_the_programs_of_real_models_on_every_architecture(name: str):
+def test_the_8_bit_path_of_a_layer_of_real_models_is_at_most_8_launches_on_every_architecture(name: str):
     program = exported(name)
     within = layer(program, 1)
     int8 = [index for index in within if _is_8_bit(program.spec.ops[index])]

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from .. import numbers
-from ..launch import Context, Launch, Operand
+from ..launch import Context, Launch, Operand, strides, tensors
 from .elementwise import by_blocks
 
 
@@ -37,11 +37,10 @@ def glu_rows(
 
 def activate(context: Context, *, x: Operand, y: Operand, activation: str) -> list[Launch]:
     """y = activation(x), [T, K] float32."""
-    arguments = {"x": x.tensor, "x_stride": x.stride}
-    return by_blocks(activate_rows, y, arguments, {"ACTIVATION": activation})
+    return by_blocks(activate_rows, y, {**tensors(x=x), **strides(x=x)}, {"ACTIVATION": activation})
 
 
 def glu(context: Context, *, gate: Operand, up: Operand, y: Operand, activation: str) -> list[Launch]:
     """y = activation(gate) * up, [T, K] float32."""
-    arguments = {"gate": gate.tensor, "up": up.tensor, "gate_stride": gate.stride, "up_stride": up.stride}
+    arguments = {**tensors(gate=gate, up=up), **strides(gate=gate, up=up)}
     return by_blocks(glu_rows, y, arguments, {"ACTIVATION": activation})

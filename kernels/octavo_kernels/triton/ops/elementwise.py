@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..launch import Context, Launch, Operand, cdiv
+from ..launch import Context, Launch, Operand, cdiv, strides, tensors
 from .dependent import dependent, let_follow
 
 #: Columns of a program. Rows are cut, so that one row, a decode step, occupies several multiprocessors.
@@ -71,14 +71,12 @@ def cast_rows(x, y, rows, x_stride, y_stride, columns, BLOCK: tl.constexpr):
 
 def add(context: Context, *, a: Operand, b: Operand, y: Operand) -> list[Launch]:
     """y = a + b, [T, K] float32."""
-    arguments = {"a": a.tensor, "b": b.tensor, "a_stride": a.stride, "b_stride": b.stride}
-    return by_blocks(add_rows, y, arguments)
+    return by_blocks(add_rows, y, {**tensors(a=a, b=b), **strides(a=a, b=b)})
 
 
 def rows(context: Context, *, x: Operand, index: Operand, y: Operand) -> list[Launch]:
     """y [S, K] = x[index], float32."""
-    arguments = {"x": x.tensor, "index": index.tensor, "x_rows": x.rows, "x_stride": x.stride}
-    return by_blocks(take_rows, y, arguments)
+    return by_blocks(take_rows, y, {**tensors(x=x, index=index), "x_rows": x.rows, **strides(x=x)})
 
 
 def embed(
@@ -86,10 +84,8 @@ def embed(
 ) -> list[Launch]:
     """y [T, K] float32 = scale * table[tokens]; the id -1-j is the one in `sampled[j]`."""
     drawn = sampled.shape[0] if sampled is not None else 0
-    arguments = {
-        **{"tokens": tokens.tensor, "table": table.tensor, "table_stride": table.stride, "vocabulary": table.shape[0]},
-        **{"sampled": sampled.tensor if sampled is not None and drawn else None, "drawn": drawn, "scale": scale},
-    }
+    arguments = {**tensors(tokens=tokens, table=table, sampled=sampled if drawn else None), **strides(table=table)}
+    arguments |= {"vocabulary": table.shape[0], "drawn": drawn, "scale": scale}
     return by_blocks(embed_rows, y, arguments, {"DEPENDENT": dependent(context)})
 
 
@@ -101,7 +97,5 @@ def cast(context: Context, *, x: Operand, y: Operand, dtype: str) -> list[Launch
 def by_blocks(kernel, y: Operand, arguments: dict, constants: dict | None = None) -> list[Launch]:
     """A kernel that computes BLOCK columns of a row of y in each program."""
     count, columns = y.shape
-    shared = {"y": y.tensor, "rows": y.rows, "y_stride": y.stride, "columns": columns}
-    return [
-        Launch(kernel, (count, cdiv(columns, BLOCK)), {**arguments, **shared}, {**(constants or {}), "BLOCK": BLOCK})
-    ]
+    given = {**arguments, **tensors(y=y), **strides(y=y), "rows": y.rows, "columns": columns}
+    return [Launch(kernel, (count, cdiv(columns, BLOCK)), given, {**(constants or {}), "BLOCK": BLOCK})]

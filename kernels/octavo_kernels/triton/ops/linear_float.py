@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..launch import Context, Launch, Operand, cdiv
+from ..launch import Context, Launch, Operand, cdiv, strides, tensors
 
 
 @triton.jit
@@ -66,11 +66,8 @@ def linear_float(
     if rows == 0 or outputs == 0:
         return []
     block_m, block_n, block_k, warps = next((tile for tile in _TILES if rows <= tile[0]), _TILES[-1])
-    arguments = {
-        **{"x": x.tensor, "weight": weight.tensor, "bias": bias.tensor if bias else None, "y": y.tensor},
-        **{"rows": y.rows, "x_stride": x.stride, "weight_stride": weight.stride, "y_stride": y.stride},
-        **{"outputs": outputs, "columns": x.shape[1]},
-    }
+    arguments = {**tensors(x=x, weight=weight, bias=bias, y=y), **strides(x=x, weight=weight, y=y)}
+    arguments |= {"rows": y.rows, "outputs": outputs, "columns": x.shape[1]}
     # As many bytes of a row whatever the weights' type.
     constants = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k * 2 // weight.tensor.itemsize}
     grid = (cdiv(outputs, block_n), cdiv(rows, block_m))

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from ..launch import Context, Launch, Operand, cdiv
+from ..launch import Context, Launch, Operand, cdiv, strides, tensors
 
 _COLUMNS = 256
 
@@ -172,37 +172,18 @@ def linear_published(
     shared = {"x": x.tensor, "rows": y.rows, "x_stride": x.stride, "columns": columns}
     flags = {"flags": context.scratch(torch.int32, columns)}
     lists = {"listed": context.scratch(torch.int32, columns), "found": context.scratch(torch.int32, 1)}
-    codes = {
-        **{"codes": context.scratch(torch.int8, rows, pitch), "codes_stride": pitch},
-        "largest": context.scratch(torch.float32, rows),
-    }
+    codes = {"codes": context.scratch(torch.int8, rows, pitch), "codes_stride": pitch}
+    codes["largest"] = context.scratch(torch.float32, rows)
     # Nothing is as large as NaN.
     limit = float(threshold) if threshold > 0 else math.nan
     # A dot takes at least 16 rows of float32; more rows than 32 would not leave registers for the chain.
     block_m = 16 if rows <= 16 else 32
-    product = {
-        **{"weight": weight.tensor, "weight_stride": weight.stride, "scale": scale.tensor, "outputs": outputs},
-        **{"bias": bias.tensor if bias else None, "y": y.tensor, "y_stride": y.stride},
-    }
+    product = {**tensors(weight=weight, scale=scale, bias=bias, y=y), **strides(weight=weight, y=y), "outputs": outputs}
+    marked = {**shared, **flags, "threshold": limit}
+    tile, grid = {"BLOCK_M": block_m, "BLOCK_N": 64, "BLOCK_K": 128}, (cdiv(outputs, 64), cdiv(rows, block_m))
+    product |= {**shared, **lists, **codes}
     return [
-        Launch(
-            mark_outliers,
-            (chunks,),
-            {**shared, **flags, "threshold": limit},
-            {"ROWS": 8, "COLUMNS": _COLUMNS},
-        ),
-        Launch(
-            prepare,
-            (chunks + rows,),
-            {**shared, **flags, **lists, **codes, "threshold": limit},
-            {"CHUNKS": chunks, "COLUMNS": _COLUMNS},
-        ),
-        Launch(
-            published_product,
-            (cdiv(outputs, 64), cdiv(rows, block_m)),
-            {**shared, **lists, **codes, **product},
-            {"BLOCK_M": block_m, "BLOCK_N": 64, "BLOCK_K": 128, "OUTLIERS": 16},
-            warps=4,
-            stages=3,
-        ),
+        Launch(mark_outliers, (chunks,), marked, {"ROWS": 8, "COLUMNS": _COLUMNS}),
+        Launch(prepare, (chunks + rows,), {**marked, **lists, **codes}, {"CHUNKS": chunks, "COLUMNS": _COLUMNS}),
+        Launch(published_product, grid, product, {**tile, "OUTLIERS": 16}, warps=4, stages=3),
     ]

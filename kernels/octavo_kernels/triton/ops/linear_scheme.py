@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from ...program.shapes import pad64
-from ..launch import Context, Launch, Operand, cdiv
+from ..launch import Context, Launch, Operand, cdiv, strides, tensors
 from ..numbers import NOT_FINITE, magnitude_bits, rint_to_int
 
 _ROWS, _COLUMNS, _LISTED = 16, 128, 1024
@@ -243,10 +243,8 @@ def linear_scheme(
         low, high, unit = (context.scratch(torch.float32, count) for _ in range(3))
         zero, total = (context.scratch(torch.int32, count) for _ in range(2))
         made = context.scratch(torch.int8, count, padded)
-        shared = {
-            **{"numbers": operand.tensor, "low": low, "high": high, "rows": device_count, "stride": operand.stride},
-            **{"outputs": count, "columns": columns},
-        }
+        shared = {"numbers": operand.tensor, "low": low, "high": high, "rows": device_count, "stride": operand.stride}
+        shared |= {"outputs": count, "columns": columns}
         grid = (cdiv(count, _ROWS),)
         below = {"BELOW": taken is not None, **block}
         launches.append(Launch(row_ranges, grid, {**shared, "threshold": threshold}, below))
@@ -257,13 +255,9 @@ def linear_scheme(
 
     left = quantized(x, rows, x.rows, outlier, scope == "tensor")
     right = quantized(weight, outputs, None, None, scope != "vector")
-    arguments = {
-        **{"x": x.tensor, "listed": listed, "bias": bias.tensor if bias else None, "y": y.tensor, "rows": y.rows},
-        **{f"row_{name}": made for name, made in left.items()},
-        **right,
-        **{"x_stride": x.stride, "y_stride": y.stride},
-        **{"outputs": outputs, "columns": columns, "padded": padded},
-    }
+    arguments = {**tensors(x=x, bias=bias, y=y), **strides(x=x, y=y), "rows": y.rows, "listed": listed, **right}
+    arguments |= {f"row_{name}": made for name, made in left.items()}
+    arguments |= {"outputs": outputs, "columns": columns, "padded": padded}
     constants = {"ZEROPOINT": zeropoint, "BLOCK_M": _TILE_ROWS, "BLOCK_N": _TILE_OUTPUTS, "BLOCK_K": _TILE_COLUMNS}
     grid = (cdiv(outputs, _TILE_OUTPUTS), cdiv(rows, _TILE_ROWS))
     launches.append(Launch(scheme_product, grid, arguments, constants))

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from .. import numbers
-from ..launch import Context, Launch, Operand
+from ..launch import Context, Launch, Operand, strides, tensors
 from .row import load_tile, single, store_tile, tile_columns, tiling, with_root
 
 
@@ -135,10 +135,7 @@ def norm(
     """y [T, K] float32; weight and bias [K]."""
     count, columns = y.shape
     cut = tiling(columns)
-    arguments = {
-        **{"x": x.tensor, "y": y.tensor, "rows": y.rows, "x_stride": x.stride, "y_stride": y.stride},
-        **{"weight": weight.tensor, "bias": bias.tensor if bias is not None else None, "eps": single(eps)},
-    }
+    arguments = {**tensors(x=x, y=y, weight=weight, bias=bias), **strides(x=x, y=y), "rows": y.rows, "eps": single(eps)}
     constants = {"KIND": kind, "UNIT_OFFSET": unitOffset, "COLUMNS": columns, "BLOCKS": cut.blocks}
     if cut.chunks == 1:
         return [Launch(norm_held, (count,), arguments, constants, cut.warps)]

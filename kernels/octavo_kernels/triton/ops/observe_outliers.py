@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..launch import Context, Launch, Operand, cdiv
+from ..launch import Context, Launch, Operand, cdiv, strides, tensors
 
 _COLUMNS, _ROWS = 128, 16
 
@@ -38,9 +38,7 @@ def observe_outliers(
     rows, columns = x.shape
     if rows == 0:
         return []
-    arguments = {
-        **{"x": x.tensor, "counts": counts.tensor, "largest": largest.tensor, "rows": x.rows, "x_stride": x.stride},
-        **{"columns": columns, "threshold": threshold},
-    }
+    arguments = {**tensors(x=x, counts=counts, largest=largest), **strides(x=x)}
+    arguments |= {"rows": x.rows, "columns": columns, "threshold": threshold}
     constants = {"BLOCK_R": _ROWS, "BLOCK_K": _COLUMNS}
     return [Launch(count_outliers, (cdiv(columns, _COLUMNS),), arguments, constants)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..launch import Context, Launch, Operand, cdiv
+from ..launch import Context, Launch, Operand, cdiv, strides, tensors
 from ..numbers import block_sum_of_squares, is_finite
 from .row import load_tile, store_tile, tile_columns
 
@@ -65,11 +65,11 @@ def pool(context: Context, *, x: Operand, starts: Operand, y: Operand, kind: str
     sequences, columns = y.shape
     if sequences == 0:
         return []
-    of_y = {"y": y.tensor, "sequences": y.rows, "y_stride": y.stride, "columns": columns}
-    arguments = {"x": x.tensor, "starts": starts.tensor, "x_stride": x.stride, **of_y}
+    of_y = {**tensors(y=y), **strides(y=y), "sequences": y.rows}
+    arguments = {**tensors(x=x, starts=starts), **strides(x=x), **of_y, "columns": columns}
     constants = {"LAST": kind == "last", "BLOCK": _BLOCK}
     blocks = 1 << (cdiv(columns, 64) - 1).bit_length()
-    finished = {**{name: of_y[name] for name in ("y", "sequences", "y_stride")}, "counters": context.counters}
+    finished = {**of_y, "counters": context.counters}
     whole = {"NORMALIZE": normalize, "COLUMNS": columns, "BLOCKS": blocks}
     return [
         Launch(pool_rows, (cdiv(columns, _BLOCK), sequences), arguments, constants),

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from ...generated.ops import PAGE_SIZE
-from ..launch import Context, Launch, Operand
+from ..launch import Context, Launch, Operand, strides, tensors
 from .dependent import dependent, follow
 
 _PAGE = tl.constexpr(PAGE_SIZE)
@@ -137,10 +137,7 @@ def rope(
 ) -> list[Launch]:
     """y [T, heads*headDim]: the first 2R elements of every head turned by row `positions[t]` of cos and sin [P, R]."""
     count, width = y.shape
-    arguments = {
-        **{"x": x.tensor, "y": y.tensor, "rows": y.rows, "x_stride": x.stride, "y_stride": y.stride},
-        **_tables(positions, cos, sin),
-    }
+    arguments = {**tensors(x=x, y=y), **strides(x=x, y=y), "rows": y.rows, **_tables(positions, cos, sin)}
     return [Launch(rope_heads, (count, width // headDim), arguments, _turning(cos, headDim, pairing), _warps(headDim))]
 
 
@@ -156,10 +153,7 @@ def append(
     headDim: int,
 ) -> list[Launch]:
     """k and v [T, kvHeads*headDim] into the 16-bit pages, nearest even."""
-    arguments = {
-        **{"k": k.tensor, "v": v.tensor, "rows": k.rows, "k_stride": k.stride, "v_stride": v.stride},
-        **_pages(slots, keys, values),
-    }
+    arguments = {**tensors(k=k, v=v), **strides(k=k, v=v), "rows": k.rows, **_pages(slots, keys, values)}
     constants = {"KV_HEADS": kvHeads, "HEAD": headDim, "SIZE": triton.next_power_of_2(headDim)}
     return [Launch(append_heads, (k.shape[0], kvHeads), arguments, constants, _warps(headDim))]
 
@@ -184,25 +178,19 @@ def rope_append(
     """y = rope(q); append(rope(k), v). One launch."""
     count, width = y.shape
     heads = width // headDim
-    arguments = {
-        **{"q": q.tensor, "k": k.tensor, "v": v.tensor, "y": y.tensor, "rows": y.rows, "heads": heads},
-        **{"q_stride": q.stride, "k_stride": k.stride, "v_stride": v.stride, "y_stride": y.stride},
-        **_tables(positions, cos, sin),
-        **_pages(slots, keys, values),
-    }
+    arguments = {**tensors(q=q, k=k, v=v, y=y), **strides(q=q, k=k, v=v, y=y), "rows": y.rows, "heads": heads}
+    arguments |= {**_tables(positions, cos, sin), **_pages(slots, keys, values)}
     constants = {**_turning(cos, headDim, pairing), "KV_HEADS": kvHeads, "DEPENDENT": dependent(context)}
     grid = (count, heads + kvHeads)
     return [Launch(rope_append_heads, grid, arguments, constants, _warps(headDim), dependent=dependent(context))]
 
 
 def _tables(positions: Operand, cos: Operand, sin: Operand) -> dict:
-    tables = {"cos": cos.tensor, "sin": sin.tensor, "table_rows": cos.shape[0]}
-    return {"positions": positions.tensor, **tables}
+    return {**tensors(positions=positions, cos=cos, sin=sin), "table_rows": cos.shape[0]}
 
 
 def _pages(slots: Operand, keys: Operand, values: Operand) -> dict:
-    pages = {"keys": keys.tensor, "values": values.tensor, "slot_count": keys.shape[0] * PAGE_SIZE}
-    return {"slots": slots.tensor, **pages}
+    return {**tensors(slots=slots, keys=keys, values=values), "slot_count": keys.shape[0] * PAGE_SIZE}
 
 
 def _turning(cos: Operand, head: int, pairing: str) -> dict:

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from ..launch import Context, Launch, Operand, cdiv
+from ..launch import Context, Launch, Operand, cdiv, strides, tensors
 from ..numbers import exp, lane_tree
 from .sample.ranking import LAST, NOT_FINITE, first_place, id_at, logit_at, place_of_finite
 from .sample.sums import BLOCK, log_of_sum, sum_in_order
@@ -135,18 +135,14 @@ def score(
         return launches, bests, logs
 
     launches, bests, logs = logarithms(logits)
-    judged = {
-        **{"logits": logits.tensor, "stride": logits.stride, "targets": targets.tensor, "bests": bests, "logs": logs},
-        **{"reference_bests": None, "divergences": None, "nll": nll.tensor, "kl": kl.tensor, "top1": top1.tensor},
-        "counters": context.counters,
-    }
+    judged = tensors(logits=logits, targets=targets, nll=nll, kl=kl, top1=top1)
+    judged |= {"stride": logits.stride, "bests": bests, "logs": logs, "counters": context.counters}
+    judged |= {"reference_bests": None, "divergences": None}
     if reference:
         more, judged["reference_bests"], reference_logs = logarithms(reference)
         judged["divergences"] = context.scratch(torch.float32, rows, blocks)
-        compared = {
-            **{"logits": logits.tensor, "stride": logits.stride, "logs": logs, "sums": judged["divergences"]},
-            **{"reference": reference.tensor, "reference_stride": reference.stride, "reference_logs": reference_logs},
-            **{"vocabulary": vocabulary, **common},
-        }
+        compared = {**tensors(logits=logits, reference=reference), **strides(reference=reference)}
+        compared |= {"stride": logits.stride, "logs": logs, "sums": judged["divergences"]}
+        compared |= {"reference_logs": reference_logs, "vocabulary": vocabulary, **common}
         launches += [*more, Launch(divergence_of_blocks, parts, compared, {"COUNT": _COUNT})]
     return [*launches, Launch(judge_rows, (rows,), {**judged, **common}, padded, warps=1)]

@@ -7,7 +7,7 @@ import torch
 from ....errors import ErrorCode, KernelError
 from ....generated.ops import ATTENTION_CHUNK, PAGE_SIZE
 from ....generated.workspace import SPLIT_BYTES
-from ...launch import Context, Launch, Operand, cdiv
+from ...launch import Context, Launch, Operand, cdiv, strides, tensors
 from ..dependent import dependent
 from .split import attend_chunks, join_chunks
 from .tile import attend_tiles
@@ -53,12 +53,9 @@ def attention(
         return []
     group, chunks = heads // kvHeads, cdiv(pages_per_sequence * PAGE_SIZE, ATTENTION_CHUNK)
     block_d = _power_of_two(headDim)
-    arguments = {
-        **{"q": q.tensor, "keys": keys.tensor, "values": values.tensor, "pages": pages.tensor},
-        **{"lengths": lengths.tensor, "starts": starts.tensor, "slopes": slopes.tensor if slopes else None},
-        **{"sequences": lengths.rows, "q_stride": q.stride, "pages_stride": pages.stride},
-        **{"page_stride": keys.stride, "scale": float(scale), "softcap": float(softcap)},
-    }
+    arguments = tensors(q=q, keys=keys, values=values, pages=pages, lengths=lengths, starts=starts, slopes=slopes)
+    arguments |= {"sequences": lengths.rows, **strides(q=q, pages=pages, page=keys)}
+    arguments |= {"scale": float(scale), "softcap": float(softcap)}
     constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
     split_bytes = 4 * rows * heads * chunks * (headDim + ATTENTION_CHUNK + 2)
@@ -69,10 +66,8 @@ def attention(
             "outputs": context.scratch(torch.float32, rows, heads, chunks, headDim),
         }
         shared = context.scratch(torch.float32, rows, heads, chunks, ATTENTION_CHUNK)
-        joined = {
-            **{"lengths": lengths.tensor, "starts": starts.tensor, "y": y.tensor, "rows": q.rows},
-            **{"sequences": lengths.rows, "y_stride": y.stride, "chunks": chunks},
-        }
+        joined = {**tensors(lengths=lengths, starts=starts, y=y), "rows": q.rows}
+        joined |= {"sequences": lengths.rows, "chunks": chunks, **strides(y=y)}
         constants["DEPENDENT"] = dependent(context)
         join = {name: constants[name] for name in ("D", "WINDOW", "BLOCK_D", "DEPENDENT")}
         grid = (heads, chunks, rows)
@@ -92,10 +87,8 @@ def attention(
     tile_rows = group_rows if alone else max(group_rows, min(_TILE_ELEMENTS // block_d, most_rows))
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
-    arguments |= {
-        "maxima": context.scratch(torch.float32, tiles, kvHeads, chunks, tile_rows),
-        **{"y": y.tensor, "y_stride": y.stride, "chunks": chunks},
-    }
+    maxima = context.scratch(torch.float32, tiles, kvHeads, chunks, tile_rows)
+    arguments |= {"maxima": maxima, "chunks": chunks, **tensors(y=y), **strides(y=y)}
     if not alone:
         keys_at_once, warps = 16, 8 if tile_rows * block_d > _TILE_ELEMENTS // 2 else 4
         registers = 200 if context.architecture >= 100 and warps == 4 else None

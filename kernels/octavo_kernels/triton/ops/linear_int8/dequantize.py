@@ -7,7 +7,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ...launch import Context, Launch, Operand
+from ...launch import Context, Launch, Operand, strides, tensors
 from ..elementwise import by_blocks
 from .epilogue import dequantized
 
@@ -28,8 +28,5 @@ def dequantize(
     context: Context, *, sums: Operand, step: Operand, scale: Operand, y: Operand, bias: Operand | None = None
 ) -> list[Launch]:
     """sums int32 [T, N] -> y float32 [T, N]; step float32 [T], scale and bias float32 [N]."""
-    arguments = {
-        **{"sums": sums.tensor, "step": step.tensor, "scale": scale.tensor, "sums_stride": sums.stride},
-        "bias": bias.tensor if bias is not None else None,
-    }
+    arguments = {**tensors(sums=sums, step=step, scale=scale, bias=bias), **strides(sums=sums)}
     return by_blocks(dequantize_rows, y, arguments)

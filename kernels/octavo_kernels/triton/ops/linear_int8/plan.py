@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from ...launch import Context, Launch, Operand, cdiv
+from ...launch import Context, Launch, Operand, cdiv, strides, tensors
+from ..dependent import dependent
 from .blocks import carry_groups
 from .decode import decode
 from .prefill import prefill
@@ -49,12 +50,9 @@ def _product(
         return []
     # Digits beyond K are zero, so a weight may be read as far as its rows are apart, whatever is there.
     columns = min(low.shape[1], max(weight.shape[1], weight.stride))
-    arguments = {
-        **{"low": low.tensor, "high": high.tensor, "weight": weight.tensor, "y": y.tensor, "rows": y.rows},
-        **{name: one.tensor if one else None for name, one in (("step", step), ("scale", scale), ("bias", bias))},
-        **{"low_stride": low.stride, "high_stride": high.stride, "weight_stride": weight.stride},
-        **{"y_stride": y.stride, "capacity": rows, "outputs": outputs, "columns": columns},
-    }
+    arguments = tensors(low=low, high=high, weight=weight, y=y, step=step, scale=scale, bias=bias)
+    arguments |= {"rows": y.rows, **strides(low=low, high=high, weight=weight, y=y)}
+    arguments |= {"capacity": rows, "outputs": outputs, "columns": columns}
     if rows <= MOST_DECODE_ROWS[known(context.architecture)]:
         return [_decode(context, arguments, rows, outputs, columns)]
     return _prefill(context, arguments, carries, rows, outputs, columns)
@@ -66,20 +64,17 @@ def _decode(context: Context, arguments: dict[str, Any], rows: int, outputs: int
     splits, steps = split(
         column_tiles * row_tiles, cdiv(columns, tile.columns), context.processors, overhead=0.25, slab=tile.slab
     )
-    dependent = context.architecture >= 90 and not context.interpreted
+    follows = dependent(context)
     # A power of two of whole lines, of this split's own columns: what the first stages of the loop will copy.
     ahead = max(128, 1 << min(10, (steps * tile.columns).bit_length() - 1))
     return Launch(
         decode,
         (column_tiles, splits, row_tiles),
         {**arguments, **_splitting(context, tile, column_tiles * row_tiles, splits, steps)},
-        {
-            **{"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits},
-            **{"EVEN": columns % tile.columns == 0, "DEPENDENT": dependent, "PREFETCH": ahead if dependent else 0},
-        },
+        {**_sizes(tile, splits, columns), "DEPENDENT": follows, "PREFETCH": ahead if follows else 0},
         warps=tile.warps,
         stages=tile.stages,
-        dependent=dependent,
+        dependent=follows,
     )
 
 
@@ -99,22 +94,19 @@ def _prefill(
     slots = context.processors * tile.resident
     splits, steps = split(tiles, cdiv(columns, tile.columns), slots, overhead=3, slab=tile.slab)
     tma = aligned and known(context.architecture) == 90
+    low_tiles = _tiles(arguments, "low", [rows, columns], [tile.rows, tile.columns]) if tma else None
+    weight_tiles = _tiles(arguments, "weight", [outputs, columns], [tile.outputs, tile.columns]) if tma else None
     product = Launch(
         prefill,
         (tiles, splits),
         {
             **arguments,
-            **{name: lists.arguments[name] for name in ("counts", "groups", "group_count")},
+            **_listed(lists),
             **_splitting(context, tile, tiles, splits, steps),
-            "low_tiles": _tiles(arguments, "low", [rows, columns], [tile.rows, tile.columns]) if tma else None,
-            "weight_tiles": _tiles(arguments, "weight", [outputs, columns], [tile.outputs, tile.columns])
-            if tma
-            else None,
+            "low_tiles": low_tiles,
+            "weight_tiles": weight_tiles,
         },
-        {
-            **{"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits},
-            **{"GROUP": GROUP, "CARRY_K": tile.carries, "EVEN": columns % tile.columns == 0},
-        },
+        {**_sizes(tile, splits, columns), "GROUP": GROUP, "CARRY_K": tile.carries},
         warps=tile.warps,
         stages=tile.stages,
         registers=tile.registers,
@@ -132,10 +124,10 @@ def _asynchronous(arguments: dict[str, Any], lists: Launch, rows: int, outputs: 
     tile = ASYNCHRONOUS
 
     def tiles(name: str, extent: int, height: int, width: int) -> GluonDescriptor:
-        shape, strides = [extent, columns], [arguments[f"{name}_stride"], 1]
+        shape, pitches = [extent, columns], [arguments[f"{name}_stride"], 1]
         # Rows of a tile are swizzled over their whole width.
         layout = NVMMASharedLayout(swizzle_byte_width=width, element_bitwidth=8)
-        return GluonDescriptor(arguments[name], shape, strides, [height, width], layout)
+        return GluonDescriptor(arguments[name], shape, pitches, [height, width], layout)
 
     passed = ("step", "scale", "bias", "y", "rows", "y_stride", "capacity", "outputs", "columns")
     return Launch(
@@ -143,7 +135,7 @@ def _asynchronous(arguments: dict[str, Any], lists: Launch, rows: int, outputs: 
         (cdiv(rows, tile.rows) * cdiv(outputs, tile.outputs),),
         {
             **{name: arguments[name] for name in passed},
-            **{name: lists.arguments[name] for name in ("counts", "groups", "group_count")},
+            **_listed(lists),
             "low_tiles": tiles("low", rows, tile.rows, tile.columns),
             "weight_tiles": tiles("weight", outputs, tile.outputs, tile.columns),
             "high_blocks": tiles("high", rows, tile.rows, GROUP),
@@ -160,7 +152,10 @@ def _lists(context: Context, rows: torch.Tensor, carries: Operand, height: int, 
         carry_groups,
         (tiles,),
         {
-            **{"carries": carries.tensor, "carries_stride": carries.stride, "rows": rows, "group_count": group_count},
+            **tensors(carries=carries),
+            **strides(carries=carries),
+            "rows": rows,
+            "group_count": group_count,
             "counts": context.scratch(torch.int32, tiles),
             "groups": context.scratch(torch.int32, tiles, group_count),
             "flags": context.scratch(torch.int32, tiles, group_count),
@@ -168,6 +163,15 @@ def _lists(context: Context, rows: torch.Tensor, carries: Operand, height: int, 
         {"BLOCK_M": height, "GROUP": GROUP, "ENTRIES": 32, "CHUNK": 1024},
         warps=8,
     )
+
+
+def _listed(lists: Launch) -> dict[str, Any]:
+    return {name: lists.arguments[name] for name in ("counts", "groups", "group_count")}
+
+
+def _sizes(tile: Tile, splits: int, columns: int) -> dict[str, Any]:
+    sizes = {"BLOCK_M": tile.rows, "BLOCK_N": tile.outputs, "BLOCK_K": tile.columns, "SPLITS": splits}
+    return {**sizes, "EVEN": columns % tile.columns == 0}
 
 
 def _splitting(context: Context, tile: Tile, tiles: int, splits: int, steps: int) -> dict[str, Any]:

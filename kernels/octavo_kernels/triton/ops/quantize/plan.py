@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ....generated.workspace import SCRATCH_ROWS
-from ...launch import Context, Launch, Operand
+from ...launch import Context, Launch, Operand, strides, tensors
 from ..dependent import dependent
 from ..row import single, tiling
 from .kernels import quantize_held, quantize_streamed
@@ -61,18 +61,12 @@ def _launch(
 ) -> list[Launch]:
     count, columns = a.shape
     cut = tiling(columns, short=activation in ("gelu", "gelu_tanh"))
-    arguments = {
-        **{"a": a.tensor, "b": _tensor(b), "weight": _tensor(weight), "bias": _tensor(bias), "y": _tensor(y)},
-        **{"low": low.tensor, "high": high.tensor, "carries": carries.tensor, "step": step.tensor},
-        **{"counters": context.counters, "rows": a.rows},
-        **{"a_stride": a.stride, "b_stride": b.stride if b else 0, "y_stride": y.stride if y else 0},
-        **{"low_stride": low.stride, "high_stride": high.stride, "carries_stride": carries.stride},
-        **{"eps": single(eps), "absolute": single(absolute), "relative": single(relative)},
-    }
-    constants = {
-        **{"INPUT": source, "ACTIVATION": activation, "NORM": norm, "UNIT_OFFSET": unitOffset},
-        **{"DECOMPOSE": decompose, "COLUMNS": columns, "BLOCKS": cut.blocks, "DEPENDENT": dependent(context)},
-    }
+    arguments = tensors(a=a, b=b, weight=weight, bias=bias, y=y, low=low, high=high, carries=carries, step=step)
+    arguments |= strides(a=a, b=b, y=y, low=low, high=high, carries=carries)
+    arguments |= {"counters": context.counters, "rows": a.rows}
+    arguments |= {"eps": single(eps), "absolute": single(absolute), "relative": single(relative)}
+    constants = {"INPUT": source, "ACTIVATION": activation, "NORM": norm, "UNIT_OFFSET": unitOffset}
+    constants |= {"DECOMPOSE": decompose, "COLUMNS": columns, "BLOCKS": cut.blocks, "DEPENDENT": dependent(context)}
     if cut.chunks == 1:
         return [Launch(quantize_held, (count,), arguments, constants, cut.warps, dependent=dependent(context))]
     programs, scratch = count, None
@@ -82,7 +76,3 @@ def _launch(
     streamed = {**arguments, "scratch": scratch, "scratch_stride": columns, "chunks": cut.chunks}
     constants["ROOTS"] = cut.roots
     return [Launch(quantize_streamed, (programs,), streamed, constants, cut.warps, dependent=dependent(context))]
-
-
-def _tensor(operand: Operand | None) -> torch.Tensor | None:
-    return operand.tensor if operand is not None else None

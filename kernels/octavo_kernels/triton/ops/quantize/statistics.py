@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from ... import numbers
-from ...launch import Context, Launch, Operand
+from ...launch import Context, Launch, Operand, strides, tensors
 from ..row import load_tile, single, tile_columns, tiling
 from .digits import largest_inlier, row_scale, threshold, write_digits, write_header
 
@@ -135,19 +135,14 @@ def quantize_digits(
     """x [T, K] float32 -> low, high int8 [T, pad64(K)], carries int32 [T, carryWords(K)], step float32 [T]."""
     cut = tiling(x.shape[1])
     arguments, constants = _shared(x, statistics)
-    arguments |= {
-        **{"inliers": inliers.tensor, "low": low.tensor, "high": high.tensor, "carries": carries.tensor},
-        **{"step": step.tensor, "counters": context.counters, "chunks": cut.chunks},
-        **{"low_stride": low.stride, "high_stride": high.stride, "carries_stride": carries.stride},
-    }
+    arguments |= tensors(inliers=inliers, low=low, high=high, carries=carries, step=step)
+    arguments |= {"counters": context.counters, "chunks": cut.chunks, **strides(low=low, high=high, carries=carries)}
     return [Launch(quantize_digits_rows, (x.shape[0],), arguments, {**constants, "ROOM": _room(statistics)}, cut.warps)]
 
 
 def _shared(x: Operand, statistics: Operand) -> tuple[dict, dict]:
-    arguments = {
-        **{"x": x.tensor, "statistics": statistics.tensor, "rows": x.rows, "x_stride": x.stride},
-        **{"statistics_stride": statistics.stride, "blocks": statistics.shape[1]},
-    }
+    both = {"x": x, "statistics": statistics}
+    arguments = {**tensors(**both), **strides(**both), "rows": x.rows, "blocks": statistics.shape[1]}
     return arguments, {"COLUMNS": x.shape[1], "BLOCKS": tiling(x.shape[1]).blocks}
 
 

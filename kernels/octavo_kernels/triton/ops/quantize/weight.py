@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from ... import numbers
-from ...launch import Context, Launch, Operand, cdiv
+from ...launch import Context, Launch, Operand, cdiv, strides, tensors
 
 #: Columns that a program reads at a time.
 _BLOCK = 4096
@@ -43,9 +43,7 @@ def quantize_weight_rows(
 def quantize_weight(context: Context, *, weight: Operand, codes: Operand, scale: Operand) -> list[Launch]:
     """weight [N, K] -> codes int8 [N, K] in -127..127, scale float32 [N]. What lies beyond K is left alone."""
     count, columns = weight.shape
-    arguments = {
-        **{"weight": weight.tensor, "codes": codes.tensor, "scale": scale.tensor, "rows": weight.rows},
-        **{"weight_stride": weight.stride, "codes_stride": codes.stride},
-    }
+    arguments = {**tensors(weight=weight, codes=codes, scale=scale), "rows": weight.rows}
+    arguments |= strides(weight=weight, codes=codes)
     block = min(_BLOCK, int(triton.next_power_of_2(max(columns, 16))))
     return [Launch(quantize_weight_rows, (count,), arguments, {"COLUMNS": columns, "BLOCK": block}, cdiv(block, 512))]

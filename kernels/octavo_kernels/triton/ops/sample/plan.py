@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ....generated.ops import MAX_LOGPROBS
-from ...launch import Context, Launch, Operand, cdiv
+from ...launch import Context, Launch, Operand, cdiv, strides, tensors
 from .adjust import adjust_rows
 from .draw import draw_ids
 from .logprobs import write_logprobs
@@ -52,29 +52,19 @@ def sample(
     segment = min(_SEGMENT, blocks_padded * _BLOCK)
     segments = cdiv(vocabulary, segment)
     scanned = {"BLOCK": segment, "BLOCKS": blocks_padded, "ROOM": _ROOM}
-    of_rows = {"rows": logits.rows, "vocabulary": vocabulary, "blocks": blocks}
-    row_tensors = {
-        **{"logits": logits.tensor, "settings": settings.tensor, "counters": counters.tensor},
-        **{"adjusted": context.scratch(torch.float32, rows, vocabulary)},
-        **{name: context.scratch(torch.int64, rows, blocks) for name in ("bests", "raw_bests")},
-        **{name: context.scratch(torch.float32, rows, blocks) for name in ("weight_sums", "kept_sums", "exp_sums")},
-        **{"places": context.scratch(torch.int64, rows, _ROOM), "ids": ids.tensor, "sampled": sampled.tensor},
-        **{"step_counters": context.counters},
-        **{"held": sampled.rows, "logits_stride": logits.stride, "settings_stride": settings.stride},
-        **{"counters_stride": counters.stride, **of_rows},
-    }
-    lists = {
-        **{"history_starts": historyStarts.tensor, "history": history.tensor, "bias_starts": biasStarts.tensor},
-        **{"bias_ids": biasIds.tensor, "bias_values": biasValues.tensor, "masks": masks.tensor},
-        **{"mask_rows": masks.rows, "masks_stride": masks.stride, "mask_words": maskWords},
-    }
-    reported = {
-        **{"logprob": logprob.tensor, "top_ids": topIds.tensor, "top_logprobs": topLogprobs.tensor},
-        **{"top_ids_stride": topIds.stride, "top_logprobs_stride": topLogprobs.stride},
-    }
+    given = tensors(logits=logits, settings=settings, counters=counters, ids=ids, sampled=sampled, history=history)
+    given |= tensors(history_starts=historyStarts, bias_starts=biasStarts, bias_ids=biasIds, bias_values=biasValues)
+    given |= tensors(masks=masks, logprob=logprob, top_ids=topIds, top_logprobs=topLogprobs)
+    given |= strides(logits=logits, settings=settings, counters=counters, masks=masks)
+    given |= strides(top_ids=topIds, top_logprobs=topLogprobs)
+    given |= {"adjusted": context.scratch(torch.float32, rows, vocabulary)}
+    given |= {name: context.scratch(torch.int64, rows, blocks) for name in ("bests", "raw_bests")}
+    given |= {name: context.scratch(torch.float32, rows, blocks) for name in ("weight_sums", "kept_sums", "exp_sums")}
+    given |= {"places": context.scratch(torch.int64, rows, _ROOM), "step_counters": context.counters}
+    given |= {"held": sampled.rows, "mask_rows": masks.rows, "mask_words": maskWords}
+    given |= {"rows": logits.rows, "vocabulary": vocabulary, "blocks": blocks}
 
     def launch(kernel, grid: tuple[int, ...], constants: dict[str, int], warps: int) -> Launch:
-        given = {**row_tensors, **lists, **reported}
         arguments = {name: given[name] for name in kernel.arg_names if name in given}
         return Launch(kernel, grid, arguments, constants, warps)
 
