@@ -1,8 +1,9 @@
 /** What an op has to do at given sizes: bytes that must move and operations that must be made, whatever the kernel. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { BYTES_PER_ELEMENT, PAGE_SIZE } from "../../protocol/ops.ts";
-import type { Dimension, Operation, Parameter, Program, Value } from "../program/program.ts";
-import { allocatedBytes } from "../program/tensor-bytes.ts";
+import type { Operation, Parameter, Program, Value } from "../program/program.ts";
+import { elementsOf, shapeAt } from "../program/shapes.ts";
+import { allocatedBytes, contentBytes } from "../program/tensor-bytes.ts";
 
 export interface Cost {
   /** Read and written, each operand once. */
@@ -15,34 +16,34 @@ export interface Cost {
 /** `keys`: keys that all queries of the step look at, summed over queries. */
 export function operationCost(program: Program, operation: Operation, sizes: Sizes, keys: number): Cost {
   const value = (name: string): Value => program.values[operation.inputs[name]!]!;
+  const size = (name: string, axis: number): number => shapeAt(value(name).shape, sizes)[axis]!;
+  const elements = (name: string): number => elementsOf(value(name).shape, sizes);
+  const width = (name: string): number => BYTES_PER_ELEMENT[value(name).dtype];
   const operands = [...Object.entries(operation.inputs), ...Object.entries(operation.outputs)];
   let bytes = 0;
   for (const [name, id] of operands) {
-    if (!GATHERED.has(`${operation.op}.${name}`)) bytes += bytesOf(program.values[id]!, sizes);
+    const { dtype, shape } = program.values[id]!;
+    if (!GATHERED.has(`${operation.op}.${name}`)) bytes += contentBytes(dtype, shapeAt(shape, sizes));
   }
-  const rows = sizes.T;
+  const none = { bytes, int8Operations: 0, float32Operations: 0 };
   switch (operation.op) {
     case "linear_int8":
-      return {
-        bytes,
-        int8Operations: 2 * size(value("low"), sizes, 0) * elements(value("weight"), sizes),
-        ...NO_FLOAT,
-      };
+      return { ...none, int8Operations: 2 * size("low", 0) * elements("weight") };
     case "linear_float":
-      return { bytes, float32Operations: 2 * size(value("x"), sizes, 0) * elements(value("weight"), sizes), ...NO_INT };
+      return { ...none, float32Operations: 2 * size("x", 0) * elements("weight") };
     case "embed":
-      return { bytes: bytes + rows * size(value("table"), sizes, 1) * width(value("table")), ...NO_INT, ...NO_FLOAT };
+      return { ...none, bytes: bytes + sizes.T * size("table", 1) * width("table") };
     case "append":
     case "rope_append":
-      return { bytes: bytes + 2 * rows * size(value("k"), sizes, 1) * width(value("keys")), ...NO_INT, ...NO_FLOAT };
+      return { ...none, bytes: bytes + 2 * sizes.T * size("k", 1) * width("keys") };
     case "attention": {
       const { heads, kvHeads, headDim } = operation.attributes as Record<string, number>;
       // Pages are read once per sequence and head group; with one query per sequence that is once per query.
-      const pages = Math.min(keys, sizes.B * sizes.J * PAGE_SIZE) * kvHeads! * headDim! * 2 * width(value("keys"));
-      return { bytes: bytes + pages, float32Operations: 4 * keys * heads! * headDim!, ...NO_INT };
+      const pages = Math.min(keys, sizes.B * sizes.J * PAGE_SIZE) * kvHeads! * headDim! * 2 * width("keys");
+      return { ...none, bytes: bytes + pages, float32Operations: 4 * keys * heads! * headDim! };
     }
     default:
-      return { bytes, ...NO_INT, ...NO_FLOAT };
+      return none;
   }
 }
 
@@ -74,16 +75,3 @@ const GATHERED = new Set([
   "attention.keys",
   "attention.values",
 ]);
-const NO_INT = { int8Operations: 0 } as const;
-const NO_FLOAT = { float32Operations: 0 } as const;
-
-const width = (value: Value): number => BYTES_PER_ELEMENT[value.dtype];
-const size = (value: Value, sizes: Sizes, axis: number): number => resolve(value.shape[axis]!, sizes);
-const elements = (value: Value, sizes: Sizes): number => value.shape.reduce<number>((n, d) => n * resolve(d, sizes), 1);
-const bytesOf = (value: Value, sizes: Sizes): number => elements(value, sizes) * width(value);
-
-function resolve(dimension: Dimension, sizes: Sizes): number {
-  if (typeof dimension === "number") return dimension;
-  const symbol = dimension[0] as keyof Sizes;
-  return dimension.endsWith("+1") ? sizes[symbol] + 1 : sizes[symbol];
-}

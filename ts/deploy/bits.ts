@@ -3,9 +3,13 @@
  * follows the listed groups of `carries` is anything (the op table).
  */
 import { createHash } from "node:crypto";
-import type { DType } from "../../protocol/ops.ts";
-import type { PayloadData } from "../program/payload.ts";
+import type { Sizes } from "../../protocol/messages.ts";
+import { type DType, OPS } from "../../protocol/ops.ts";
+import { type PayloadData, unpackOutputs } from "../program/payload.ts";
+import type { Program, ValueId } from "../program/program.ts";
+import { shapeAt } from "../program/shapes.ts";
 import { fromBfloat16, fromFloat16 } from "../tensor/float16.ts";
+import type { ProgramHandle } from "../tensor/program-handle.ts";
 
 /** One result of a step. `operand`: its name in the op table. */
 export interface Result {
@@ -29,6 +33,30 @@ const NANS = {
   float16: [0x7c00, 0x7e00],
   bfloat16: [0x7f80, 0x7fc0],
 } as const;
+
+/** What a step has returned, by the names of the program's outputs. */
+export function resultsOf(
+  program: Program,
+  handle: ProgramHandle,
+  sizes: Sizes,
+  payload: Uint8Array,
+): ReadonlyMap<string, Result> {
+  const arrays = unpackOutputs(handle, sizes, payload);
+  return new Map(
+    program.outputs.map(({ name, value }) => {
+      const { dtype, shape } = program.values[value]!;
+      return [name, { operand: operandOf(program, value), dtype, shape: shapeAt(shape, sizes), data: arrays[name]! }];
+    }),
+  );
+}
+
+/** What the op table calls a value, by the op that writes it. */
+function operandOf(program: Program, id: ValueId): string {
+  for (const { op, outputs } of program.ops) {
+    for (const operand of Object.keys(OPS[op].outputs)) if (outputs[operand] === id) return operand;
+  }
+  return "";
+}
 
 /** SHA-256 of the defined bits, as hex. */
 export function digestOf(result: Result): string {

@@ -4,18 +4,15 @@
  */
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { OPS } from "../../protocol/ops.ts";
 import { variable } from "../environment.ts";
 import { messageOf, OctavoError } from "../errors.ts";
 import { describeModel } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { exportProgram, type ProgramOrigin } from "../program/export.ts";
-import { unpackOutputs } from "../program/payload.ts";
-import type { Program, ValueId } from "../program/program.ts";
-import { sizeOf } from "../program/shapes.ts";
+import type { Program } from "../program/program.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { emitWarning } from "../warnings.ts";
-import { digestOf } from "./bits.ts";
+import { digestOf, resultsOf } from "./bits.ts";
 import { MOST_TRACE_BYTES, type ProgramEntry, programFileName, STEPS_FILE, type TracedStep } from "./trace-file.ts";
 
 /** Keeps a program, and from then on its steps. */
@@ -82,21 +79,13 @@ export class Trace {
     const exported = exportProgram(program, origin, { constants: true });
     const entry: ProgramEntry = { residence, device, isa, processor: model, program: exported };
     this.#write(programFileName(number), JSON.stringify(entry));
-    const outputs = program.outputs.map(({ name, value }) => ({
-      ...{ name, operand: operandOf(program, value) },
-      ...{ dtype: program.values[value]!.dtype, shape: program.values[value]!.shape },
-    }));
     handle.observe((sizes, payload, result) => {
-      const arrays = unpackOutputs(handle, sizes, result.payload);
-      const results = outputs.map(({ name, shape, ...rest }) => {
-        const digest = digestOf({ ...rest, shape: shape.map((size) => sizeOf(size, sizes)), data: arrays[name]! });
-        return [name, digest];
-      });
+      const results = [...resultsOf(program, handle, sizes, result.payload)];
       this.#steps += 1;
       const step: TracedStep = {
         ...{ step: this.#steps, program: number, sizes },
         payload: Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString("base64"),
-        results: Object.fromEntries(results),
+        results: Object.fromEntries(results.map(([name, output]) => [name, digestOf(output)])),
       };
       this.#write(STEPS_FILE, `${JSON.stringify(step)}\n`);
     });
@@ -114,12 +103,4 @@ export class Trace {
       emitWarning(`${this.#folder}: the trace ends before step ${this.#steps + 1}: ${messageOf(error)}`);
     }
   }
-}
-
-/** What the op table calls a value, by the op that writes it. */
-export function operandOf(program: Program, id: ValueId): string {
-  for (const { op, outputs } of program.ops) {
-    for (const operand of Object.keys(OPS[op].outputs)) if (outputs[operand] === id) return operand;
-  }
-  return "";
 }

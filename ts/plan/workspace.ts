@@ -6,7 +6,7 @@ import type { Sizes } from "../../protocol/messages.ts";
 import { OPS, type Operand, type OpName } from "../../protocol/ops.ts";
 import { TICKET_BYTES, WORKSPACE } from "../../protocol/workspace.ts";
 import type { Operation, Program, ValueId } from "../program/program.ts";
-import { ShapeScope, sizeOf } from "../program/shapes.ts";
+import { ShapeScope, shapeAt } from "../program/shapes.ts";
 import { contentBytes, roundUp } from "../program/tensor-bytes.ts";
 import type { DeviceBackend } from "./devices.ts";
 import { evaluateFormula } from "./formula.ts";
@@ -74,8 +74,7 @@ function scratchOf(program: Program, limits: Sizes, threads: number): Scratch {
 function shapesOf(program: Program, { inputs, outputs }: Operation, limits: Sizes): Record<string, number[]> {
   const shapes: Record<string, number[]> = {};
   for (const operands of [inputs, outputs])
-    for (const name in operands)
-      shapes[name] = program.values[operands[name]!]!.shape.map((dimension) => sizeOf(dimension, limits));
+    for (const name in operands) shapes[name] = shapeAt(program.values[operands[name]!]!.shape, limits);
   return shapes;
 }
 
@@ -102,10 +101,7 @@ const COUNTING: readonly OpName[] = ["sample", "score", "pool"];
 function blockBytes({ values }: Program, ids: readonly ValueId[], limits: Sizes, first: number): number {
   const sizes = ids.map((id) => {
     const { dtype, shape } = values[id]!;
-    return contentBytes(
-      dtype,
-      shape.map((dimension) => sizeOf(dimension, limits)),
-    );
+    return contentBytes(dtype, shapeAt(shape, limits));
   });
   return sizes.sort((a, b) => a - b).reduce((end, bytes) => roundUp(end, 64) + bytes, roundUp(first, 64));
 }

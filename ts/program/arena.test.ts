@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { buildModel, modelOfConfig } from "../model/families/index.ts";
 import { arena, lifetimes } from "./arena.ts";
 import { fuse } from "./fuse.ts";
-import { sizeOf } from "./shapes.ts";
+import { shapeAt } from "./shapes.ts";
 import { allocatedBytes } from "./tensor-bytes.ts";
 
 /** SmolLM2-135M. */
@@ -40,7 +40,7 @@ it.each([
   const alive = new Array<number>(program.ops.length + 1).fill(0);
   for (const { value, first, last } of lifetimes(program)) {
     const { dtype, layout, shape } = program.values[value]!;
-    const sizes = shape.map((dimension) => sizeOf(dimension, limits));
+    const sizes = shapeAt(shape, limits);
     for (let op = first; op <= last; op++) alive[op]! += allocatedBytes(dtype, layout, sizes);
   }
   const peak = Math.max(...alive);

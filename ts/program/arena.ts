@@ -7,7 +7,7 @@
  */
 import type { Sizes } from "../../protocol/messages.ts";
 import type { Program, ValueId } from "./program.ts";
-import { sizeOf } from "./shapes.ts";
+import { shapeAt } from "./shapes.ts";
 import { allocatedBytes } from "./tensor-bytes.ts";
 
 export interface Placement {
@@ -51,14 +51,7 @@ export function lifetimes(program: Program): Lifetime[] {
 export function arena(program: Program, limits: Sizes): Placement {
   const blocks = lifetimes(program).map((lifetime) => {
     const { dtype, layout, shape } = program.values[lifetime.value]!;
-    return {
-      ...lifetime,
-      bytes: allocatedBytes(
-        dtype,
-        layout,
-        shape.map((dimension) => sizeOf(dimension, limits)),
-      ),
-    };
+    return { ...lifetime, bytes: allocatedBytes(dtype, layout, shapeAt(shape, limits)) };
   });
   blocks.sort((a, b) => b.bytes - a.bytes || a.first - b.first || a.value - b.value);
   const placed: { first: number; last: number; offset: number; end: number }[] = [];

@@ -10,7 +10,7 @@ import { OctavoError } from "../errors.ts";
 import { cut, quoted } from "../quoted.ts";
 import { arena } from "./arena.ts";
 import { checkAttributes } from "./attributes.ts";
-import type { Operation, Parameter, ParameterSource, Place, Program, Range, Value, ValueId } from "./program.ts";
+import type { Operation, Parameter, ParameterSource, Place, Program, Value, ValueId } from "./program.ts";
 import { contentBytes } from "./tensor-bytes.ts";
 
 export const PROGRAM_FORMAT = "octavo-program";
@@ -26,7 +26,7 @@ const place = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("intermediate"), offset: count.optional() }),
   z.strictObject({ type: z.literal("columns"), of: count, column: count }),
 ]);
-const range = z.tuple([count, count]);
+const range = z.tuple([count, count]).readonly();
 const source = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("tensors"),
@@ -102,22 +102,12 @@ export function exportProgram(
   };
 }
 
-/** Absent ranges stay absent. */
-function copyPart(part: { tensor: string; rows?: Range | undefined; columns?: Range | undefined }) {
-  const copy: { tensor: string; rows?: [number, number]; columns?: [number, number] } = { tensor: part.tensor };
-  if (part.rows) copy.rows = [...part.rows];
-  if (part.columns) copy.columns = [...part.columns];
-  return copy;
-}
-
 function exportSource(source: ParameterSource, constants: boolean): ProgramFile["parameters"][number]["source"] {
-  if (source.type === "tensors") return { ...source, parts: source.parts.map(copyPart) };
+  if (source.type === "tensors") return { ...source, parts: [...source.parts] };
   if (source.type !== "constant") return source;
+  if (!constants) return { type: "constant" };
   const { buffer, byteOffset, byteLength } = source.data;
-  return {
-    type: "constant",
-    ...(constants ? { data: Buffer.from(buffer, byteOffset, byteLength).toString("base64") } : {}),
-  };
+  return { type: "constant", data: Buffer.from(buffer, byteOffset, byteLength).toString("base64") };
 }
 
 /**
@@ -141,29 +131,55 @@ export function readProgram(
   if (!parsed.success) throw invalid(where, cut(z.prettifyError(parsed.error), 1000));
   const file = parsed.data;
   const parameters = new Map(file.parameters.map((each) => [each.name, readParameter(where, each)]));
-  const reader = new Reader(where, file, parameters);
+  // What the schema cannot say: indices that are there, and operands and attributes of the op table.
+  const valueId = (id: number, what: string): ValueId => {
+    if (id < file.values.length) return id as ValueId;
+    throw invalid(where, `${what}: there is no value ${id}; there are ${file.values.length}`);
+  };
+  const placeOf = (place: ProgramFile["values"][number]["place"], id: number): Place => {
+    if (place.type === "parameter" && !parameters.has(place.name))
+      throw invalid(where, `value ${id}: no parameter ${place.name}`);
+    if (place.type !== "columns") return place;
+    if (place.of < id) return { ...place, of: place.of as ValueId };
+    throw invalid(where, `value ${id} shows columns of ${place.of}, which is no earlier one`);
+  };
+  const operation = ({ op, label, inputs, outputs, attributes }: ProgramFile["ops"][number]): Operation => {
+    const called = `${op} (${label})`;
+    const spec: OpSpec = OPS[op];
+    const filled = attributesOf(where, op, called, attributes);
+    const operands = (given: Readonly<Record<string, number>>, table: OpSpec["inputs"]) => {
+      const missing = Object.entries(table).find(([name, { optional }]) => !optional && !Object.hasOwn(given, name));
+      if (missing !== undefined) throw invalid(where, `${called}: no operand ${missing[0]}`);
+      const ids = Object.entries(given).map(([name, id]) => {
+        if (!Object.hasOwn(table, name)) throw invalid(where, `${called}: there is no operand ${name}`);
+        return [name, valueId(id, `${called}: ${name}`)] as const;
+      });
+      return Object.fromEntries(ids);
+    };
+    const [read, written] = [operands(inputs, spec.inputs), operands(outputs, spec.outputs)];
+    return { op, label, inputs: read, outputs: written, attributes: filled };
+  };
   const program: Program = {
-    values: file.values.map((value, id): Value => ({ ...value, place: reader.place(value.place, id) })),
-    ops: file.ops.map((op) => reader.operation(op)),
-    inputs: file.inputs.map((id) => reader.value(id, "inputs")),
-    outputs: file.outputs.map(({ name, value }) => ({ name, value: reader.value(value, `output ${name}`) })),
+    values: file.values.map((value, id): Value => ({ ...value, place: placeOf(value.place, id) })),
+    ops: file.ops.map(operation),
+    inputs: file.inputs.map((id) => valueId(id, "inputs")),
+    outputs: file.outputs.map(({ name, value }) => ({ name, value: valueId(value, `output ${name}`) })),
     parameters,
   };
   return { program, file };
 }
 
-function readParameter(where: string, { source, ...parameter }: ProgramFile["parameters"][number]): Parameter {
-  switch (source.type) {
-    case "tensors": {
-      const { type, form, scale } = source;
-      const parts = source.parts.map(copyPart);
-      return { ...parameter, source: { type, parts, form, ...(scale === undefined ? {} : { scale }) } };
-    }
-    case "constant":
-      return { ...parameter, source: constantOf(where, parameter, source.data) };
-    default:
-      return { ...parameter, source };
+function attributesOf(where: string, op: OpName, called: string, given: ProgramFile["ops"][number]["attributes"]) {
+  try {
+    return checkAttributes(op, called, given);
+  } catch (error) {
+    if (!OctavoError.isInstance(error) || error.code !== "OCTAVO_BAD_ARGUMENT") throw error;
+    throw invalid(where, error.message);
   }
+}
+
+function readParameter(where: string, { source, ...parameter }: ProgramFile["parameters"][number]): Parameter {
+  return { ...parameter, source: source.type === "constant" ? constantOf(where, parameter, source.data) : source };
 }
 
 function constantOf(
@@ -185,69 +201,6 @@ function constantOf(
   if (byteLength !== wanted) throw invalid(where, `the constant ${name} has ${byteLength} bytes, not ${wanted}`);
   const own = buffer.slice(byteOffset, byteOffset + byteLength); // At a multiple of four bytes, which base64's is not.
   return { type: "constant", data: dtype === "float32" ? new Float32Array(own) : new Int32Array(own) };
-}
-
-/** What the schema cannot say: indices that are there, and operands and attributes of the op table. */
-class Reader {
-  readonly #where: string;
-  readonly #file: ProgramFile;
-  readonly #parameters: ReadonlyMap<string, Parameter>;
-
-  constructor(where: string, file: ProgramFile, parameters: ReadonlyMap<string, Parameter>) {
-    this.#where = where;
-    this.#file = file;
-    this.#parameters = parameters;
-  }
-
-  value(id: number, what: string): ValueId {
-    if (id < this.#file.values.length) return id as ValueId;
-    throw invalid(this.#where, `${what}: there is no value ${id}; there are ${this.#file.values.length}`);
-  }
-
-  place(place: ProgramFile["values"][number]["place"], id: number): Place {
-    const what = `value ${id}`;
-    switch (place.type) {
-      case "columns":
-        if (place.of >= id) throw invalid(this.#where, `${what} shows columns of ${place.of}, which is no earlier one`);
-        return { ...place, of: place.of as ValueId };
-      case "parameter":
-        if (!this.#parameters.has(place.name)) throw invalid(this.#where, `${what}: no parameter ${place.name}`);
-        return place;
-      case "intermediate":
-        return { type: "intermediate", ...(place.offset === undefined ? {} : { offset: place.offset }) };
-      case "input":
-        return place;
-    }
-  }
-
-  operation({ op, label, inputs, outputs, attributes }: ProgramFile["ops"][number]): Operation {
-    const where = `${op} (${label})`;
-    const spec: OpSpec = OPS[op];
-    const operands = (given: Readonly<Record<string, number>>, table: OpSpec["inputs"]) => {
-      for (const [name, { optional }] of Object.entries(table)) {
-        if (!optional && !Object.hasOwn(given, name)) throw invalid(this.#where, `${where}: no operand ${name}`);
-      }
-      return Object.fromEntries(
-        Object.entries(given).map(([name, id]) => {
-          if (!Object.hasOwn(table, name)) throw invalid(this.#where, `${where}: there is no operand ${name}`);
-          return [name, this.value(id, `${where}: ${name}`)];
-        }),
-      );
-    };
-    try {
-      const checked = checkAttributes(op, where, attributes);
-      return {
-        op,
-        label,
-        inputs: operands(inputs, spec.inputs),
-        outputs: operands(outputs, spec.outputs),
-        attributes: checked,
-      };
-    } catch (error) {
-      if (!OctavoError.isInstance(error) || error.code !== "OCTAVO_BAD_ARGUMENT") throw error;
-      throw invalid(this.#where, error.message);
-    }
-  }
 }
 
 function invalid(where: string, what: string): OctavoError {

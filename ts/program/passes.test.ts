@@ -8,7 +8,7 @@ import { fuse } from "./fuse.ts";
 import { lower } from "./lower.ts";
 import { packInputs, unpackOutputs } from "./payload.ts";
 import type { Program } from "./program.ts";
-import { sizeOf } from "./shapes.ts";
+import { elementsOf } from "./shapes.ts";
 
 const LIMITS = { T: 32, S: 8, B: 8, J: 4, H: 16, D: 16, Q: 2 };
 
@@ -67,7 +67,7 @@ function expectNoOverlap(program: Program, limits: typeof LIMITS) {
     const { place, shape } = placed.program.values[lifetime.value]!;
     const offset = place.type === "intermediate" ? place.offset! : -1;
     // At least one byte per element: enough to see two values that start inside each other.
-    return { ...lifetime, offset, end: offset + shape.reduce<number>((n, d) => n * sizeOf(d, limits), 1) };
+    return { ...lifetime, offset, end: offset + elementsOf(shape, limits) };
   });
   for (const a of live)
     for (const b of live) {

@@ -1,6 +1,7 @@
 /** An exported program as text for people: what each op reads and writes, of which shape, and where that lies. */
 import { formatBytes } from "../bytes.ts";
 import type { ProgramFile } from "./export.ts";
+import type { TensorPart } from "./program.ts";
 import { formatShape } from "./shapes.ts";
 
 export function printProgram(file: ProgramFile): string {
@@ -64,15 +65,7 @@ function placeOf(file: ProgramFile, { place, label }: ProgramFile["values"][numb
 }
 
 /** "experts[3..6, 0..64]": rows, columns. */
-function partOf({
-  tensor,
-  rows,
-  columns,
-}: {
-  tensor: string;
-  rows?: number[] | undefined;
-  columns?: number[] | undefined;
-}) {
+function partOf({ tensor, rows, columns }: TensorPart): string {
   if (!rows && !columns) return tensor;
   return `${tensor}[${rows?.join("..") ?? ""}, ${columns?.join("..") ?? ""}]`;
 }

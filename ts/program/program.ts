@@ -18,7 +18,7 @@ export type Place =
   /** Brought by each step, under its name. */
   | { readonly type: "input"; readonly name: string }
   /** An intermediate. `offset` (bytes in the arena) is set by the `arena` pass. */
-  | { readonly type: "intermediate"; readonly offset?: number }
+  | { readonly type: "intermediate"; readonly offset?: number | undefined }
   /** Columns of another value, without a copy. */
   | { readonly type: "columns"; readonly of: ValueId; readonly column: number };
 
@@ -51,8 +51,8 @@ export type Range = readonly [from: number, to: number];
  */
 export interface TensorPart {
   readonly tensor: string;
-  readonly rows?: Range;
-  readonly columns?: Range;
+  readonly rows?: Range | undefined;
+  readonly columns?: Range | undefined;
 }
 
 /** How a parameter comes to be: loaded from files, or written by the orchestrator. */
@@ -65,7 +65,7 @@ export type ParameterSource =
       readonly type: "tensors";
       readonly parts: readonly TensorPart[];
       readonly form: "int8" | "float";
-      readonly scale?: string;
+      readonly scale?: string | undefined;
     }
   /** The scales of an int8 parameter; written by its load. */
   | { readonly type: "scale"; readonly of: string }

@@ -186,12 +186,16 @@ export class ShapeScope {
 }
 
 /** A dimension in one step, or at the limits. */
-export function sizeOf(dimension: Dimension, sizes: Sizes): number {
+function sizeOf(dimension: Dimension, sizes: Sizes): number {
   if (typeof dimension === "number") return dimension;
   const symbol: SizeSymbol = dimension;
   if (symbol === "S+1") return sizes.S + 1;
   if (symbol === "B+1") return sizes.B + 1;
   return sizes[symbol];
+}
+
+export function shapeAt(shape: readonly Dimension[], sizes: Sizes): number[] {
+  return shape.map((dimension) => sizeOf(dimension, sizes));
 }
 
 export function elementsOf(shape: readonly Dimension[], sizes: Sizes): number {

@@ -7,10 +7,9 @@ import { type Difference, differenceOf, type Result } from "../deploy/bits.ts";
 import type { TracedStep } from "../deploy/trace-file.ts";
 import type { Operation, Program, ValueId } from "../program/program.ts";
 import { compact } from "../program/rewrite.ts";
-import { sizeOf } from "../program/shapes.ts";
+import { shapeAt } from "../program/shapes.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
-import { touchedPages } from "./pages.ts";
-import { type Defined, type Side, writtenBy } from "./side.ts";
+import { type Defined, type Side, touchedPages, writtenBy } from "./side.ts";
 
 /** Outputs of a program, as the protocol bounds them, and what they may take: they live to the program's end. */
 const MOST_OUTPUTS = 64;
@@ -76,14 +75,7 @@ function chunks(program: Program, limits: Sizes): [number, number][] {
     const own = intermediates(program, op);
     const size = own.reduce((sum, [, id]) => {
       const { dtype, layout, shape } = program.values[id]!;
-      return (
-        sum +
-        allocatedBytes(
-          dtype,
-          layout,
-          shape.map((dimension) => sizeOf(dimension, limits)),
-        )
-      );
+      return sum + allocatedBytes(dtype, layout, shapeAt(shape, limits));
     }, 0);
     if (index > from && (outputs + own.length > MOST_OUTPUTS || bytes + size > MOST_OUTPUT_BYTES)) {
       found.push([from, index]);

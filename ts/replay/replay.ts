@@ -3,8 +3,7 @@ import { type Difference, differenceOf, digestOf, type Result } from "../deploy/
 import type { TraceContent, TracedProgram, TracedStep } from "../deploy/trace-file.ts";
 import { openModel } from "../model/source/index.ts";
 import { findOp, type OpDifference } from "./find-op.ts";
-import { touchedPages } from "./pages.ts";
-import { type Defined, type Side, type SideOptions, writtenBy } from "./side.ts";
+import { type Defined, type Side, type SideOptions, touchedPages, writtenBy } from "./side.ts";
 
 /** A result that differs between two sides. */
 export interface Found extends OpDifference {

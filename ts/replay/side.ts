@@ -1,24 +1,20 @@
 /** One of the devices that a trace is run on: its worker, the model's parameters there, and what its programs have written. */
 import type { Sizes } from "../../protocol/messages.ts";
-import { OPS, type OpSpec } from "../../protocol/ops.ts";
-import type { Result } from "../deploy/bits.ts";
+import { OPS, type OpSpec, PAGE_SIZE } from "../../protocol/ops.ts";
+import { type Result, resultsOf } from "../deploy/bits.ts";
 import { ResidentModel } from "../deploy/resident.ts";
-import { operandOf } from "../deploy/trace.ts";
 import type { TracedProgram, TracedStep } from "../deploy/trace-file.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { Pool } from "../pool.ts";
-import { TYPED_ARRAYS, unpackOutputs } from "../program/payload.ts";
+import type { PoolOptions } from "../pool-options.ts";
+import { inputArrays, TYPED_ARRAYS } from "../program/payload.ts";
 import type { Program, ValueId } from "../program/program.ts";
-import { sizeOf } from "../program/shapes.ts";
 import { contentBytes } from "../program/tensor-bytes.ts";
 import type { Device } from "../tensor/device.ts";
 import type { TensorHandle } from "../tensor/handle.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 
-export interface SideOptions {
-  readonly threads?: number | undefined;
-  readonly python?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
+export interface SideOptions extends Pick<PoolOptions, "threads" | "python" | "signal"> {
   readonly onProgress?: ((step: number, steps: number) => void) | undefined;
 }
 
@@ -51,13 +47,7 @@ export class Side {
 
   static async open(device: string, options: SideOptions, change = (program: Program) => program): Promise<Side> {
     const { threads, python, signal } = options;
-    const pool = await Pool.start({
-      devices: device,
-      ...(threads === undefined ? {} : { threads }),
-      ...(python === undefined ? {} : { python }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    return new Side(pool, change);
+    return new Side(await Pool.start({ devices: device, threads, python, signal }), change);
   }
 
   get isReference(): boolean {
@@ -86,14 +76,7 @@ export class Side {
   /** What a step returns, by the names of the program's outputs. */
   async step({ program, handle }: Defined, { sizes, payload }: TracedStep): Promise<ReadonlyMap<string, Result>> {
     const answer = await handle.step(sizes, Uint8Array.from(Buffer.from(payload, "base64")));
-    const arrays = unpackOutputs(handle, sizes, answer.payload);
-    return new Map(
-      program.outputs.map(({ name, value }) => {
-        const { dtype, shape } = program.values[value]!;
-        const operand = operandOf(program, value);
-        return [name, { operand, dtype, shape: shape.map((size) => sizeOf(size, sizes)), data: arrays[name]! }];
-      }),
-    );
+    return resultsOf(program, handle, sizes, answer.payload);
   }
 
   /** Pages of a KV cache that a step has written, or the whole of another parameter. */
@@ -146,4 +129,13 @@ export function writtenBy(program: Program): (Written & { readonly mutated: bool
       return [{ op: index, operand, parameter: place.name, mutated: Object.hasOwn(inputs, operand) }];
     });
   });
+}
+
+/** KV pages that a step writes, ascending; none for a program without the input `slots`. */
+export function touchedPages(program: ProgramHandle, { sizes, payload }: TracedStep): number[] {
+  const target = inputArrays(program, sizes);
+  target.payload.set(Buffer.from(payload, "base64"));
+  const slots = target.arrays.slots ?? [];
+  const pages = new Set(Array.from(slots as Int32Array, (slot) => Math.floor(slot / PAGE_SIZE)));
+  return [...pages].filter((page) => page >= 0).sort((a, b) => a - b);
 }
