@@ -147,9 +147,7 @@ describe("octavo chat", () => {
     expect(answers.length).toBe(2);
     expect(answers[1].usage.promptTokens).toBeGreaterThan(answers[0].usage.promptTokens + 8);
   });
-});
 
-describe("octavo chat on a pipe", () => {
   it("forgets the oldest turns of a conversation that has outgrown the context, however long its texts", async () => {
     const long = "hello ".repeat(3000); // Two of them are more than 4,096 tokens, and each more than becomes tokens at once.
     const flags = ["chat", "-m", "smollm2", "-n", "2", "--json"];
@@ -247,6 +245,12 @@ describe("octavo plan", () => {
     expect(one.stdout).toMatch(/^smollm2 fits: room for 1 sequence of 4096 tokens\n/);
     expect([many.exitCode, one.exitCode]).toEqual([0, 0]);
   });
+
+  it("takes what a load takes: a memory limit, the type of K and V, the tokens of a step", async () => {
+    const flags = ["--memory-limit", "300MiB", "--kv", "bfloat16", "--token-budget", "64"];
+    const { exitCode, stdout } = await octavo(["plan", "smollm2", "--devices", "1GiB", ...flags]);
+    expect([exitCode, stdout]).toEqual([1, expect.stringMatching(/more than its 300\.00 MiB/)]);
+  });
 });
 
 describe("octavo doctor", () => {
@@ -299,18 +303,17 @@ describe("a wrong command line", () => {
     expect(stderr).toMatch(message);
   });
 
-  it("of a model that is not there is another error, and exits with 1", async () => {
+  it("that names a model that is not there is told how to get it, and exits with 1", async () => {
     const { exitCode, stderr } = await octavo(["run", "-m", "no/such-model", "hi"]);
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/^error OCTAVO_MODEL_NOT_FOUND: .*octavo pull no\/such-model/);
   });
+});
 
-  it("is not needed to see what there is", async () => {
-    const { exitCode, stdout } = await octavo(["--help"]);
-    expect(exitCode).toBe(0);
-    for (const command of ["run", "chat", "plan", "program", "pull", "doctor"])
-      expect(stdout).toContain(`  ${command} `);
-  });
+it("octavo --help names every command", async () => {
+  const { exitCode, stdout } = await octavo(["--help"]);
+  expect(exitCode).toBe(0);
+  for (const command of ["run", "chat", "plan", "program", "pull", "doctor"]) expect(stdout).toContain(`  ${command} `);
 });
 
 describe("control characters in names and files", () => {

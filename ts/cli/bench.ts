@@ -5,7 +5,7 @@ import type { Speed } from "../bench/speed.ts";
 import { interruptible } from "./interrupt.ts";
 import { addLoadOptions, jsonOption, type LoadFlags, loadOptionsOf, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
-import { print, printJson } from "./screen.ts";
+import { percent, print, printJson } from "./screen.ts";
 
 interface BenchFlags extends LoadFlags {
   readonly ops?: boolean;
@@ -34,8 +34,7 @@ async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
     import("../bench/speed.ts"),
   ]);
   const progress = new ProgressLine();
-  const own = loadOptionsOf(flags);
-  const options = { context: JOB_CONTEXT, ...defined(own), sequences: Math.max(...BATCHES), signal };
+  const options = { context: JOB_CONTEXT, ...loadOptionsOf(flags), sequences: Math.max(...BATCHES), signal };
   const engine = await Engine.load(flags.model, { ...options, onProgress: progress.load });
   try {
     const { tokenizer, deployment } = engine;
@@ -65,10 +64,6 @@ async function ops(flags: BenchFlags, signal: AbortSignal): Promise<void> {
   } finally {
     progress.clear();
   }
-}
-
-function defined<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 function speedLines({ prefill, decode }: Speed): string[] {
@@ -108,5 +103,3 @@ function stepLines({ name, tokens, microseconds, carries, ops }: StepProfile): s
   );
   return ["", header, ...text.map((line) => `  ${line}`)];
 }
-
-const percent = (share: number, digits: number): string => `${(share * 100).toFixed(digits)} %`;

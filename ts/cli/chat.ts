@@ -1,5 +1,6 @@
 /** `octavo chat`: a conversation on a terminal, or line by line through a pipe. */
 import { Command } from "commander";
+import { checkOptions } from "../arguments.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
@@ -41,8 +42,8 @@ export function chatCommand(): Command {
 
 async function chat(flags: ChatFlags): Promise<void> {
   const options = loadOptionsOf(flags);
-  const { checkGenerateOptions } = await import("../engine/generate-options.ts");
-  checkGenerateOptions(generateOptionsOf(flags));
+  const { GENERATE_RULES } = await import("../engine/generate-options.ts");
+  checkOptions(generateOptionsOf(flags), GENERATE_RULES);
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const screen = flags.json ? process.stderr : process.stdout;
   // From now on, so that what is typed or pasted while the model loads is a message too.

@@ -1,12 +1,12 @@
 /** `octavo eval`: how far int8 is from 16-bit on a text. */
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import type { Evaluation } from "../eval/evaluate.ts";
 import { parseSchemes, type Scheme } from "../program/scheme.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
-import { jsonOption, modelOption, wholeNumber } from "./options.ts";
+import { addWorkerOptions, headOption, jsonOption, modelOption, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
-import { print, printJson } from "./screen.ts";
+import { percent, print, printJson, table } from "./screen.ts";
 
 interface EvalFlags {
   readonly model: string;
@@ -23,12 +23,10 @@ interface EvalFlags {
 }
 
 export function evalCommand(): Command {
-  return new Command("eval")
-    .description(
-      "Perplexity, KL divergence from 16-bit weights and agreement of the first choice, per threshold or scheme.",
-    )
-    .argument("[model]", "as --model")
-    .addOption(modelOption())
+  const command = new Command("eval").description(
+    "Perplexity, KL divergence from 16-bit weights and agreement of the first choice, per threshold or scheme.",
+  );
+  return addWorkerOptions(command.argument("[model]", "as --model").addOption(modelOption()))
     .option("--text <file>", "English or other text (default: four chapters of a novel, 8,400 tokens)")
     .option("--window <n>", "tokens per window; windows do not overlap", wholeNumber(2), 512)
     .option("--thresholds <list>", "int8 runs, such as 0,6,adaptive,all (the default)", thresholdList)
@@ -39,10 +37,7 @@ export function evalCommand(): Command {
       parseSchemes,
     )
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
-    .addOption(new Option("--head <form>", "the output layer of the int8 runs").choices(["16bit", "int8"]))
-    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
-    .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
-    .option("--python <path>", "Python of the worker")
+    .addOption(headOption("the output layer of the int8 runs"))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: EvalFlags) =>
       interruptible((signal) => evaluateModel(model ?? flags.model, flags, signal)),
@@ -67,14 +62,14 @@ async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSigna
     progress.clear();
   }
   if (flags.json) printJson(result);
-  else print(table(result));
+  else print(describe(result));
 }
 
 function thresholdList(text: string): Threshold[] {
   return text.split(",").map(parseThreshold);
 }
 
-function table({ model, tokens, scored, window, runs }: Evaluation): string {
+function describe({ model, tokens, scored, window, runs }: Evaluation): string {
   const rows = runs.map(({ weights, threshold, scheme, perplexity, kl, top1, carries }) => [
     scheme ?? weights,
     threshold ?? "",
@@ -84,11 +79,5 @@ function table({ model, tokens, scored, window, runs }: Evaluation): string {
     percent(carries, 3),
   ]);
   const all = [["weights", "threshold", "perplexity", "KL", "same first", "carries"], ...rows];
-  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
-  const lines = all.map((row) => row.map((cell, column) => cell.padStart(widths[column]!)).join("  "));
-  return `${model}: ${tokens} tokens in windows of ${window}, ${scored} scored\n${lines.join("\n")}\n`;
-}
-
-function percent(share: number, digits: number): string {
-  return `${(100 * share).toFixed(digits)} %`;
+  return `${model}: ${tokens} tokens in windows of ${window}, ${scored} scored\n${table(all).join("\n")}\n`;
 }

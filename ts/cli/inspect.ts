@@ -4,9 +4,9 @@ import { Command } from "commander";
 import { OctavoError } from "../errors.ts";
 import type { Inspection } from "../inspect/inspect.ts";
 import { interruptible } from "./interrupt.ts";
-import { jsonOption, modelOption, wholeNumber } from "./options.ts";
+import { addWorkerOptions, jsonOption, modelOption, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
-import { print, printJson } from "./screen.ts";
+import { percent, print, printJson, table } from "./screen.ts";
 
 interface InspectFlags {
   readonly model: string;
@@ -23,19 +23,16 @@ interface InspectFlags {
 }
 
 export function inspectCommand(): Command {
-  return new Command("inspect")
-    .description("Outlier activations of a text, by layer and projection, and which are the paper's outlier features.")
-    .argument("[model]", "as --model")
-    .addOption(modelOption())
+  const command = new Command("inspect").description(
+    "Outlier activations of a text, by layer and projection, and which are the paper's outlier features.",
+  );
+  return addWorkerOptions(command.argument("[model]", "as --model").addOption(modelOption()))
     .option("--outliers", "count the inputs of linears that are at least --threshold in magnitude")
     .option("--text <file>", "English or other text (default: four chapters of a novel, 8,400 tokens)")
     .option("--threshold <x>", "from this magnitude on a number is an outlier", "6")
     .option("--window <n>", "tokens per window (default: 512); windows do not overlap", wholeNumber(2))
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
     .option("--svg <file>", "also write a heat map, layers by dimensions")
-    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
-    .option("--threads <n>", "threads of the worker (default: the CPUs it may use)", wholeNumber(1))
-    .option("--python <path>", "Python of the worker")
     .addOption(jsonOption())
     .action((model: string | undefined, flags: InspectFlags) =>
       interruptible((signal) => inspect(model ?? flags.model, flags, signal)),
@@ -94,19 +91,10 @@ function describe({ model, threshold, tokens, window, layers, projections }: Ins
             d.largest.toFixed(1),
             d.systematic ? "*" : "",
           ]),
-      ]),
+      ]).map((line) => `  ${line}`.trimEnd()),
       `  largest by layer, 0 to ${layers - 1}: ${each.map(({ largest }) => largest.toFixed(0)).join(" ")}`,
       `  dimensions by layer: ${each.map(({ dimensions: found }) => found).join(" ")}`,
     );
   }
   return `${lines.join("\n")}\n`;
-}
-
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) => `  ${row.map((cell, column) => cell.padStart(widths[column]!)).join("  ")}`.trimEnd());
-}
-
-function percent(share: number, digits: number): string {
-  return `${(100 * share).toFixed(digits)} %`;
 }

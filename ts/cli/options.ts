@@ -3,22 +3,14 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseBytes } from "../bytes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
 import { checkParallel } from "../plan/devices.ts";
-import { parseThreshold, type Threshold } from "../program/threshold.ts";
+import type { SettingsOptions } from "../plan/settings.ts";
+import { parseThreshold } from "../program/threshold.ts";
 
-export interface ModelFlags {
+export interface LoadFlags extends SettingsOptions {
   readonly model: string;
-}
-
-export interface LoadFlags extends ModelFlags {
   readonly devices: string;
   readonly tp?: number;
   readonly threads?: number;
-  readonly weights?: "int8" | "16bit";
-  readonly head?: "int8" | "16bit";
-  readonly kv?: "float16" | "bfloat16";
-  readonly threshold?: Threshold;
-  readonly context?: number;
-  readonly memoryLimit?: number;
   readonly python?: string;
 }
 
@@ -39,15 +31,32 @@ export function modelOption(): Option {
     .default("smollm2");
 }
 
-/** What `Engine.load` takes. */
-export function addLoadOptions(command: Command): Command {
+export function headOption(what = "the output layer"): Option {
+  return new Option("--head <form>", what).choices(["16bit", "int8"]);
+}
+
+export function tensorParallelOption(): Option {
+  return new Option("--tp <n>", "tensor parallel ranks: 1 until there is sharding").argParser(wholeNumber(1));
+}
+
+export function memoryLimitOption(): Option {
+  return new Option("--memory-limit <bytes>", "what the worker may use, such as 2GiB").argParser(parseBytes);
+}
+
+/** Where a worker runs. */
+export function addWorkerOptions(command: Command): Command {
+  return command
+    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
+    .option("--threads <n>", "threads of the worker (default and most: the CPUs it may use)", wholeNumber(1))
+    .option("--python <path>", "Python of the worker");
+}
+
+/** How a model is built. */
+function addModelOptions(command: Command): Command {
   return command
     .addOption(modelOption())
-    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
-    .option("--tp <n>", "tensor parallel ranks: 1 until there is sharding", wholeNumber(1))
-    .option("--threads <n>", "threads of the worker (default and most: the CPUs it may use)", wholeNumber(1))
     .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
-    .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
+    .addOption(headOption())
     .addOption(
       new Option(
         "--kv <type>",
@@ -55,16 +64,30 @@ export function addLoadOptions(command: Command): Command {
       ).choices(["float16", "bfloat16"]),
     )
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
-    .option("--context <n>", "tokens of prompt and answer together", wholeNumber(1))
-    .option("--memory-limit <bytes>", "what the worker may use, such as 2GiB", parseBytes)
-    .option("--python <path>", "Python of the worker");
+    .option("--context <n>", "tokens of prompt and answer together", wholeNumber(1));
+}
+
+/** How a model is built and run, for commands that only look at that. */
+export function addSettingsOptions(command: Command): Command {
+  return addModelOptions(command)
+    .option("--sequences <n>", "sequences that run at the same time", wholeNumber(1))
+    .option("--token-budget <n>", "tokens of a step", wholeNumber(1));
+}
+
+export function settingsOf(flags: SettingsOptions): SettingsOptions {
+  const names = ["weights", "head", "kv", "threshold", "context", "sequences", "tokenBudget", "memoryLimit"] as const;
+  return given(flags, names);
+}
+
+/** What `Engine.load` takes. */
+export function addLoadOptions(command: Command): Command {
+  return addWorkerOptions(addModelOptions(command)).addOption(tensorParallelOption()).addOption(memoryLimitOption());
 }
 
 /** `Engine.load`'s options from the flags. Throws `OCTAVO_BAD_ARGUMENT` for what this version does not do. */
 export function loadOptionsOf(flags: LoadFlags): LoadOptions {
   checkParallel({ "--tp": flags.tp });
-  const { devices, threads, weights, head, kv, threshold, context, memoryLimit, python } = flags;
-  return { devices, threads, weights, head, kv, threshold, context, memoryLimit, python };
+  return { ...settingsOf(flags), ...given(flags, ["devices", "threads", "python"]) };
 }
 
 /** What `engine.generate` takes. */
@@ -86,9 +109,12 @@ export function addSamplingOptions(command: Command): Command {
 
 /** The flags that `engine.generate` takes, without the others. */
 export function generateOptionsOf(flags: SamplingFlags): SamplingFlags {
-  const { maxTokens, temperature, topK, topP, minP, seed, repetitionPenalty, stop } = flags;
-  const all = { maxTokens, temperature, topK, topP, minP, seed, repetitionPenalty, stop };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+  return given(flags, ["maxTokens", "temperature", "topK", "topP", "minP", "seed", "repetitionPenalty", "stop"]);
+}
+
+function given<T, K extends keyof T>(flags: T, names: readonly K[]): Pick<T, K> {
+  const found = names.filter((name) => flags[name] !== undefined);
+  return Object.fromEntries(found.map((name) => [name, flags[name]])) as Pick<T, K>;
 }
 
 export function jsonOption(what = "print one JSON document and nothing else"): Option {

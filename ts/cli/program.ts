@@ -2,8 +2,7 @@
 import { Command, Option } from "commander";
 import { OctavoError } from "../errors.ts";
 import type { ModelOptions } from "../model/families/index.ts";
-import { parseThreshold } from "../program/threshold.ts";
-import { jsonOption, type LoadFlags, modelOption, wholeNumber } from "./options.ts";
+import { addSettingsOptions, jsonOption, type LoadFlags, settingsOf, wholeNumber } from "./options.ts";
 import { print, printJson } from "./screen.ts";
 
 interface ProgramFlags extends Omit<LoadFlags, "devices"> {
@@ -12,28 +11,19 @@ interface ProgramFlags extends Omit<LoadFlags, "devices"> {
   readonly unfused?: boolean;
   readonly constants?: boolean;
   readonly rank: number;
-  readonly sequences?: number;
-  readonly tokenBudget?: number;
   readonly json?: boolean;
 }
 
 export function programCommand(): Command {
-  return new Command("program")
-    .description("Print the program of a model: ops, shapes, places. Reads headers only: a config.json is enough.")
-    .argument("[model]", "as --model")
-    .addOption(modelOption())
+  const command = new Command("program").description(
+    "Print the program of a model: ops, shapes, places. Reads headers only: a config.json is enough.",
+  );
+  return addSettingsOptions(command.argument("[model]", "as --model"))
     .option("--unfused", "as the model's family writes it, before ops are fused")
     .addOption(
       new Option("--output <what>", "what a step returns").choices(["sample", "logits", "score"]).default("sample"),
     )
     .option("--rank <n>", "of which rank: 0 until there is sharding", wholeNumber(0), 0)
-    .option("--context <n>", "tokens of one sequence", wholeNumber(1))
-    .option("--sequences <n>", "sequences that run at the same time", wholeNumber(1))
-    .option("--token-budget <n>", "tokens of a step", wholeNumber(1))
-    .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
-    .addOption(new Option("--head <form>", "the output layer").choices(["16bit", "int8"]))
-    .addOption(new Option("--kv <type>", "K and V in memory").choices(["float16", "bfloat16"]))
-    .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
     .option("--devices <name>", "ask this device how many kernels it launches for each op, where its backend can say")
     .option("--constants", "with --json: also the data of constants, which a program needs to run")
     .addOption(jsonOption())
@@ -55,7 +45,7 @@ async function printModel(model: string, flags: ProgramFlags): Promise<void> {
     ]);
   const manifest = await openHeaders(model);
   const description = describeModel(manifest);
-  const { modelOptions, limits, sequences } = resolveSettings(description, flags);
+  const { modelOptions, limits, sequences } = resolveSettings(description, settingsOf(flags));
   const options: ModelOptions = { ...modelOptions, pages: sequences * limits.J, output: { type: flags.output } };
   const built = buildModel(manifest, options);
   const { family, architecture } = description;

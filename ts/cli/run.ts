@@ -1,5 +1,6 @@
 /** `octavo run`: one prompt, one answer. */
 import { Command } from "commander";
+import { checkOptions } from "../arguments.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
 import { OctavoError } from "../errors.ts";
@@ -61,8 +62,8 @@ function checkArguments(args: readonly string[]): void {
 async function run(argument: string | undefined, flags: RunFlags, signal: AbortSignal): Promise<void> {
   const options = loadOptionsOf(flags);
   const prompt = await readPrompt(argument, signal);
-  const { checkGenerateOptions } = await import("../engine/generate-options.ts");
-  checkGenerateOptions(generateOptionsOf(flags)); // Before seconds are spent on loading.
+  const { GENERATE_RULES } = await import("../engine/generate-options.ts");
+  checkOptions(generateOptionsOf(flags), GENERATE_RULES); // Before seconds are spent on loading.
   const { Engine } = await import("../engine/engine.ts");
   const progress = new ProgressLine();
   const start = performance.now();

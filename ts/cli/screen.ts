@@ -15,6 +15,16 @@ export function printable(text: string): string {
   return text.replaceAll("\r\n", "\n").replace(CONTROLS, (control) => `\\x${hex(control)}`);
 }
 
+/** Rows of cells as lines, columns as wide as their widest cell. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) => row.map((cell, column) => cell.padStart(widths[column]!)).join("  "));
+}
+
+export function percent(share: number, digits: number): string {
+  return `${(100 * share).toFixed(digits)} %`;
+}
+
 /** Results, for people, on stdout. */
 export function print(text: string): void {
   process.stdout.write(printable(text));

@@ -2,6 +2,7 @@
 import type { ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import type { ModelNeeds } from "../plan/needs.ts";
+import type { SettingsOptions } from "../plan/settings.ts";
 import type { Plan } from "../plan/types.ts";
 import { workspaceOn } from "../plan/workspace.ts";
 import type { Pool } from "../pool.ts";
@@ -9,7 +10,7 @@ import type { Program } from "../program/program.ts";
 import type { Device } from "../tensor/device.ts";
 import { FileStates } from "./file-states.ts";
 import { Group } from "./group.ts";
-import { type PlanOnOptions, planOn, recordPlan } from "./plan-on.ts";
+import { planOn, recordPlan } from "./plan-on.ts";
 import { type DefineOptions, type DefineTimings, ResidentModel } from "./resident.ts";
 
 /** Where a model runs. */
@@ -57,7 +58,7 @@ export class ModelDeployment implements Deployment {
   }
 
   /** Takes the bytes of a plan in the devices' ledgers, until `dispose`. Throws what `planOn` throws, `OCTAVO_PLAN_DOES_NOT_FIT`. */
-  static async plan(parts: DeploymentParts, options: PlanOnOptions): Promise<ModelDeployment> {
+  static async plan(parts: DeploymentParts, options: SettingsOptions): Promise<ModelDeployment> {
     deployments += 1;
     const owner = `${parts.name}#${deployments}`; // The same model may be on a device twice.
     const ranks = ranksOn(parts.devices, parts.manifest, owner);

@@ -8,11 +8,6 @@ import type { SettingsOptions } from "../plan/settings.ts";
 import type { Plan } from "../plan/types.ts";
 import type { Device } from "../tensor/device.ts";
 
-export interface PlanOnOptions extends SettingsOptions {
-  /** Bytes that the worker may use, instead of what is available to it. */
-  readonly memoryLimit?: number | undefined;
-}
-
 /**
  * One device per rank. What fits is in the devices' ledgers under `owner` when this returns, so that nobody else counts on it;
  * nothing is allocated. Throws `OCTAVO_PLAN_DOES_NOT_FIT`, and what a lost worker's requests throw.
@@ -21,7 +16,7 @@ export async function planOn(
   devices: readonly Device[],
   owner: string,
   manifest: Manifest,
-  options: PlanOnOptions,
+  options: SettingsOptions,
   needs: ModelNeeds,
 ): Promise<Plan> {
   const sizes = await Promise.all(devices.map((device) => sizeOf(device, options.memoryLimit)));

@@ -5,7 +5,7 @@
 import { checkTokenIds } from "../arguments.ts";
 import type { Deployment } from "../deploy/deployment.ts";
 import type { Group } from "../deploy/group.ts";
-import { endedByLoss, Recovery } from "../deploy/recovery.ts";
+import { Recovery } from "../deploy/recovery.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat/message.ts";
@@ -16,13 +16,14 @@ import type { EncodeOptions, Tokenizer } from "../model/tokenizer.ts";
 import type { Plan } from "../plan/types.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import {
+  CHAT_RULES,
   type ChatOptions,
+  GENERATE_RULES,
   type GenerateOptions,
   promptTooLong,
   type RequestLimits,
   type RequestOptions,
   type RequestSpec,
-  resolveChatOptions,
   resolveOptions,
   withPrompt,
 } from "./generate-options.ts";
@@ -46,7 +47,7 @@ export class Engine {
   readonly loadTimings: LoadTimings;
   /** What `generate` and `chat` take for options that are not given, as the model's files have it. */
   readonly defaults: SamplingDefaults;
-  readonly #loaded: LoadedModel;
+  readonly #tokenizer: Tokenizer | undefined;
   readonly #runner: Runner;
   readonly #limits: RequestLimits;
   readonly #recovery: Recovery;
@@ -63,7 +64,7 @@ export class Engine {
     this.deployment = deployment;
     this.loadTimings = loaded.timings;
     this.defaults = loaded.defaults;
-    this.#loaded = loaded;
+    this.#tokenizer = tokenizer;
     const scheduler = new Scheduler({ pages, sequences, tokenBudget: limits.T });
     this.#runner = new Runner(scheduler, deployment.program, stepHook(options));
     this.#limits = {
@@ -73,13 +74,7 @@ export class Engine {
       eosTokenIds: [...description.eosTokenIds, ...(tokenizer?.eosIds ?? [])],
       defaults: loaded.defaults,
     };
-    this.#recovery = new Recovery(deployment, {
-      onLost: (reason) => this.#runner.pause(reason),
-      onBack: ({ program, logits }) => this.#runner.resume(program, logits),
-      onFailed: (reason) => this.#runner.cancelAll(endedByLoss(reason)),
-      isWanted: () => this.#runner.load > 0,
-      served: () => this.#runner.served,
-    });
+    this.#recovery = new Recovery(deployment, this.#runner);
   }
 
   /**
@@ -94,8 +89,7 @@ export class Engine {
 
   /** Throws `OCTAVO_MODEL_INCOMPLETE` for a model without tokenizer files; such a model takes and gives token ids. */
   get tokenizer(): Tokenizer {
-    const { tokenizer } = this.#loaded;
-    if (tokenizer !== undefined) return tokenizer;
+    if (this.#tokenizer !== undefined) return this.#tokenizer;
     const text = "the model has no tokenizer (tokenizer.json); give token ids instead of text";
     throw new OctavoError("OCTAVO_MODEL_INCOMPLETE", text);
   }
@@ -113,7 +107,7 @@ export class Engine {
    */
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
     this.#assertAlive();
-    const resolved = resolveOptions(options, this.#limits);
+    const resolved = resolveOptions(options, this.#limits, GENERATE_RULES);
     if (typeof prompt === "string") return this.#startText(prompt, {}, resolved);
     checkTokenIds(prompt);
     return this.#start(prompt, resolved);
@@ -125,7 +119,7 @@ export class Engine {
    */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#assertAlive();
-    const resolved = resolveChatOptions(options, this.#limits);
+    const resolved = resolveOptions(options, this.#limits, CHAT_RULES);
     checkMessages(messages);
     this.#refuseLong(messages);
     const { allowSpecialTokens } = options;
@@ -221,7 +215,7 @@ export class Engine {
   /** Returns what ends the request early. */
   #submit(spec: RequestSpec, sink: GenerationSink): (reason: unknown) => void {
     sink.tokenized(spec.prompt.length);
-    const request = new Request(spec, this.#loaded.tokenizer?.streamDecoder({ continuation: true }), sink);
+    const request = new Request(spec, this.#tokenizer?.streamDecoder({ continuation: true }), sink);
     this.#recovery.wake();
     if (request.spec.logits) {
       const submit = (program: Group) => {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { type GenerateOptions, resolveOptions, withPrompt } from "./generate-options.ts";
+import { GENERATE_RULES, type GenerateOptions, resolveOptions, withPrompt } from "./generate-options.ts";
 
 const limits = { vocabulary: 100, context: 32, biases: 3, eosTokenIds: [2], defaults: {} };
 const resolve = (options: GenerateOptions, prompt: readonly number[] = [1]) =>
-  withPrompt(resolveOptions(options, limits), prompt, limits);
+  withPrompt(resolveOptions(options, limits, GENERATE_RULES), prompt, limits);
 
 describe("what a caller asks is checked before anything runs", () => {
   const wrong: [string, object, string][] = [

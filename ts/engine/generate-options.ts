@@ -58,7 +58,7 @@ const DEFAULT_MAX_TOKENS = 512;
 const MAX_STOPS = 64;
 
 const stopString = z.string().min(1).max(4096);
-const RULES: Rules<GenerateOptions> = {
+export const GENERATE_RULES: Rules<GenerateOptions> = {
   ...SAMPLING_RULES,
   maxTokens: [z.int().min(1), "a whole number from 1 on"],
   stop: [z.union([stopString, z.array(stopString).max(MAX_STOPS)]), `up to ${MAX_STOPS} strings that are not empty`],
@@ -68,27 +68,18 @@ const RULES: Rules<GenerateOptions> = {
   signal: [z.instanceof(AbortSignal), "an AbortSignal"],
 };
 
-const CHAT_RULES: Rules<ChatOptions> = { ...RULES, allowSpecialTokens: [z.boolean(), "true or false"] };
-
-/** Throws `OCTAVO_BAD_ARGUMENT`. For callers that must check options before they have a model. */
-export function checkGenerateOptions(options: GenerateOptions): void {
-  checkOptions(options, RULES);
-}
-
-/** As `resolveOptions`. */
-export function resolveChatOptions(given: ChatOptions, limits: RequestLimits): RequestOptions {
-  checkOptions(given, CHAT_RULES);
-  return resolved(given, limits);
-}
+export const CHAT_RULES: Rules<ChatOptions> = { ...GENERATE_RULES, allowSpecialTokens: [z.boolean(), "true or false"] };
 
 /** Throws `OCTAVO_BAD_ARGUMENT`, or `OCTAVO_TOKEN_OUT_OF_RANGE` for an id of `logitBias` or of `stopTokenIds`. */
-export function resolveOptions(given: GenerateOptions, limits: RequestLimits): RequestOptions {
-  checkGenerateOptions(given);
-  return resolved(given, limits);
-}
-
-function resolved(given: GenerateOptions, limits: RequestLimits): RequestOptions {
-  const options = withDefaults(given, limits.defaults);
+export function resolveOptions<T extends GenerateOptions>(
+  given: T,
+  limits: RequestLimits,
+  rules: Rules<T>,
+): RequestOptions {
+  checkOptions(given, rules);
+  // Each option by itself: a caller who gives a temperature keeps the model's top-p.
+  const own = Object.entries(given).filter(([, value]) => value !== undefined);
+  const options: GenerateOptions = { ...limits.defaults, ...Object.fromEntries(own) };
   const { stop = [], stopTokenIds = [] } = options;
   checkIds("stopTokenIds", stopTokenIds, limits.vocabulary);
   return {
@@ -118,11 +109,6 @@ export function promptTooLong(what: string, { context }: RequestLimits): OctavoE
     `${what}; a context of ${context} holds at most ${context - 1} and one of an answer. ` +
     "Shorten it, or load the model with a larger context";
   return new OctavoError("OCTAVO_PROMPT_TOO_LONG", text);
-}
-
-/** Each option by itself: a caller who gives a temperature keeps the model's top-p. */
-function withDefaults(given: GenerateOptions, defaults: SamplingDefaults): GenerateOptions {
-  return { ...defaults, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
 }
 
 function checkIds(what: string, ids: readonly number[], vocabulary: number): void {

@@ -3,7 +3,6 @@ import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { OctavoError } from "../errors.ts";
 import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
-import { MEMORY_LIMIT_RULE } from "../plan/options.ts";
 import { SETTINGS_RULES, type SettingsOptions } from "../plan/settings.ts";
 import { Pool } from "../pool.ts";
 import { thresholdAttributes } from "../program/threshold.ts";
@@ -33,11 +32,6 @@ export interface LoadOptions extends SettingsOptions {
   readonly devices?: string | readonly string[] | undefined;
   /** Threads of the worker. By default the CPUs that this process may use, and never more (with a warning). */
   readonly threads?: number | undefined;
-  /**
-   * Bytes that the worker may use, at most what the device has; on a pool, other models' on the same worker are among them. By
-   * default what is available there: memory that nobody uses and what the system would give up at once (its cache of files).
-   */
-  readonly memoryLimit?: number | undefined;
   /** Python interpreter. By default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
   readonly python?: string | undefined;
   /** Milliseconds from the start of the worker to its hello. Default 300,000 (the first one may compile). */
@@ -65,7 +59,6 @@ const callback = [z.function(), "a function"] as const;
 
 const RULES: Rules<LoadOptions> = {
   ...SETTINGS_RULES,
-  memoryLimit: MEMORY_LIMIT_RULE,
   pool: [z.custom((value) => value instanceof Pool), "a pool, from Pool.start()"],
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],

@@ -11,7 +11,7 @@ import { openModel } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
 import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
-import { type ModelNeeds, needsOf } from "../plan/needs.ts";
+import { needsOf } from "../plan/needs.ts";
 import { rankPrograms } from "../plan/programs.ts";
 import { Pool } from "../pool.ts";
 import { emitWarning } from "../warnings.ts";
@@ -77,21 +77,8 @@ function devicesOf(pool: Pool, { devices = "auto" }: LoadOptions) {
   return [onlyDevice(named, `name one of the pool's: devices: "${pool.devices[0]?.name}"`)];
 }
 
-interface Opened {
-  readonly manifest: Manifest;
-  readonly description: ModelDescription;
-  readonly needs: ModelNeeds;
-  readonly tokenizer: Tokenizer | undefined;
-  readonly ms: number;
-}
-
-interface Started {
-  readonly pool: Pool;
-  readonly ms: number;
-}
-
 /** Both at the same time. The first failure ends the other, and is what is thrown. */
-async function openAndStart(model: string, options: LoadOptions): Promise<{ opened: Opened; worker: Started }> {
+async function openAndStart(model: string, options: LoadOptions) {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const stopping = <T>(task: Promise<T>): Promise<T> =>
@@ -110,7 +97,7 @@ async function openAndStart(model: string, options: LoadOptions): Promise<{ open
   throw stop.signal.reason;
 }
 
-async function open(model: string, options: LoadOptions, signal: AbortSignal): Promise<Opened> {
+async function open(model: string, options: LoadOptions, signal: AbortSignal) {
   const begin = performance.now();
   const manifest = await openModel(model, options);
   signal.throwIfAborted();
@@ -126,7 +113,7 @@ async function open(model: string, options: LoadOptions, signal: AbortSignal): P
   return { manifest, description, needs, tokenizer, ms: performance.now() - begin };
 }
 
-async function startPool(options: LoadOptions, signal: AbortSignal): Promise<Started> {
+async function startPool(options: LoadOptions, signal: AbortSignal) {
   const begin = performance.now();
   const { devices, threads, python, onLog, onWarning, startDeadlineMs, stepDeadlineMs } = options;
   const pool = await Pool.start({

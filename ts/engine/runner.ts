@@ -4,7 +4,7 @@
  */
 import type { Counters, Sizes } from "../../protocol/messages.ts";
 import type { StepProgram } from "../deploy/group.ts";
-import { endedByLoss } from "../deploy/recovery.ts";
+import { endedByLoss, type RecoveryEvents } from "../deploy/recovery.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { Sequence, Step, StepRow } from "../schedule/sequence.ts";
 import { explain, type Failing } from "./diagnosis.ts";
@@ -14,7 +14,7 @@ import { type EngineStatistics, StatisticsRecord, type StepReport } from "./stat
 import { type RequestRow, stepInputs } from "./step-inputs.ts";
 import { StepOutputs } from "./step-outputs.ts";
 
-export class Runner {
+export class Runner implements RecoveryEvents {
   readonly #scheduler: Scheduler;
   #program: StepProgram;
   #logitsProgram: StepProgram | undefined;
@@ -42,8 +42,7 @@ export class Runner {
     return this.#statistics.get();
   }
 
-  /** Steps that workers have computed so far. */
-  get served(): number {
+  served(): number {
     return this.#statistics.steps;
   }
 
@@ -52,9 +51,9 @@ export class Runner {
     return this.#scheduler.audit();
   }
 
-  /** Requests that run or wait. */
-  get load(): number {
-    return this.#requests.size;
+  /** Whether requests run or wait. */
+  isWanted(): boolean {
+    return this.#requests.size > 0;
   }
 
   /** The program of steps in which a request wants logits; it must be there before such a request is submitted. */
@@ -62,24 +61,27 @@ export class Runner {
     this.#logitsProgram = program;
   }
 
-  /** The programs' worker is gone, and with it the requests that ran: they fail with `reason`. Others wait for `resume`. */
-  async pause(reason: unknown): Promise<void> {
+  /** The programs' worker is gone, and with it the requests that ran: they fail with `reason`. Others wait for `onBack`. */
+  async onLost(reason: unknown): Promise<void> {
     this.#paused = true;
     this.#logitsProgram = undefined;
     await this.#handled; // What was sent fails by itself, for reasons of its own.
     for (const [sequence, request] of [...this.#requests]) {
       if (sequence.state !== "running") continue;
-      this.#remove(request);
-      request.fail(endedByLoss(reason));
+      this.#fail(request, endedByLoss(reason));
     }
   }
 
   /** These programs run what waits and what comes. */
-  resume(program: StepProgram, logits: StepProgram | undefined): void {
+  onBack({ program, logits }: Parameters<RecoveryEvents["onBack"]>[0]): void {
     this.#program = program;
     this.#logitsProgram = logits;
     this.#paused = false;
     this.#pump();
+  }
+
+  onFailed(reason: unknown): void {
+    this.cancelAll(endedByLoss(reason));
   }
 
   /** Queues a request. Its step is sent after the current turn of the event loop, so those made together run together. */
@@ -104,17 +106,13 @@ export class Runner {
   /** Ends a request with `reason`: no later step has a row of it. Does nothing when it is over. */
   cancel(request: Request, reason: unknown): void {
     if (!this.#entries.has(request)) return;
-    this.#remove(request);
-    request.fail(reason);
+    this.#fail(request, reason);
     this.#pump(); // Its pages may be what the next one waits for.
   }
 
   /** Ends all requests with `reason`. */
   cancelAll(reason: unknown): void {
-    for (const request of [...this.#entries.keys()]) {
-      this.#remove(request);
-      request.fail(reason);
-    }
+    for (const request of [...this.#entries.keys()]) this.#fail(request, reason);
   }
 
   #remove(request: Request): void {
@@ -124,6 +122,11 @@ export class Runner {
     this.#scheduler.end(sequence);
     if (request.ranMs !== undefined) this.#statistics.runMs.record(request.ranMs);
     forget?.();
+  }
+
+  #fail(request: Request, reason: unknown): void {
+    this.#remove(request);
+    request.fail(reason);
   }
 
   /** Planning waits for the steps under way: what `explain` sends may not come between two that belong together. */
@@ -157,10 +160,12 @@ export class Runner {
 
   async #send(step: Step, rows: readonly RequestRow[]): Promise<Outcome> {
     try {
-      const program = this.#programFor(rows);
+      const logits = rows.some(({ row, request }) => row.sample >= 0 && request.spec.logits);
+      const program = (logits ? this.#logitsProgram : undefined) ?? this.#program;
       const { sizes, payload } = stepInputs(program, step, rows);
       const result = program.step(sizes, payload);
-      for (const { request } of rows) this.#started(request);
+      for (const { request } of rows)
+        if (request.ranMs === undefined) this.#statistics.queueMs.record(request.started());
       const { payload: returned, counters } = await result;
       return { outputs: new StepOutputs(program, sizes, returned), counters, sizes };
     } catch (error) {
@@ -168,25 +173,13 @@ export class Runner {
     }
   }
 
-  #started(request: Request): void {
-    if (request.ranMs !== undefined) return;
-    this.#statistics.queueMs.record(request.started());
-  }
-
-  #programFor(rows: readonly RequestRow[]): StepProgram {
-    const wanted = rows.some(({ row, request }) => row.sample >= 0 && request.spec.logits);
-    return (wanted ? this.#logitsProgram : undefined) ?? this.#program;
-  }
-
   #receive(step: Step, rows: readonly RequestRow[], outcome: Outcome): void {
     this.#scheduler.returned(step);
     for (const { row, request } of rows) {
       // Over since the step was planned, or about to be: whatever it drew is dropped.
       if (request.over || this.#failing.some((failing) => failing.request === request)) continue;
-      if ("error" in outcome) {
-        this.#remove(request);
-        request.fail(endedByLoss(outcome.error));
-      } else if (row.sample >= 0) this.#accept(row, request, outcome.outputs);
+      if ("error" in outcome) this.#fail(request, endedByLoss(outcome.error));
+      else if (row.sample >= 0) this.#accept(row, request, outcome.outputs);
     }
     if (!("error" in outcome)) this.#statistics.step(step, outcome.counters);
     this.#pump();
@@ -217,8 +210,7 @@ export class Runner {
         this.#failing.push({ request, sequence, tokens: start + count });
       } else if (request.accept(drawn)) this.#remove(request);
     } catch (error) {
-      this.#remove(request); // Its own decoder, for example: the others go on.
-      request.fail(error);
+      this.#fail(request, error); // Its own decoder, for example: the others go on.
     }
   }
 }

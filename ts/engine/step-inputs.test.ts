@@ -3,7 +3,7 @@ import type { Sizes } from "../../protocol/messages.ts";
 import type { PageId } from "../memory/kv/pages.ts";
 import type { PayloadArray } from "../program/lower.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
-import { type GenerateOptions, resolveOptions, withPrompt } from "./generate-options.ts";
+import { GENERATE_RULES, type GenerateOptions, resolveOptions, withPrompt } from "./generate-options.ts";
 import { Request } from "./request.ts";
 import { stepInputs } from "./step-inputs.ts";
 
@@ -46,7 +46,7 @@ function read(sizes: Sizes, payload: Uint8Array): Record<string, number[]> {
 
 function request(prompt: readonly number[], options: GenerateOptions): Request {
   const limits = { vocabulary: 100, context: 64, biases: 4, eosTokenIds: [], defaults: {} };
-  return new Request(withPrompt(resolveOptions(options, limits), prompt, limits), undefined, {
+  return new Request(withPrompt(resolveOptions(options, limits, GENERATE_RULES), prompt, limits), undefined, {
     tokenized() {},
     piece() {},
     finish() {},

@@ -8,7 +8,7 @@
 
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
-import { openText, startFor, type TextOptions } from "./open.ts";
+import { eachChunk, loadingOf, openText, type TextOptions } from "./open.ts";
 import { defineRuns, runChunk } from "./run.ts";
 
 export interface EvaluateOptions extends TextOptions {
@@ -46,23 +46,14 @@ export const DEFAULT_THRESHOLDS: readonly Threshold[] = [0, 6, "adaptive", "all"
 
 /** Throws what `Engine.load` throws, and `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens. */
 export async function evaluate(model: string, text: string, options: EvaluateOptions = {}): Promise<Evaluation> {
-  const { schemes = [], signal } = options;
+  const { schemes = [] } = options;
   const { thresholds = schemes.length > 0 ? [] : DEFAULT_THRESHOLDS } = options;
   for (const threshold of thresholds) thresholdAttributes(threshold);
-  const { manifest, window, tokens, chunks } = await openText(model, text, options);
-  const { pool, resident } = await startFor(model, manifest, options);
-  await using _ = pool;
-  const runs = await defineRuns(resident, manifest, {
-    ...{ window, thresholds, schemes, signal, head: options.head },
-    onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
-  });
-  for (const [index, chunk] of chunks.entries()) {
-    signal?.throwIfAborted();
-    options.onProgress?.({ stage: "windows", done: index, total: chunks.length });
-    // All at once: the worker runs them in the order in which they were sent.
-    await Promise.all(runs.map((run) => runChunk(run, chunk, tokens)));
-  }
-  options.onProgress?.({ stage: "windows", done: chunks.length, total: chunks.length });
+  await using opened = await openText(model, text, options);
+  const { tokens, chunks, window } = opened;
+  const runs = await defineRuns(opened, { ...loadingOf(options), thresholds, schemes, head: options.head });
+  // All at once: the worker runs them in the order in which they were sent.
+  await eachChunk(opened, options, (chunk) => Promise.all(runs.map((run) => runChunk(run, chunk, tokens))));
   return {
     model,
     tokens: tokens.length,

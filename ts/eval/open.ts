@@ -1,12 +1,13 @@
-/** A model that judges or inspects a text: its files and the text's tokens, then a worker with nothing on it yet. */
+/** What judging and inspecting a text share: the model's files, the text's tokens, a worker with nothing on it yet, and its steps. */
 import type { Sizes } from "../../protocol/messages.ts";
+import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { NO_SIZES } from "../../protocol/sizes.ts";
 import { formatBytes } from "../bytes.ts";
-import { ResidentModel, residentBytes } from "../deploy/resident.ts";
+import { type DefineOptions, ResidentModel, residentBytes } from "../deploy/resident.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
 import { OctavoError } from "../errors.ts";
-import { describeModel, type ModelDescription } from "../model/families/index.ts";
+import { describeModel } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
-import type { Manifest } from "../model/source/manifest.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
 import { Pool } from "../pool.ts";
 import type { Program } from "../program/program.ts";
@@ -26,16 +27,13 @@ export interface TextOptions extends Pick<LoadOptions, "devices" | "threads" | "
     | undefined;
 }
 
-export interface OpenedText {
-  readonly manifest: Manifest;
-  readonly description: ModelDescription;
-  readonly window: number;
-  readonly tokens: readonly number[];
-  readonly chunks: readonly Chunk[];
-}
+export type OpenedText = Awaited<ReturnType<typeof openText>>;
 
-/** Throws what `Engine.load` throws of options and models, and `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens. */
-export async function openText(model: string, text: string, options: TextOptions): Promise<OpenedText> {
+/**
+ * Starts a worker last, which goes with what this gives. Throws what `Engine.load` throws of options and models, what `Pool.start` throws, and
+ * `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens.
+ */
+export async function openText(model: string, text: string, options: TextOptions) {
   const { devices, threads, head, python, signal } = options;
   checkLoadOptions(model, { devices, threads, head, python, signal });
   const manifest = await openModel(model, { python });
@@ -48,23 +46,54 @@ export async function openText(model: string, text: string, options: TextOptions
   const tokens = all.slice(0, options.tokens ?? all.length);
   if (tokens.length < 2)
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${tokens.length} tokens of text; at least 2 are needed`);
-  return { manifest, description, window, tokens, chunks: cutWindows(tokens.length, window, CHUNK) };
+  const pool = await Pool.start({ devices, threads, python, signal });
+  const resident = new ResidentModel(pool.devices[0]!, manifest, model);
+  const chunks = cutWindows(tokens.length, window, CHUNK);
+  return { manifest, description, window, tokens, chunks, resident, [Symbol.asyncDispose]: () => pool.dispose() };
 }
 
-/** The worker goes with the pool. Throws what `Pool.start` throws. */
-export async function startFor(
-  model: string,
-  manifest: Manifest,
-  { devices, threads, python, signal }: TextOptions,
-): Promise<{ readonly pool: Pool; readonly resident: ResidentModel }> {
-  const pool = await Pool.start({ devices, threads, python, signal });
-  return { pool, resident: new ResidentModel(pool.devices[0]!, manifest, model) };
+/** For the load of a program's weights. */
+export function loadingOf({ signal, onProgress }: TextOptions): DefineOptions {
+  return { signal, onProgress: (done, total) => onProgress?.({ stage: "weights", done, total }) };
+}
+
+/** One chunk after the other. */
+export async function eachChunk(
+  { chunks }: OpenedText,
+  { signal, onProgress }: TextOptions,
+  run: (chunk: Chunk) => Promise<unknown>,
+): Promise<void> {
+  const total = chunks.length;
+  for (const [done, chunk] of chunks.entries()) {
+    signal?.throwIfAborted();
+    onProgress?.({ stage: "windows", done, total });
+    await run(chunk);
+  }
+  onProgress?.({ stage: "windows", done: total, total });
+}
+
+/** Sizes (but the drawn rows) and arrays of a chunk's step. The KV pages from `firstPage` on hold the chunks before it. */
+export function chunkInputs({ from, to, start }: Chunk, tokens: readonly number[], firstPage = 0) {
+  const T = to - from;
+  const length = to - start;
+  const sizes: Sizes = { ...NO_SIZES, T, B: 1, J: Math.ceil(length / PAGE_SIZE) };
+  const ascending = (count: number, first: number) => Int32Array.from({ length: count }, (_, i) => first + i);
+  const arrays = {
+    tokens: Int32Array.from(tokens.slice(from, to)),
+    positions: ascending(T, from - start),
+    slots: ascending(T, firstPage * PAGE_SIZE + from - start),
+    pages: ascending(sizes.J, firstPage),
+    lengths: Int32Array.of(length),
+    starts: Int32Array.of(0, T),
+  };
+  return { sizes, arrays };
 }
 
 /** Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated. `keeps`: who keeps what; `instead`: what to do. */
 export function assertRoom(
   { device: { name, description } }: ResidentModel,
-  [programs, limits]: [programs: readonly Program[], limits: Sizes],
+  programs: readonly Program[],
+  limits: Sizes,
   keeps: string,
   instead: (missing: string) => string,
 ): void {

@@ -2,17 +2,16 @@
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
-import type { DefineOptions, ResidentModel } from "../deploy/resident.ts";
+import type { DefineOptions } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
 import { buildModel, type ModelOptions } from "../model/families/index.ts";
-import type { Manifest } from "../model/source/manifest.ts";
 import { MODEL_DEFAULTS } from "../plan/settings.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs, unpackOutputs } from "../program/payload.ts";
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold } from "../program/threshold.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
-import { assertRoom, CHUNK } from "./open.ts";
+import { assertRoom, CHUNK, chunkInputs, type OpenedText } from "./open.ts";
 import { Tally } from "./tally.ts";
 import type { Chunk } from "./windows.ts";
 
@@ -33,7 +32,6 @@ function nameOf({ threshold, scheme }: Run): string {
 }
 
 export interface RunOptions extends DefineOptions {
-  readonly window: number;
   readonly thresholds: readonly Threshold[];
   readonly schemes: readonly Scheme[];
   /** Of the judged runs. */
@@ -42,9 +40,8 @@ export interface RunOptions extends DefineOptions {
 
 /** The 16-bit run first. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated, and what `defineProgram` throws. */
 export async function defineRuns(
-  resident: ResidentModel,
-  manifest: Manifest,
-  { window, thresholds, schemes, head = MODEL_DEFAULTS.head, ...options }: RunOptions,
+  { resident, manifest, window }: OpenedText,
+  { thresholds, schemes, head = MODEL_DEFAULTS.head, ...options }: RunOptions,
 ): Promise<Run[]> {
   const perRun = Math.ceil(window / PAGE_SIZE);
   const chunk = Math.min(CHUNK, window);
@@ -63,7 +60,7 @@ export async function defineRuns(
   const programs = [schemes.length > 0 ? written : fuse(written), ...models.map((m) => fuse(buildModel(manifest, m)))];
   const keeps = "eval keeps the model with 16-bit and with int8 weights";
   const instead = (missing: string) => `Judge fewer at once or shorter windows (KV of each), or free ${missing}`;
-  assertRoom(resident, [programs, limits], keeps, instead);
+  assertRoom(resident, programs, limits, keeps, instead);
   const runs: Run[] = [];
   for (const [index, built] of programs.entries()) {
     const { program } = await resident.defineProgram(built, limits, options);
@@ -78,22 +75,15 @@ export async function defineRuns(
 /** One step. The KV pages of the run hold the chunks before it. Throws `OCTAVO_NONFINITE` if it cannot be scored. */
 export async function runChunk(run: Run, chunk: Chunk, tokens: readonly number[]): Promise<void> {
   const { program, firstPage, tally } = run;
-  const { from, to, start, scored } = chunk;
-  const T = to - from;
-  const length = to - start;
-  const sizes: Sizes = { ...NO_SIZES, T, B: 1, J: Math.ceil(length / PAGE_SIZE) };
+  const { from, scored } = chunk;
+  const { sizes, arrays } = chunkInputs(chunk, tokens, firstPage);
   const rows = Number(program.inputs.find(({ name }) => name === "rows")!.shape[0]);
-  const each = (count: number, value: (i: number) => number) => Int32Array.from({ length: count }, (_, i) => value(i));
+  const each = (value: (i: number) => number) => Int32Array.from({ length: rows }, (_, i) => value(i));
   const payload = packInputs(program, sizes, {
-    tokens: Int32Array.from(tokens.slice(from, to)),
-    positions: each(T, (i) => from - start + i),
-    slots: each(T, (i) => firstPage * PAGE_SIZE + from - start + i),
-    pages: each(sizes.J, (j) => firstPage + j),
-    lengths: Int32Array.of(length),
-    starts: Int32Array.of(0, T),
+    ...arrays,
     // The number of rows is fixed; those beyond the chunk repeat its last one and are not counted.
-    rows: each(rows, (i) => Math.min(i, T - 1)),
-    targets: each(rows, (i) => (i < scored ? tokens[from + i + 1]! : 0)),
+    rows: each((i) => Math.min(i, sizes.T - 1)),
+    targets: each((i) => (i < scored ? tokens[from + i + 1]! : 0)),
   });
   const result = await program.step(sizes, payload);
   const outputs = unpackOutputs(program, sizes, result.payload);

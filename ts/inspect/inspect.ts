@@ -5,7 +5,7 @@ import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { ResidentModel } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
 import { OctavoError } from "../errors.ts";
-import { assertRoom, CHUNK, openText, startFor, type TextOptions } from "../eval/open.ts";
+import { assertRoom, CHUNK, chunkInputs, eachChunk, loadingOf, openText, type TextOptions } from "../eval/open.ts";
 import type { Chunk } from "../eval/windows.ts";
 import { rankPrograms } from "../plan/programs.ts";
 import { MODEL_DEFAULTS } from "../plan/settings.ts";
@@ -34,32 +34,19 @@ export async function inspectOutliers(
   text: string,
   options: InspectOptions = {},
 ): Promise<{ readonly inspection: Inspection; readonly observations: readonly Observation[] }> {
-  const { signal, threshold = 6 } = options;
+  const { threshold = 6 } = options;
   if (!Number.isFinite(threshold) || threshold <= 0)
     throw new OctavoError("OCTAVO_BAD_ARGUMENT", `threshold is ${threshold}; it takes a positive number`);
-  const { manifest, description, window, tokens, chunks } = await openText(model, text, options);
-  const { pool, resident } = await startFor(model, manifest, options);
-  await using _ = pool;
+  await using opened = await openText(model, text, options);
+  const { manifest, description, window, tokens, chunks, resident } = opened;
   const pages = Math.ceil(window / PAGE_SIZE);
   const observed = { weights: "16bit", threshold: 0, observe: threshold, output: { type: "logits" } } as const;
   const program = rankPrograms(manifest, { ...MODEL_DEFAULTS, ...observed, context: window, pages, rows: 1 })[0]!;
   const limits: Sizes = { ...NO_SIZES, T: Math.min(CHUNK, window), S: 1, B: 1, J: pages };
-  assertRoom(
-    resident,
-    [[program], limits],
-    "inspect keeps the model with 16-bit weights",
-    (missing) => `Free ${missing}`,
-  );
-  const { program: defined } = await resident.defineProgram(program, limits, {
-    signal,
-    onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
-  });
-  for (const [index, chunk] of chunks.entries()) {
-    signal?.throwIfAborted();
-    options.onProgress?.({ stage: "windows", done: index, total: chunks.length });
-    await runChunk(defined, chunk, tokens);
-  }
-  options.onProgress?.({ stage: "windows", done: chunks.length, total: chunks.length });
+  const keeps = "inspect keeps the model with 16-bit weights";
+  assertRoom(resident, [program], limits, keeps, (missing) => `Free ${missing}`);
+  const { program: defined } = await resident.defineProgram(program, limits, loadingOf(options));
+  await eachChunk(opened, options, (chunk) => runChunk(defined, chunk, tokens));
   const observations = await readObservations(program, resident);
   const counted = chunks.reduce((sum, { from, to }) => sum + to - from, 0);
   const projections = summarize(observations, counted);
@@ -69,20 +56,12 @@ export async function inspectOutliers(
   };
 }
 
-async function runChunk(program: ProgramHandle, { from, to, start }: Chunk, tokens: readonly number[]): Promise<void> {
-  const T = to - from;
-  const length = to - start;
-  const sizes: Sizes = { ...NO_SIZES, T, S: 1, B: 1, J: Math.ceil(length / PAGE_SIZE) };
-  const ascending = (count: number, first: number) => Int32Array.from({ length: count }, (_, i) => first + i);
-  const payload = packInputs(program, sizes, {
-    tokens: Int32Array.from(tokens.slice(from, to)),
-    positions: ascending(T, from - start),
-    slots: ascending(T, from - start),
-    pages: ascending(sizes.J, 0),
-    lengths: Int32Array.of(length),
-    starts: Int32Array.of(0, T),
-    rows: Int32Array.of(T - 1), // The output layer is nobody's concern here: one row of it.
-  });
+async function runChunk(program: ProgramHandle, chunk: Chunk, tokens: readonly number[]): Promise<void> {
+  const { from, to } = chunk;
+  const { sizes: chunkSizes, arrays } = chunkInputs(chunk, tokens);
+  const sizes = { ...chunkSizes, S: 1 };
+  const rows = Int32Array.of(sizes.T - 1); // The output layer is nobody's concern here: one row of it.
+  const payload = packInputs(program, sizes, { ...arrays, rows });
   // What is NaN is counted nowhere.
   const { nonfinite: op } = await program.step(sizes, payload, { check: true });
   if (op !== undefined) throw nonfinite(`tokens ${from} to ${to - 1} of the text: ${blame(op)}`);

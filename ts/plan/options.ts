@@ -8,8 +8,6 @@ import { SETTINGS_RULES, type SettingsOptions } from "./settings.ts";
 export interface PlanModelOptions extends SettingsOptions {
   /** A size ("24GiB") or a name ("cpu:0", "cuda:0"; "auto" by default). This version runs a model on one device. */
   readonly devices?: string | readonly string[] | undefined;
-  /** Bytes that may be used, instead of all of the device. */
-  readonly memoryLimit?: number | undefined;
   /** Bytes that the worker takes of the device before any handle, when they are known. */
   readonly baseline?: number | undefined;
   readonly tensorParallel?: number | undefined;
@@ -18,12 +16,8 @@ export interface PlanModelOptions extends SettingsOptions {
 
 const parallel = [z.int().min(1).max(1024), "a whole number; this version runs a model on one device, so 1"] as const;
 
-/** As plans and engines take it. */
-export const MEMORY_LIMIT_RULE = [z.int().min(1).max(Number.MAX_SAFE_INTEGER), "a number of bytes"] as const;
-
 const RULES: Rules<PlanModelOptions> = {
   ...SETTINGS_RULES,
-  memoryLimit: MEMORY_LIMIT_RULE,
   baseline: [z.int().min(0), "a number of bytes"],
   devices: [z.union([z.string(), z.array(z.string())]), 'a size such as "24GiB", a device such as "cpu:0", or "auto"'],
   tensorParallel: parallel,

@@ -26,6 +26,11 @@ export interface SettingsOptions {
   readonly sequences?: number | undefined;
   /** Tokens of a step: prompts are cut into chunks of at most this many. Default 512. */
   readonly tokenBudget?: number | undefined;
+  /**
+   * Bytes that may be used of a device, at most what it has; on a pool, other models' on the same worker are among them. By default
+   * what is available there: memory that nobody uses and what the system would give up at once (its cache of files).
+   */
+  readonly memoryLimit?: number | undefined;
 }
 
 export interface Settings {
@@ -66,6 +71,7 @@ export const SETTINGS_RULES: Rules<SettingsOptions> = {
   context: [count(2 ** 24), `a whole number from 1 to ${2 ** 24}`],
   sequences: [count(4096), "a whole number from 1 to 4096"],
   tokenBudget: [count(65_536), "a whole number from 1 to 65536"],
+  memoryLimit: [count(Number.MAX_SAFE_INTEGER), "a number of bytes"],
 };
 
 /** Of options that were checked. Throws `OCTAVO_BAD_ARGUMENT` for a context that the model does not have. */
