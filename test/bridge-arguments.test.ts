@@ -184,7 +184,6 @@ test.each<[string, Loose, string]>([
   ["no options", null, "options are null"],
   ["a device for options", DEVICE, "they take an object"],
   ["devices of numbers", { devices: [0] }, "devices is [0]"],
-  ["a launcher", { launcher: "ssh" }, 'launcher is "ssh"'],
 ])("a pool is not started with %s", async (_, options, words) => {
   await expect(Pool.start(options)).rejects.toMatchObject({
     code: "OCTAVO_BAD_ARGUMENT",

@@ -1,6 +1,6 @@
 /** Options as callers write them, checked by schemas; what is wrong is said with the value and what is accepted. */
 import type { z } from "zod";
-import { OctavoError } from "./errors.ts";
+import { badArgument } from "./errors.ts";
 import { cut, kindOf, quoted } from "./quoted.ts";
 
 /** Of each option: its schema, and the words for what it takes. */
@@ -12,27 +12,26 @@ export function checkOptions<T extends object>(options: T, rules: Rules<T>, wher
   for (const [name, value] of Object.entries(options)) {
     const [schema, takes] = rules[name as keyof T];
     if (value !== undefined && !schema.safeParse(value).success)
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}${name} is ${quoted(value)}; it takes ${takes}`);
+      throw badArgument(`${prefix(where)}${name} is ${quoted(value)}; it takes ${takes}`);
   }
 }
 
 /** Throws `OCTAVO_BAD_ARGUMENT` unless `options` are an object with no other keys than these; `where` names the call. */
 export function checkKeys(options: unknown, known: readonly string[], where?: string): asserts options is object {
-  if (!isObject(options))
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}options are ${quoted(options)}; they take an object`);
+  if (!isObject(options)) throw badArgument(`${prefix(where)}options are ${quoted(options)}; they take an object`);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     const near = nearest(name, known);
     const meant = near === undefined ? "" : `; did you mean ${near}?`;
     const text = `there is no option ${cut(name, 80)}; there are ${known.join(", ") || "none"}${meant}`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${prefix(where)}${text}`);
+    throw badArgument(`${prefix(where)}${text}`);
   }
 }
 
 /** Throws `OCTAVO_BAD_ARGUMENT` unless `value` is an object whose keys mean something; `what` names it. */
 export function checkObject(value: unknown, what: string): asserts value is Readonly<Record<string, unknown>> {
   if (isObject(value)) return;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${what} are ${kindOf(value)}; they take an object`);
+  throw badArgument(`${what} are ${kindOf(value)}; they take an object`);
 }
 
 /** Neither a list nor data, whose keys are places. */
@@ -68,22 +67,17 @@ function distance(a: string, b: string): number {
 /** Throws `OCTAVO_BAD_ARGUMENT` for what cannot name a model; `form` is a call as it should be. */
 export function checkModelName(model: unknown, form: string): void {
   if (typeof model === "string" && model.trim() !== "") return;
-  const text = `the model is ${quoted(model)}; it takes a folder, a .gguf file, a hub id, or smollm2: ${form}`;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  throw badArgument(`the model is ${quoted(model)}; it takes a folder, a .gguf file, a hub id, or smollm2: ${form}`);
 }
 
 /** Throws `OCTAVO_BAD_ARGUMENT` for what is no list of messages. What each of them may be depends on the chat template. */
 export function checkMessageList(messages: unknown): asserts messages is readonly object[] {
   const form = 'engine.chat([{ role: "user", content: "Why is the sky blue?" }])';
-  if (!Array.isArray(messages))
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `messages are ${quoted(messages)}; they take a list: ${form}`);
+  if (!Array.isArray(messages)) throw badArgument(`messages are ${quoted(messages)}; they take a list: ${form}`);
   for (let index = 0; index < messages.length; index++) {
     const message: unknown = messages[index];
     if (typeof message === "object" && message !== null && !Array.isArray(message)) continue;
-    throw new OctavoError(
-      "OCTAVO_BAD_ARGUMENT",
-      `message ${index} is ${quoted(message)}; messages are objects: ${form}`,
-    );
+    throw badArgument(`message ${index} is ${quoted(message)}; messages are objects: ${form}`);
   }
 }
 
@@ -91,5 +85,5 @@ export function checkMessageList(messages: unknown): asserts messages is readonl
 export function checkTokenIds(prompt: unknown): asserts prompt is readonly number[] {
   if (Array.isArray(prompt) || (ArrayBuffer.isView(prompt) && Symbol.iterator in prompt)) return;
   const form = 'engine.generate("The sky is"), or engine.generate([504, 6376]) with token ids';
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `the prompt is ${quoted(prompt)}; it takes a text: ${form}`);
+  throw badArgument(`the prompt is ${quoted(prompt)}; it takes a text: ${form}`);
 }

@@ -1,5 +1,5 @@
 /** Numbers of bytes as people write and read them. Pure. */
-import { OctavoError } from "./errors.ts";
+import { badArgument } from "./errors.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   B: 1,
@@ -17,9 +17,8 @@ const UNITS: Readonly<Record<string, number>> = {
 export function parseBytes(text: string): number {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
   const unit = match === null ? undefined : UNITS[(match[2] || "B").toUpperCase()];
-  if (match === null || unit === undefined) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a number of bytes; write 24GiB, 500MB or 1000`);
-  }
+  if (match === null || unit === undefined)
+    throw badArgument(`"${text}" is not a number of bytes; write 24GiB, 500MB or 1000`);
   return Math.floor(Number(match[1]) * unit);
 }
 

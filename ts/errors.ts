@@ -30,6 +30,11 @@ export class OctavoError extends Error {
   }
 }
 
+/** What a caller has given is not what is taken: `OCTAVO_BAD_ARGUMENT`. */
+export function badArgument(text: string, options?: ErrorOptions): OctavoError {
+  return new OctavoError("OCTAVO_BAD_ARGUMENT", text, options);
+}
+
 /**
  * The `code` of an error such as node's ("ENOENT"). Read as a field: an error of another realm (Jest, `node:vm`) is no
  * `instanceof Error`.

@@ -1,7 +1,7 @@
 /** The options of `Pool.start`, and their check for callers without types. */
 import { z } from "zod";
 import { checkOptions, type Rules } from "./arguments.ts";
-import { OctavoError } from "./errors.ts";
+import { badArgument } from "./errors.ts";
 import { quoted } from "./quoted.ts";
 import type { Warn } from "./warnings.ts";
 
@@ -11,8 +11,6 @@ export interface PoolOptions {
    * there is an NVIDIA GPU that can be used (with a warning when only torch or triton is missing for it), else cpu:0.
    */
   readonly devices?: string | readonly string[] | undefined;
-  /** Where workers run: processes of this machine. */
-  readonly launcher?: "local" | undefined;
   /**
    * What `device.call` may run: Python modules ("my_ops": its own public functions) or single functions ("my_ops:rotate").
    * Workers import them when they start; one that is missing fails `Pool.start`.
@@ -57,7 +55,6 @@ const milliseconds = z
 
 const RULES: Rules<PoolOptions> = {
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", a list of them, or "auto"'],
-  launcher: [z.literal("local"), '"local"'],
   ops: [z.array(z.string()), 'a list of Python modules or functions, such as ["my_ops", "other:rotate"]'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
   python: [z.string().min(1), "the path of a Python interpreter"],
@@ -78,6 +75,5 @@ export function checkPoolOptions(options: PoolOptions): void {
 
 function checkFunction(name: string): void {
   if (/^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?$/.test(name) && name.length <= 256) return;
-  const text = `${quoted(name)} in ops is not a Python module or function; write "my_ops" or "my_ops:rotate"`;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  throw badArgument(`${quoted(name)} in ops is not a Python module or function; write "my_ops" or "my_ops:rotate"`);
 }

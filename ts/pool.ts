@@ -1,6 +1,5 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
-
-import { OctavoError } from "./errors.ts";
+import { badArgument, OctavoError } from "./errors.ts";
 import { type DeviceName, parseDeviceNames } from "./plan/devices.ts";
 import { checkPoolOptions, type PoolOptions } from "./pool-options.ts";
 import { checkPackage } from "./python.ts";
@@ -109,7 +108,7 @@ export class Pool {
     if (this.#disposed !== undefined) throw new OctavoError("OCTAVO_DISPOSED", "the pool is disposed");
     if (index < 0 || !lost.lost.aborted) {
       const text = `restart: ${lost instanceof Device ? lost.name : quoted(lost)} is not a lost device of this pool; only those can be started anew`;
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+      throw badArgument(text);
     }
     const under = this.#restarts.get(lost);
     if (under !== undefined) return await under;
@@ -136,7 +135,7 @@ export class Pool {
     const device = this.devices.find((candidate) => candidate.name === name);
     if (device !== undefined) return device;
     const names = this.devices.map((candidate) => candidate.name).join(", ");
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `no device ${quoted(name)} in this pool; there are ${names}`);
+    throw badArgument(`no device ${quoted(name)} in this pool; there are ${names}`);
   }
 
   /** Lets workers finish what they have been asked, then ends them. Every handle of the pool is gone afterwards. */

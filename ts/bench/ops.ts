@@ -4,7 +4,7 @@ import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
 import { loadModel } from "../engine/loader.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import { rankPrograms } from "../plan/programs.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";
@@ -73,7 +73,7 @@ export async function profileOps(model: string, options: OpBenchOptions = {}): P
     const needed = Math.max(prefill, sequences + BEHIND + 2);
     if (ids.length < needed) {
       const text = `the sample text has ${ids.length} tokens for this model; prefill and batches may take ${needed} at most`;
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+      throw badArgument(text);
     }
     const { settings, pages } = deployment.plan.details;
     const program = rankPrograms(manifest, { ...settings.modelOptions, pages })[0]!;

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { checkOptions } from "../arguments.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import type { ChatMessage } from "../model/chat/message.ts";
 import { describeError } from "./describe-error.ts";
 import { Interrupted, interruptible } from "./interrupt.ts";
@@ -126,7 +126,7 @@ class Conversation {
     if (command === "/clear") this.#clear();
     else if (command === "/help") this.#say(`${HELP}\n`);
     else {
-      const error = new OctavoError("OCTAVO_BAD_ARGUMENT", `there is no command ${command.slice(0, 40)}; ${COMMANDS}`);
+      const error = badArgument(`there is no command ${command.slice(0, 40)}; ${COMMANDS}`);
       if (!this.#terminal) throw error;
       say(`${describeError(error)}\n`);
     }

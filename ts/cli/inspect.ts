@@ -1,7 +1,7 @@
 /** `octavo inspect`: what a model's activations are like. */
 import { writeFile } from "node:fs/promises";
 import { Command } from "commander";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import type { Inspection } from "../inspect/inspect.ts";
 import { interruptible } from "./interrupt.ts";
 import { addWorkerOptions, jsonOption, modelOption, wholeNumber } from "./options.ts";
@@ -40,7 +40,7 @@ export function inspectCommand(): Command {
 }
 
 async function inspect(model: string, flags: InspectFlags, signal: AbortSignal): Promise<void> {
-  if (!flags.outliers) throw new OctavoError("OCTAVO_BAD_ARGUMENT", "inspect looks at outliers: add --outliers");
+  if (!flags.outliers) throw badArgument("inspect looks at outliers: add --outliers");
   const [{ inspectOutliers }, { heatMap }, { evaluationText }] = await Promise.all([
     import("../inspect/inspect.ts"),
     import("../inspect/heat-map.ts"),
@@ -65,7 +65,7 @@ async function write(file: string, content: string): Promise<void> {
   try {
     await writeFile(file, content);
   } catch (cause) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `--svg: ${file} cannot be written`, { cause });
+    throw badArgument(`--svg: ${file} cannot be written`, { cause });
   }
 }
 

@@ -1,6 +1,6 @@
 /** `octavo program`: the program of a model, as text or as the JSON that proofs and `octavo replay` read. */
 import { Command, Option } from "commander";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import type { ModelOptions } from "../model/families/index.ts";
 import { addSettingsOptions, jsonOption, type LoadFlags, settingsOf, wholeNumber } from "./options.ts";
 import { print, printJson } from "./screen.ts";
@@ -31,10 +31,8 @@ export function programCommand(): Command {
 }
 
 async function printModel(model: string, flags: ProgramFlags): Promise<void> {
-  if (flags.rank !== 0) {
-    const text = `--rank ${flags.rank}: this version runs a model on one device, so there is only rank 0`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-  }
+  if (flags.rank !== 0)
+    throw badArgument(`--rank ${flags.rank}: this version runs a model on one device, so there is only rank 0`);
   const [{ openHeaders }, { resolveSettings }, { buildModel, describeModel }, { fuse }, { exportProgram }] =
     await Promise.all([
       import("../deploy/plan-model.ts"),

@@ -1,5 +1,4 @@
 /** One line on stderr that says what a long task is at; nothing where nobody watches. */
-
 import { formatBytes } from "../bytes.ts";
 import type { LoadProgress } from "../engine/load-options.ts";
 import { printable } from "./screen.ts";

@@ -15,9 +15,8 @@ const MAX_STDIN_BYTES = 64 * 2 ** 20;
  */
 export async function readPrompt(argument: string | undefined, signal: AbortSignal): Promise<string> {
   const given = argument === "-" ? undefined : argument;
-  if (given === undefined && process.stdin.isTTY) {
+  if (given === undefined && process.stdin.isTTY)
     throw new OctavoError("OCTAVO_EMPTY_PROMPT", 'no prompt; give it in quotes, or on stdin: octavo run "..."');
-  }
   const piped = given === undefined || isPiped() ? await readStdin(given, signal) : "";
   const prompt = piped.trim() === "" ? (given ?? "") : given === undefined ? piped : `${given}\n\n${piped}`;
   if (prompt.trim() !== "") return prompt;

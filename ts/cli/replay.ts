@@ -89,9 +89,8 @@ function describe({ steps, changed, found }: Replay, names: readonly string[]): 
 function describeFound(found: Found, [a, b]: readonly string[]): string {
   const { step, sizes, op, ops, name, operand, difference } = found;
   const where = `step ${step} (T ${sizes.T}, S ${sizes.S}, B ${sizes.B})`;
-  if (op === undefined || difference === undefined) {
+  if (op === undefined || difference === undefined)
     return `${where}: ${a} and ${b} differ, but no op does by itself: it shows only in the program as a whole`;
-  }
   const { at, elements, differ, of } = difference;
   return (
     `the first op whose bits differ: ${where}, op ${op} of ${ops}: ${name}\n` +

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { checkOptions } from "../arguments.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Completion } from "../engine/generation.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat/message.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
@@ -55,8 +55,7 @@ function checkArguments(args: readonly string[]): void {
     args.length === 1
       ? `the prompt is ${quoted(first)}`
       : `${args.length} arguments (${args.map((argument) => quoted(argument)).join(", ")})`;
-  const text = `${got}; run takes one prompt, in quotes, and the model with -m: octavo run -m MODEL "PROMPT"`;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  throw badArgument(`${got}; run takes one prompt, in quotes, and the model with -m: octavo run -m MODEL "PROMPT"`);
 }
 
 async function run(argument: string | undefined, flags: RunFlags, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,4 @@
 /** Speed and memory of a run, for people. */
-
 import { formatBytes } from "../bytes.ts";
 import type { Completion } from "../engine/generation.ts";
 import { HANDLE_KINDS, type LedgerReport } from "../memory/ledger.ts";

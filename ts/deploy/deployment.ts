@@ -120,7 +120,7 @@ export class ModelDeployment implements Deployment {
     await Promise.allSettled([ended, this.#logits]);
     if (ownsPool) return;
     await Promise.allSettled(this.#ranks.map((rank) => rank.free()));
-    for (const { ledger } of this.devices) ledger.plan(this.#owner, []);
+    for (const { ledger } of this.devices) ledger.plan(this.#owner, {});
   }
 
   async #define(

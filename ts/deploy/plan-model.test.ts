@@ -2,24 +2,12 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
+import { DEMO_CONFIG } from "../../test/support/model-options.ts";
 import { planModel } from "./plan-model.ts";
 
 vi.mock("zeromq", () => {
   throw new Error("a plan has no use for sockets");
 });
-
-/** The demo model (SmolLM2-135M), without its files. */
-const CONFIG = {
-  architectures: ["LlamaForCausalLM"],
-  hidden_size: 576,
-  intermediate_size: 1536,
-  num_hidden_layers: 30,
-  num_attention_heads: 9,
-  num_key_value_heads: 3,
-  vocab_size: 49152,
-  max_position_embeddings: 8192,
-  tie_word_embeddings: true,
-};
 
 describe("planModel", () => {
   it.each([
@@ -45,7 +33,7 @@ describe("planModel", () => {
 
   it("takes a folder that has nothing but its config.json", async () => {
     const folder = await mkdtemp(join(tmpdir(), "octavo-plan-"));
-    await writeFile(join(folder, "config.json"), JSON.stringify(CONFIG));
+    await writeFile(join(folder, "config.json"), JSON.stringify(DEMO_CONFIG));
     const options = { devices: "1GiB", context: 2048, sequences: 1 };
     expect(await planModel(folder, options)).toEqual(await planModel(join(folder, "config.json"), options));
     // Half a download is no config alone: what its shards hold is not known.
@@ -55,7 +43,7 @@ describe("planModel", () => {
 
   it("plans from a config.json alone, so a model need not be downloaded to know whether it fits", async () => {
     const file = join(await mkdtemp(join(tmpdir(), "octavo-plan-")), "config.json");
-    await writeFile(file, JSON.stringify(CONFIG));
+    await writeFile(file, JSON.stringify(DEMO_CONFIG));
     const plan = await planModel(file, { devices: "1GiB", context: 2048, sequences: 1 });
     expect(plan.kvTokens).toBe(2048);
     expect(plan.devices[0]!.name).toBe("device:0");

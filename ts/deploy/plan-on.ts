@@ -31,7 +31,7 @@ export async function planOn(
 /** Tells the ledgers what `owner` is going to ask for. */
 export function recordPlan(devices: readonly Device[], owner: string, { details }: Plan): void {
   for (const [rank, { ledger, description }] of devices.entries())
-    ledger.plan(owner, plannedBytes(owner, details.ranks[rank]!, details.pages, description));
+    ledger.plan(owner, plannedBytes(details.ranks[rank]!, details.pages, description));
 }
 
 /** With a `total` of all that the worker may use, what it has in use included. */

@@ -88,7 +88,8 @@ export class ResidentModel {
 
   /** Frees all of it, an attempt that failed halfway included; what others have on the device stays. */
   async free(): Promise<void> {
-    await this.device.free(this.device.ledger.ownedBy(this.owner).map(({ handle }) => ({ id: handle })));
+    const own = this.device.ledger.entries().filter(({ owner }) => owner === this.owner);
+    await this.device.free(own.map(({ handle }) => ({ id: handle })));
     this.#handles.clear();
     this.#arena = undefined;
   }

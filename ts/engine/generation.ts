@@ -1,6 +1,5 @@
 /** One answer in the making, as its caller sees it: pieces to iterate over, or the whole of it to wait for. */
-
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 
 export type FinishReason =
   /** An end token of the model, a stop string or a stop token id. */
@@ -113,7 +112,7 @@ export class Generation implements AsyncIterable<Piece> {
   [Symbol.asyncIterator](): AsyncGenerator<Piece, void, undefined> {
     if (this.#iterated) {
       const text = "this generation has been iterated over already; keep its pieces, or take the whole of complete()";
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+      throw badArgument(text);
     }
     this.#iterated = true;
     return this.#iterate();

@@ -1,7 +1,7 @@
 /** What a caller may ask of a loaded model, checked before anything is opened or started. Pure. */
 import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
 import { SETTINGS_RULES, type SettingsOptions } from "../plan/settings.ts";
 import { Pool } from "../pool.ts";
@@ -84,5 +84,5 @@ export function checkLoadOptions(model: unknown, options: LoadOptions): void {
   if (options.pool === undefined) onlyDevice(names, "load one engine per device instead");
   const own = options.pool && OF_POOLS.find((name) => options[name] !== undefined);
   if (own === undefined) return;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${own} is for workers that are started; give it to Pool.start instead`);
+  throw badArgument(`${own} is for workers that are started; give it to Pool.start instead`);
 }

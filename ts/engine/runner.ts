@@ -188,18 +188,8 @@ export class Runner implements RecoveryEvents {
 
   #report({ number, rows, tokens, samples }: Step, { counters, sizes }: Computed): void {
     const { waiting, running, freePages } = this.#scheduler;
-    const computeMs = counters.nanoseconds / 1e6;
-    this.#onStep?.({
-      number,
-      rows: rows.length,
-      tokens,
-      drawn: samples,
-      sizes,
-      computeMs,
-      waiting,
-      running,
-      freePages,
-    });
+    const done = { number, rows: rows.length, tokens, drawn: samples, sizes, computeMs: counters.nanoseconds / 1e6 };
+    this.#onStep?.({ ...done, waiting, running, freePages });
   }
 
   #accept(row: StepRow, request: Request, outputs: StepOutputs): void {

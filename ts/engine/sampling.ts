@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { MAX_LOGPROBS } from "../../protocol/ops.ts";
 import type { Rules } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 
 /**
@@ -83,10 +83,8 @@ export function resolveSampling(options: SamplingOptions, limits: SamplingLimits
   const { temperature = 0, repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 53);
   const bias = Object.entries(options.logitBias ?? {});
-  if (bias.length > limits.biases) {
-    const text = `logitBias has ${bias.length} entries; at most ${limits.biases} are possible`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-  }
+  if (bias.length > limits.biases)
+    throw badArgument(`logitBias has ${bias.length} entries; at most ${limits.biases} are possible`);
   for (const [id] of bias) checkId(Number(id), id, limits.vocabulary);
   const penalised = presencePenalty !== 0 || frequencyPenalty !== 0;
   return {

@@ -5,7 +5,6 @@
  * first, which leaves its logits on the device ("reference"), and then through one int8 program per threshold, which reads them.
  * Schemes of the LLM.int8() paper are judged likewise; they quantise the 16-bit weights at each step.
  */
-
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import { eachChunk, loadingOf, openText, type TextOptions } from "./open.ts";

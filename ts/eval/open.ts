@@ -5,7 +5,7 @@ import { NO_SIZES } from "../../protocol/sizes.ts";
 import { formatBytes } from "../bytes.ts";
 import { type DefineOptions, ResidentModel, residentBytes } from "../deploy/resident.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import { describeModel } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
@@ -41,11 +41,10 @@ export async function openText(model: string, text: string, options: TextOptions
   const { context } = description;
   const { window = Math.min(DEFAULT_WINDOW, context) } = options;
   if (!Number.isSafeInteger(window) || window < 2 || window > context)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `window is ${window}; this model takes 2 to ${context} tokens`);
+    throw badArgument(`window is ${window}; this model takes 2 to ${context} tokens`);
   const all = Tokenizer.from(manifest).encode(text, { addSpecialTokens: false });
   const tokens = all.slice(0, options.tokens ?? all.length);
-  if (tokens.length < 2)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${tokens.length} tokens of text; at least 2 are needed`);
+  if (tokens.length < 2) throw badArgument(`${tokens.length} tokens of text; at least 2 are needed`);
   const pool = await Pool.start({ devices, threads, python, signal });
   const resident = new ResidentModel(pool.devices[0]!, manifest, model);
   const chunks = cutWindows(tokens.length, window, CHUNK);

@@ -4,7 +4,7 @@ import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { ResidentModel } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import { assertRoom, CHUNK, chunkInputs, eachChunk, loadingOf, openText, type TextOptions } from "../eval/open.ts";
 import type { Chunk } from "../eval/windows.ts";
 import { rankPrograms } from "../plan/programs.ts";
@@ -36,7 +36,7 @@ export async function inspectOutliers(
 ): Promise<{ readonly inspection: Inspection; readonly observations: readonly Observation[] }> {
   const { threshold = 6 } = options;
   if (!Number.isFinite(threshold) || threshold <= 0)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `threshold is ${threshold}; it takes a positive number`);
+    throw badArgument(`threshold is ${threshold}; it takes a positive number`);
   await using opened = await openText(model, text, options);
   const { manifest, description, window, tokens, chunks, resident } = opened;
   const pages = Math.ceil(window / PAGE_SIZE);

@@ -5,7 +5,7 @@
  */
 import type { Statistics } from "../../protocol/messages.ts";
 import type { DType, Layout } from "../../protocol/ops.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 
 /** What a handle's bytes are for; `workspace` is no handle's: scratch memory that all programs of a device share. */
 export const HANDLE_KINDS = ["weight", "scale", "kv", "arena", "io", "user", "program", "workspace"] as const;
@@ -23,17 +23,12 @@ export interface LedgerEntry {
   readonly owner: string;
 }
 
-export interface RecordedEntry extends LedgerEntry {
-  readonly device: string;
-  readonly state: "reserved" | "committed";
+interface RecordedEntry extends LedgerEntry {
+  state: "reserved" | "committed";
 }
 
-/** One line of a plan: bytes that are going to be asked for. */
-export interface PlannedBytes {
-  readonly owner: string;
-  readonly kind: HandleKind;
-  readonly bytes: number;
-}
+/** Bytes that are going to be asked for. */
+export type PlannedBytes = Readonly<Partial<Record<HandleKind, number>>>;
 
 /** All numbers in bytes. */
 export interface LedgerReport {
@@ -61,60 +56,53 @@ export interface LedgerReport {
 /** The entries of one device. Totals always equal the sum of the live entries. */
 export class DeviceLedger {
   readonly device: string;
-  readonly #entries = new Map<number, { entry: LedgerEntry; state: "reserved" | "committed" }>();
-  readonly #plans = new Map<string, readonly PlannedBytes[]>();
+  readonly #entries = new Map<number, RecordedEntry>();
+  readonly #plans = new Map<string, PlannedBytes>();
   readonly #bytes = { reserved: 0, committed: 0 };
   readonly #byKind = zeroes();
-  #released = 0;
 
   constructor(device: string) {
     this.device = device;
   }
 
-  /** Record what `owner` is going to ask for; replaces its earlier plan. An empty list withdraws it. */
-  plan(owner: string, lines: readonly PlannedBytes[]): void {
-    for (const line of lines) assertBytes(line.bytes, `planned ${line.kind} of ${line.owner}`);
-    if (lines.length === 0) this.#plans.delete(owner);
-    else this.#plans.set(owner, [...lines]);
+  /** Record what `owner` is going to ask for; replaces its earlier plan. An empty one withdraws it. */
+  plan(owner: string, planned: PlannedBytes): void {
+    for (const [kind, bytes] of Object.entries(planned)) assertBytes(bytes, `planned ${kind} of ${owner}`);
+    if (Object.keys(planned).length === 0) this.#plans.delete(owner);
+    else this.#plans.set(owner, planned);
   }
 
   /** A handle's bytes are being asked for. */
   reserve(entry: LedgerEntry): void {
     assertBytes(entry.bytes, `handle ${entry.handle}`);
-    if (this.#entries.has(entry.handle)) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `handle ${entry.handle} is in the ledger of ${this.device} already`);
-    }
-    this.#entries.set(entry.handle, { entry, state: "reserved" });
+    if (this.#entries.has(entry.handle))
+      throw badArgument(`handle ${entry.handle} is in the ledger of ${this.device} already`);
+    this.#entries.set(entry.handle, { ...entry, state: "reserved" });
     this.#bytes.reserved += entry.bytes;
     this.#byKind[entry.kind] += entry.bytes;
   }
 
   /** The worker has them. */
   commit(handle: number): void {
-    const record = this.#entries.get(handle);
-    if (record === undefined) throw this.#unknown(handle);
-    if (record.state === "committed") return;
-    record.state = "committed";
-    this.#bytes.reserved -= record.entry.bytes;
-    this.#bytes.committed += record.entry.bytes;
+    const entry = this.#known(handle);
+    if (entry.state === "committed") return;
+    entry.state = "committed";
+    this.#bytes.reserved -= entry.bytes;
+    this.#bytes.committed += entry.bytes;
   }
 
-  /** The worker has freed them, or never gave them. Returns the bytes. */
-  release(handle: number): number {
-    const record = this.#entries.get(handle);
-    if (record === undefined) throw this.#unknown(handle);
+  /** The worker has freed them, or never gave them. */
+  release(handle: number): void {
+    const { state, bytes, kind } = this.#known(handle);
     this.#entries.delete(handle);
-    this.#bytes[record.state] -= record.entry.bytes;
-    this.#byKind[record.entry.kind] -= record.entry.bytes;
-    this.#released += record.entry.bytes;
-    return record.entry.bytes;
+    this.#bytes[state] -= bytes;
+    this.#byKind[kind] -= bytes;
   }
 
   /** The worker's workspace has so many bytes now. */
   workspace(bytes: number): void {
     assertBytes(bytes, "the workspace");
     this.#bytes.committed += bytes - this.#byKind.workspace;
-    this.#released += Math.max(0, this.#byKind.workspace - bytes);
     this.#byKind.workspace = bytes;
   }
 
@@ -124,42 +112,34 @@ export class DeviceLedger {
     this.workspace(0);
   }
 
-  get(handle: number): RecordedEntry | undefined {
-    const record = this.#entries.get(handle);
-    return record && { ...record.entry, device: this.device, state: record.state };
-  }
-
-  /** Everything that `owner` holds. */
-  ownedBy(owner: string): RecordedEntry[] {
-    return this.entries().filter((entry) => entry.owner === owner);
+  has(handle: number): boolean {
+    return this.#entries.has(handle);
   }
 
   /** Bytes that owners hold, or will by their plans, and the workspace that all share: others may count on what is beyond. */
   get promised(): number {
     const owners = new Map<string, number>();
-    for (const { entry } of this.#entries.values())
-      owners.set(entry.owner, (owners.get(entry.owner) ?? 0) + entry.bytes);
-    for (const [owner, lines] of this.#plans) {
-      const own = total(lines.filter(({ kind }) => kind !== "workspace"));
-      owners.set(owner, Math.max(owners.get(owner) ?? 0, own));
-    }
-    const workspace = Math.max(this.#byKind.workspace, this.#plannedByKind().workspace);
-    return [...owners.values()].reduce((sum, bytes) => sum + bytes, workspace);
+    for (const { owner, bytes } of this.#entries.values()) owners.set(owner, (owners.get(owner) ?? 0) + bytes);
+    for (const [owner, { workspace: _, ...own }] of this.#plans)
+      owners.set(owner, Math.max(owners.get(owner) ?? 0, total(Object.values(own))));
+    return Math.max(this.#byKind.workspace, this.#plannedByKind().workspace) + total([...owners.values()]);
   }
 
-  entries(): RecordedEntry[] {
-    return [...this.#entries.values()].map(({ entry, state }) => ({ ...entry, device: this.device, state }));
+  entries(): Readonly<RecordedEntry>[] {
+    return [...this.#entries.values()];
   }
 
   get planned(): number {
-    return Object.values(this.#plannedByKind()).reduce((sum, bytes) => sum + bytes, 0);
+    return total(Object.values(this.#plannedByKind()));
   }
 
   #plannedByKind(): Record<HandleKind, number> {
     const byKind = zeroes();
-    for (const lines of this.#plans.values())
-      for (const { kind, bytes } of lines)
+    for (const planned of this.#plans.values())
+      for (const kind of HANDLE_KINDS) {
+        const bytes = planned[kind] ?? 0;
         byKind[kind] = kind === "workspace" ? Math.max(byKind[kind], bytes) : byKind[kind] + bytes; // All share one.
+      }
     return byKind;
   }
 
@@ -169,11 +149,6 @@ export class DeviceLedger {
 
   get committed(): number {
     return this.#bytes.committed;
-  }
-
-  /** Bytes released since the beginning; only grows. */
-  get released(): number {
-    return this.#released;
   }
 
   /** The books against what the worker measured. */
@@ -200,13 +175,15 @@ export class DeviceLedger {
     return [...compare("handles", handles, committed), ...compare("bytes of handles", handleBytes, this.committed)];
   }
 
-  #unknown(handle: number): OctavoError {
-    return new OctavoError("OCTAVO_DISPOSED", `handle ${handle} is not in the ledger of ${this.device}`);
+  #known(handle: number): RecordedEntry {
+    const entry = this.#entries.get(handle);
+    if (entry !== undefined) return entry;
+    throw new OctavoError("OCTAVO_DISPOSED", `handle ${handle} is not in the ledger of ${this.device}`);
   }
 }
 
-function total(lines: readonly PlannedBytes[]): number {
-  return lines.reduce((sum, { bytes }) => sum + bytes, 0);
+function total(bytes: readonly number[]): number {
+  return bytes.reduce((sum, each) => sum + each, 0);
 }
 
 function zeroes(): Record<HandleKind, number> {
@@ -214,7 +191,6 @@ function zeroes(): Record<HandleKind, number> {
 }
 
 function assertBytes(bytes: number, what: string): void {
-  if (!Number.isSafeInteger(bytes) || bytes < 0) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${what} has ${bytes} bytes; a whole number from 0 on is needed`);
-  }
+  if (!Number.isSafeInteger(bytes) || bytes < 0)
+    throw badArgument(`${what} has ${bytes} bytes; a whole number from 0 on is needed`);
 }

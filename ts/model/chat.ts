@@ -1,6 +1,6 @@
 /** Messages -> the text that a model was trained to see. */
 import { checkMessageList } from "../arguments.ts";
-import { messageOf, OctavoError } from "../errors.ts";
+import { badArgument, messageOf, OctavoError } from "../errors.ts";
 import { cut, quoted } from "../quoted.ts";
 import { Budget } from "./chat/budget.ts";
 import { escaped, fenceMessages } from "./chat/fenced-messages.ts";
@@ -83,7 +83,7 @@ export function renderChat(
   } catch (cause) {
     if (!(cause instanceof TemplateRefusal)) throw unusable(cause);
     const reason = `the model's chat template refuses the messages: ${cut(cause.message, 300)}`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", reason, { cause });
+    throw badArgument(reason, { cause });
   }
 }
 
@@ -92,7 +92,7 @@ const ROLES: readonly unknown[] = ["system", "user", "assistant"];
 /** Throws `OCTAVO_BAD_ARGUMENT`. Messages come from callers' callers: nothing of them is taken for granted. */
 export function checkMessages(messages: readonly ChatMessage[]): void {
   const refuse = (text: string): never => {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+    throw badArgument(text);
   };
   checkMessageList(messages);
   if (messages.length === 0) refuse("a chat without messages; give at least one");

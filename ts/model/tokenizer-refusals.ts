@@ -16,6 +16,5 @@ export function invalidTokenizer(message: string, options?: ErrorOptions): Octav
 /** The error with the path of the model before it. */
 export function located(path: string, cause: unknown): OctavoError {
   if (OctavoError.isInstance(cause)) return new OctavoError(cause.code, `${path}: ${cause.message}`, { cause });
-  const text = `${path}: tokenizer.json: ${cut(messageOf(cause))}`;
-  return new OctavoError("OCTAVO_MODEL_FILE_INVALID", text, { cause });
+  return new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path}: tokenizer.json: ${cut(messageOf(cause))}`, { cause });
 }

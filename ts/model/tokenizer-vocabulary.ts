@@ -1,5 +1,4 @@
 /** `model` and `added_tokens` of a tokenizer.json, checked once: what they hold are whole ids, each of one token. */
-
 import { quoted } from "../quoted.ts";
 import type { AddedToken } from "./tokenizer-added-tokens.ts";
 import { Bpe } from "./tokenizer-bpe.ts";

@@ -1,7 +1,7 @@
 /** Text <-> token ids of one model. */
 import { isUtf8 } from "node:buffer";
 import { setImmediate } from "node:timers/promises";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import type { Manifest } from "./source/manifest.ts";
 import { StreamDecoder } from "./stream-decoder.ts";
@@ -136,7 +136,7 @@ export class Tokenizer {
     const inside = this.addedTokens.find((token) => token.content.includes(fence));
     if (fence.length === 1 && inside === undefined) return;
     const why = inside === undefined ? "it takes one character" : `the added token ${quoted(inside.content)} has it`;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `fence is ${quoted(fence)}; ${why}`);
+    throw badArgument(`fence is ${quoted(fence)}; ${why}`);
   }
 
   /**
@@ -174,9 +174,8 @@ export class Tokenizer {
   bytesOf(id: number): Uint8Array {
     const known = this.#bytes[id];
     if (known) return known;
-    if (!Number.isSafeInteger(id) || id < 0 || id >= this.vocabularySize) {
+    if (!Number.isSafeInteger(id) || id < 0 || id >= this.vocabularySize)
       throw new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", `token id ${id}; the vocabulary has ${this.vocabularySize}`);
-    }
     const token = this.tokenOf(id) ?? "";
     const read = this.#decoder.bytesOf(token);
     // An added token is a whole text: where the alphabet of bytes makes no text of it, it means itself.

@@ -1,7 +1,6 @@
 /** Device names ("cpu:0") and device sizes ("8x24GiB") as users write them. Pure. */
-
 import { parseBytes } from "../bytes.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, type OctavoError } from "../errors.ts";
 
 export const DEVICE_BACKENDS = ["cpu", "reference", "cuda", "triton-interpreter"] as const;
 export type DeviceBackend = (typeof DEVICE_BACKENDS)[number];
@@ -34,12 +33,10 @@ export function parseDeviceNames(devices: string | readonly string[], auto = "cp
   const parsed = names.map((name) => parseDeviceName(name.trim() === "auto" ? auto : name.trim()));
   const seen = new Set<string>();
   for (const { name } of parsed) {
-    if (seen.has(name)) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `device ${name} is listed twice; "cpu:0,cpu:1" are two workers`);
-    }
+    if (seen.has(name)) throw badArgument(`device ${name} is listed twice; "cpu:0,cpu:1" are two workers`);
     seen.add(name);
   }
-  if (parsed.length === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", "no device given; for example cpu:0");
+  if (parsed.length === 0) throw badArgument("no device given; for example cpu:0");
   return parsed;
 }
 
@@ -48,7 +45,7 @@ function parseDeviceName(text: string): DeviceName {
   const backend = DEVICE_BACKENDS.find((name) => name === match?.[1]);
   if (match === null || backend === undefined) {
     const known = DEVICE_BACKENDS.map((name) => `${name}:0`).join(", ");
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a device; devices are auto, ${known} and so on`);
+    throw badArgument(`"${text}" is not a device; devices are auto, ${known} and so on`);
   }
   const index = Number(match[2] ?? 0);
   return { name: `${backend}:${index}`, backend, index };
@@ -58,12 +55,10 @@ function parseDeviceName(text: string): DeviceName {
 export function parseDeviceSizes(text: string): DeviceSize[] {
   const totals = text.split(",").flatMap((part) => {
     const match = /^\s*(?:(\d{1,4})\s*x\s*)?(\S.*)$/i.exec(part);
-    if (match === null) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" is not a size of a device; write 24GiB`);
-    }
+    if (match === null) throw badArgument(`"${text}" is not a size of a device; write 24GiB`);
     return new Array<number>(Number(match[1] ?? 1)).fill(parseBytes(match[2] ?? ""));
   });
-  if (totals.length === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${text}" names no device`);
+  if (totals.length === 0) throw badArgument(`"${text}" names no device`);
   return totals.map((total, index) => ({ name: `device:${index}`, total }));
 }
 
@@ -91,5 +86,5 @@ export function checkParallel(parallel: Readonly<Record<string, number | undefin
 }
 
 function notSharded(what: string, instead: string): OctavoError {
-  return new OctavoError("OCTAVO_BAD_ARGUMENT", `${what}: this version runs a model on one device; ${instead}`);
+  return badArgument(`${what}: this version runs a model on one device; ${instead}`);
 }

@@ -66,20 +66,15 @@ function withLogits(program: Program): Program {
 }
 
 /** What a device's ledger is told of a rank with so many KV pages. */
-export function plannedBytes(
-  owner: string,
-  { bytes, workspace }: RankNeeds,
-  pages: number,
-  device: WorkspaceDevice,
-): PlannedBytes[] {
-  return [
-    { owner, kind: "weight", bytes: bytes.int8 + bytes.sixteenBit },
-    { owner, kind: "scale", bytes: bytes.scales },
-    { owner, kind: "kv", bytes: pages * bytes.kvPage },
-    { owner, kind: "arena", bytes: bytes.arena },
-    { owner, kind: "workspace", bytes: workspaceOn(workspace, device) },
-    { owner, kind: "io", bytes: bytes.io },
-  ];
+export function plannedBytes({ bytes, workspace }: RankNeeds, pages: number, device: WorkspaceDevice): PlannedBytes {
+  return {
+    weight: bytes.int8 + bytes.sixteenBit,
+    scale: bytes.scales,
+    kv: pages * bytes.kvPage,
+    arena: bytes.arena,
+    workspace: workspaceOn(workspace, device),
+    io: bytes.io,
+  };
 }
 
 function kindOf({ source }: Parameter): "int8" | "scales" | "sixteenBit" | "kv" | "io" {

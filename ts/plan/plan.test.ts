@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { DEMO_CONFIG } from "../../test/support/model-options.ts";
 import { modelOfConfig } from "../model/families/index.ts";
 import { ProgramBuilder } from "../program/builder.ts";
 import { place } from "./place.ts";
@@ -7,19 +8,7 @@ import { planManifest } from "./plan.ts";
 import { threadBytes } from "./process-bytes.ts";
 import { resolveSettings } from "./settings.ts";
 
-/** The demo model (SmolLM2-135M), without its files. */
-const CONFIG = {
-  architectures: ["LlamaForCausalLM"],
-  hidden_size: 576,
-  intermediate_size: 1536,
-  num_hidden_layers: 30,
-  num_attention_heads: 9,
-  num_key_value_heads: 3,
-  vocab_size: 49152,
-  max_position_embeddings: 8192,
-  tie_word_embeddings: true,
-};
-const smollm2 = () => modelOfConfig("config.json", CONFIG);
+const smollm2 = () => modelOfConfig("config.json", DEMO_CONFIG);
 const sized = (total: number) => ({ name: "device:0", total });
 
 it("a thread that loads some columns of a tensor reads its whole rows", () => {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import type { Rules } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import type { ModelDescription, ModelOptions } from "../model/families/index.ts";
 import { DEFAULT_THRESHOLD, type Threshold } from "../program/threshold.ts";
 
@@ -107,10 +107,8 @@ export function resolveSettings(
 }
 
 function checkContext(context: number, model: Pick<ModelDescription, "context" | "headDim">): void {
-  if (context > model.context)
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `context ${context}; the model was trained for ${model.context}`);
+  if (context > model.context) throw badArgument(`context ${context}; the model was trained for ${model.context}`);
   const positions = Math.floor(MAX_ROPE_ELEMENTS / model.headDim);
   if (context <= positions) return;
-  const text = `context ${context}; with heads of ${model.headDim} elements it goes up to ${positions}`;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  throw badArgument(`context ${context}; with heads of ${model.headDim} elements it goes up to ${positions}`);
 }

@@ -1,22 +1,10 @@
 import { expect, it } from "vitest";
+import { DEMO_CONFIG } from "../../test/support/model-options.ts";
 import { buildModel, modelOfConfig } from "../model/families/index.ts";
 import { arena, lifetimes } from "./arena.ts";
 import { fuse } from "./fuse.ts";
 import { shapeAt } from "./shapes.ts";
 import { allocatedBytes } from "./tensor-bytes.ts";
-
-/** SmolLM2-135M. */
-const DEMO = {
-  architectures: ["LlamaForCausalLM"],
-  hidden_size: 576,
-  intermediate_size: 1536,
-  num_hidden_layers: 30,
-  num_attention_heads: 9,
-  num_key_value_heads: 3,
-  vocab_size: 49152,
-  max_position_embeddings: 8192,
-  tie_word_embeddings: true,
-};
 
 it.each([
   [1, 1],
@@ -25,7 +13,7 @@ it.each([
 ])("the demo model's intermediates of %i rows take little more than what one op needs at once", (T, S) => {
   const limits = { T, S, B: S, J: 256, H: 0, D: 0, Q: 0 };
   const program = fuse(
-    buildModel(modelOfConfig("demo", DEMO), {
+    buildModel(modelOfConfig("demo", DEMO_CONFIG), {
       weights: "int8",
       head: "16bit",
       threshold: "adaptive",

@@ -1,7 +1,7 @@
 /** Attributes of an op call: checked against the op table, with defaults filled in, in the table's order. */
 import { type Attribute, OPS, type OpName } from "../../protocol/ops.ts";
 import { checkObject } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import { cut, quoted } from "../quoted.ts";
 import type { AttributeValue } from "./program.ts";
 
@@ -36,16 +36,14 @@ export function checkAttributes(
   const table: Readonly<Record<string, Attribute>> = OPS[op].attributes;
   for (const name of Object.keys(given))
     if (!Object.hasOwn(table, name))
-      throw new OctavoError(
-        "OCTAVO_BAD_ARGUMENT",
+      throw badArgument(
         `${where}: no attribute ${cut(name, 80)}; ${op} has ${Object.keys(table).join(", ") || "none"}`,
       );
   const result: Record<string, AttributeValue> = {};
   for (const [name, attribute] of Object.entries(table)) {
     const value = given[name] === undefined ? attribute.default : given[name];
     if (!accepts(attribute, value))
-      throw new OctavoError(
-        "OCTAVO_BAD_ARGUMENT",
+      throw badArgument(
         `${where}: attribute ${name} is ${value === undefined ? "missing" : quoted(value)}; it takes ${describe(attribute)}`,
       );
     result[name] = value;

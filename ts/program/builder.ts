@@ -6,7 +6,7 @@
  * `OCTAVO_DTYPE_MISMATCH`, `OCTAVO_SHAPE_MISMATCH`. Messages name the op, the operand and both sides.
  */
 import { type DType, OPS, type Operand, type OpName, type OpSpec } from "../../protocol/ops.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import { type AttributesOf, checkAttributes } from "./attributes.ts";
 import type { Dimension, Operation, Parameter, Place, Program, TensorPart, Value, ValueId } from "./program.ts";
 import { checkRules } from "./rules.ts";
@@ -79,8 +79,7 @@ export class ProgramBuilder {
     const known = this.#parameters.get(parameter.name);
     if (known) {
       if (known.dtype !== parameter.dtype || known.shape.join() !== parameter.shape.join())
-        throw new OctavoError(
-          "OCTAVO_BAD_ARGUMENT",
+        throw badArgument(
           `parameter ${parameter.name} is ${known.dtype} ${formatShape(known.shape)} and cannot be ` +
             `${parameter.dtype} ${formatShape(parameter.shape)} as well`,
         );
@@ -96,42 +95,25 @@ export class ProgramBuilder {
   /** A linear weight [N, K] from files, packed: for `linear`. */
   weight(name: string, spec: WeightSpec): ValueId {
     const { parts, shape, form } = spec;
-    if (form === "float")
-      return this.parameter({
-        name,
-        dtype: spec.dtype ?? "float16",
-        layout: "packed",
-        shape,
-        source: { type: "tensors", parts, form },
-      });
-    const scaleName = `${name}.scale`;
-    const codes = this.parameter({
-      name,
-      dtype: "int8",
-      layout: "packed",
-      shape,
-      source: { type: "tensors", parts, form, scale: scaleName },
-    });
-    const scale = this.parameter({
-      name: scaleName,
+    const packed = { name, layout: "packed", shape } as const;
+    const source = { type: "tensors", parts, form } as const;
+    if (form === "float") return this.parameter({ ...packed, dtype: spec.dtype ?? "float16", source });
+    const scale = `${name}.scale`;
+    const codes = this.parameter({ ...packed, dtype: "int8", source: { ...source, scale } });
+    const scales = {
       dtype: "float32",
       layout: "plain",
       shape: [shape[0]],
       source: { type: "scale", of: name },
-    });
-    this.#scales.set(codes, scale);
+    } as const;
+    this.#scales.set(codes, this.parameter({ name: scale, ...scales }));
     return codes;
   }
 
   /** A vector from files (norm weight, bias), as float32. */
   vector(name: string, size: number, part: TensorPart = { tensor: name }): ValueId {
-    return this.parameter({
-      name,
-      dtype: "float32",
-      layout: "plain",
-      shape: [size],
-      source: { type: "tensors", parts: [part], form: "float" },
-    });
+    const source = { type: "tensors", parts: [part], form: "float" } as const;
+    return this.parameter({ name, dtype: "float32", layout: "plain", shape: [size], source });
   }
 
   constant(name: string, data: Float32Array | Int32Array, shape: readonly number[]): ValueId {
@@ -146,7 +128,7 @@ export class ProgramBuilder {
 
   /** An array that each step brings. Order of the calls is the order in the payload. */
   input(name: string, dtype: DType, shape: readonly Dimension[]): ValueId {
-    if (this.#inputs.has(name)) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `there is an input ${name} already`);
+    if (this.#inputs.has(name)) throw badArgument(`there is an input ${name} already`);
     const value = this.#add({ dtype, layout: "plain", shape, place: { type: "input", name }, label: name });
     this.#inputs.set(name, value);
     return value;
@@ -164,18 +146,11 @@ export class ProgramBuilder {
         "OCTAVO_SHAPE_MISMATCH",
         `columns: ${column}..${column + width} are not inside ${parent.label} ${formatShape(parent.shape)}`,
       );
+    const { place: from } = parent;
     const place: Place =
-      parent.place.type === "columns"
-        ? { type: "columns", of: parent.place.of, column: parent.place.column + column }
-        : { type: "columns", of, column };
+      from.type === "columns" ? { ...from, column: from.column + column } : { type: "columns", of, column };
     const shape = [parent.shape[0]!, width];
-    return this.#add({
-      dtype: parent.dtype,
-      layout: "plain",
-      shape,
-      place,
-      label: label ?? `${parent.label}[${column}]`,
-    });
+    return this.#add({ ...parent, shape, place, label: label ?? `${parent.label}[${column}]` });
   }
 
   /** Any op of the table. */
@@ -269,8 +244,7 @@ export class ProgramBuilder {
     if (dtype !== "int8") return this.call("linear_float", { x, weight, bias }, {}, call).y;
     const scale = this.#scales.get(weight);
     if (scale === undefined)
-      throw new OctavoError(
-        "OCTAVO_BAD_ARGUMENT",
+      throw badArgument(
         `linear: the int8 weight ${this.#values[weight]!.label} has no scale; make it with weight(), or call linear_int8`,
       );
     const { step, ...digits } = this.quantize(x, threshold);
@@ -314,11 +288,9 @@ export class ProgramBuilder {
 
   /** A value that each step returns, under this name. */
   output(name: string, value: ValueId): void {
-    if (this.#outputs.some((output) => output.name === name))
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `there is an output ${name} already`);
+    if (this.#outputs.some((output) => output.name === name)) throw badArgument(`there is an output ${name} already`);
     const { place, label } = this.#value(value, "output", name);
-    if (place.type === "columns")
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `output ${name}: ${label} is a view of columns and not contiguous`);
+    if (place.type === "columns") throw badArgument(`output ${name}: ${label} is a view of columns and not contiguous`);
     this.#outputs.push({ name, value });
   }
 
@@ -338,8 +310,7 @@ export class ProgramBuilder {
 
   #value(id: ValueId, where: string, operand: string): Value {
     const value = this.#values[id];
-    if (!value)
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: ${operand} is not a value of this program: ${id}`);
+    if (!value) throw badArgument(`${where}: ${operand} is not a value of this program: ${id}`);
     return value;
   }
 
@@ -350,16 +321,13 @@ export class ProgramBuilder {
   ): Map<string, ValueId> {
     for (const name of Object.keys(inputs))
       if (!Object.hasOwn(spec.inputs, name))
-        throw new OctavoError(
-          "OCTAVO_BAD_ARGUMENT",
-          `${where}: no operand ${name}; there are ${Object.keys(spec.inputs).join(", ")}`,
-        );
+        throw badArgument(`${where}: no operand ${name}; there are ${Object.keys(spec.inputs).join(", ")}`);
     const given = new Map<string, ValueId>();
     for (const [name, operand] of Object.entries(spec.inputs)) {
       const id = inputs[name];
       if (id === undefined) {
         if (operand.optional) continue;
-        throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: operand ${name} is missing`);
+        throw badArgument(`${where}: operand ${name} is missing`);
       }
       this.#checkOperand(where, name, operand, id);
       given.set(name, id);
@@ -372,7 +340,7 @@ export class ProgramBuilder {
     const parts = OF_ONE[op];
     if (parts === undefined) return;
     if (new Set(parts.map((name) => this.#digitsMaker(given.get(name)!))).size === 1) return;
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${where}: ${parts.join(", ")} must be the results of one op`);
+    throw badArgument(`${where}: ${parts.join(", ")} must be the results of one op`);
   }
 
   /** What a value was computed by; for sums, what their digits were computed by. */

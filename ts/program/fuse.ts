@@ -5,7 +5,7 @@
 import { OPS, type OpName } from "../../protocol/ops.ts";
 import { mergeLinears } from "./merge.ts";
 import type { Operation, Program, ValueId } from "./program.ts";
-import { compact, shownOf, usesOf } from "./rewrite.ts";
+import { compact, Uses } from "./rewrite.ts";
 
 /**
  * What one rank runs. Passes that cut a program into ranks come before it: they put collectives between the plain ops, and
@@ -17,28 +17,24 @@ export function fuse(program: Program): Program {
 
 /** Statistics, inliers and digits -> quantize; products and dequantisation -> linear_int8; where nothing stands between. */
 function fuseInt8(program: Program): Program {
-  const uses = usesOf(program.ops);
-  const shown = shownOf(program.values);
-  const hidden = (id: ValueId, readers: number) => onlyRead(program, uses, shown, id, readers);
+  const uses = new Uses(program);
   const result = new Map<number, Operation | undefined>();
   for (const [index, last] of program.ops.entries()) {
     const before = program.ops[index - 1];
     const first = program.ops[index - 2];
-    if (last.op === "dequantize" && before?.op === "multiply_int8" && hidden(before.outputs.sums!, 1)) {
+    if (last.op === "dequantize" && before?.op === "multiply_int8" && onlyRead(uses, before.outputs.sums!)) {
       if (last.inputs.sums !== before.outputs.sums) continue;
       result.set(index - 1, undefined);
-      result.set(index, {
-        ...last,
-        op: "linear_int8",
-        inputs: ordered("linear_int8", { ...before.inputs, ...last.inputs }),
-      });
+      const inputs = ordered("linear_int8", { ...before.inputs, ...last.inputs });
+      result.set(index, { ...last, op: "linear_int8", inputs });
     }
     if (last.op !== "quantize_digits" || before?.op !== "row_inliers" || first?.op !== "row_statistics") continue;
     const { x, statistics, inliers } = last.inputs;
     const together = statistics === first.outputs.statistics && inliers === before.outputs.inliers;
     const { columns, ...attributes } = before.attributes;
     if (!together || statistics !== before.inputs.statistics || columns !== program.values[x!]!.shape[1]) continue;
-    if (x !== first.inputs.x || x !== before.inputs.x || !hidden(statistics!, 2) || !hidden(inliers!, 1)) continue;
+    if (x !== first.inputs.x || x !== before.inputs.x || !onlyRead(uses, statistics!, 2) || !onlyRead(uses, inliers!))
+      continue;
     result.set(index - 2, undefined);
     result.set(index - 1, undefined);
     result.set(index, { ...last, op: "quantize", inputs: { x: x! }, attributes });
@@ -48,53 +44,37 @@ function fuseInt8(program: Program): Program {
 
 /** norm + quantize, add + norm + quantize, glu + quantize; the result between them must have no other reader. */
 function fuseQuantize(program: Program): Program {
-  const uses = usesOf(program.ops);
-  const shown = shownOf(program.values);
+  const uses = new Uses(program);
   const producer = producers(program);
   const result = new Map<number, Operation | undefined>();
   for (const [index, quantize] of program.ops.entries()) {
     if (quantize.op !== "quantize" || !fresh(program, quantize)) continue;
     const x = quantize.inputs.x!;
     const at = producer.get(x);
-    if (at === undefined || !onlyRead(program, uses, shown, x)) continue;
+    if (at === undefined || !onlyRead(uses, x)) continue;
     const before = program.ops[at]!;
-    if (before.op === "glu" || before.op === "norm") {
-      result.set(index, undefined);
-      const addAt = before.op === "norm" ? producer.get(before.inputs.x!) : undefined;
-      const add = addAt === undefined ? undefined : program.ops[addAt]!;
-      if (addAt !== undefined && add?.op === "add" && !result.has(addAt) && parametersOnly(program, before)) {
-        const { x: _, ...norm } = before.inputs;
-        result.set(at, undefined);
-        result.set(
-          addAt,
-          fused("add_norm_quantize", [add, before, quantize], { ...add.inputs, ...norm }, { y: add.outputs.y! }),
-        );
-      } else
-        result.set(
-          at,
-          fused(before.op === "glu" ? "glu_quantize" : "norm_quantize", [before, quantize], before.inputs, {}),
-        );
+    if (before.op !== "glu" && before.op !== "norm") continue;
+    const attributes = { ...before.attributes, ...quantize.attributes };
+    result.set(index, undefined);
+    const addAt = before.op === "norm" ? producer.get(before.inputs.x!) : undefined;
+    const add = addAt === undefined ? undefined : program.ops[addAt]!;
+    if (addAt !== undefined && add?.op === "add" && !result.has(addAt) && parametersOnly(program, before)) {
+      const { x: _, ...norm } = before.inputs;
+      const inputs = ordered("add_norm_quantize", { ...add.inputs, ...norm });
+      const outputs = { ...add.outputs, ...quantize.outputs };
+      result.set(at, undefined);
+      result.set(addAt, { op: "add_norm_quantize", inputs, outputs, attributes, label: before.label });
+    } else {
+      const op = before.op === "glu" ? "glu_quantize" : "norm_quantize";
+      result.set(at, { ...quantize, op, inputs: ordered(op, before.inputs), attributes, label: before.label });
     }
   }
   return replace(program, result);
-
-  function fused(
-    op: OpName,
-    parts: Operation[],
-    inputs: Operation["inputs"],
-    outputs: Operation["outputs"],
-  ): Operation {
-    const attributes = Object.assign({}, ...parts.map((part) => part.attributes)) as Operation["attributes"];
-    // What is before `quantize` names it: the norm, or the gate.
-    const { label } = parts.at(-2)!;
-    return { op, inputs: ordered(op, inputs), outputs: { ...outputs, ...parts.at(-1)!.outputs }, attributes, label };
-  }
 }
 
 /** rope(q), rope(k), append(k, v) -> rope_append, at the place of `append`. */
 function fuseRope(program: Program): Program {
-  const uses = usesOf(program.ops);
-  const shown = shownOf(program.values);
+  const uses = new Uses(program);
   const producer = producers(program);
   const result = new Map<number, Operation | undefined>();
   const ropes = new Set(program.ops.flatMap((op, index) => (op.op === "rope" ? [index] : [])));
@@ -102,13 +82,7 @@ function fuseRope(program: Program): Program {
     if (append.op !== "append") continue;
     const kAt = producer.get(append.inputs.k!);
     const k = kAt === undefined ? undefined : program.ops[kAt]!;
-    if (
-      kAt === undefined ||
-      k?.op !== "rope" ||
-      !onlyRead(program, uses, shown, append.inputs.k!) ||
-      !fresh(program, k)
-    )
-      continue;
+    if (kAt === undefined || k?.op !== "rope" || !onlyRead(uses, append.inputs.k!) || !fresh(program, k)) continue;
     const qAt = find(ropes, (i) => {
       const q = program.ops[i]!;
       if (i === kAt || i > index || !fresh(program, q)) return false;
@@ -116,7 +90,7 @@ function fuseRope(program: Program): Program {
       const sameAttributes =
         q.attributes.headDim === k.attributes.headDim && q.attributes.pairing === k.attributes.pairing;
       // Rotated only here: nobody may read the result before `append`.
-      return same && sameAttributes && (uses.get(q.outputs.y!) ?? []).every((use) => use > index);
+      return same && sameAttributes && uses.of(q.outputs.y!).every((use) => use > index);
     });
     if (qAt === undefined || k.attributes.headDim !== append.attributes.headDim) continue;
     const q = program.ops[qAt]!;
@@ -151,16 +125,8 @@ function fresh(program: Program, op: Operation): boolean {
 }
 
 /** Whether so many operands, and nothing else, read a value. */
-function onlyRead(
-  program: Program,
-  uses: ReadonlyMap<ValueId, readonly number[]>,
-  shown: ReadonlySet<ValueId>,
-  id: ValueId,
-  readers = 1,
-): boolean {
-  if (program.values[id]!.place.type !== "intermediate" || uses.get(id)?.length !== readers) return false;
-  if (program.outputs.some(({ value }) => value === id)) return false;
-  return !shown.has(id);
+function onlyRead(uses: Uses, id: ValueId, readers = 1): boolean {
+  return uses.inside(id) && uses.of(id).length === readers;
 }
 
 /** Whether weight and bias exist before any op, so that the norm may move up to the add. */

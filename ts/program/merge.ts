@@ -3,7 +3,7 @@
  * Each output column is its own sum with its own scale and bias, so no bit changes.
  */
 import type { Operation, Parameter, Program, Value, ValueId } from "./program.ts";
-import { compact, shownOf, usesOf } from "./rewrite.ts";
+import { compact, Uses } from "./rewrite.ts";
 
 /** Operands whose kernels read rows by stride, so that a view of columns will do. */
 const STRIDED: ReadonlySet<string> = new Set([
@@ -24,10 +24,9 @@ const STACKED = ["weight", "scale", "bias"] as const;
 
 export function mergeLinears(program: Program): Program {
   const groups = new Map<string, Operation[]>();
-  const uses = usesOf(program.ops);
-  const shown = shownOf(program.values);
+  const uses = new Uses(program);
   for (const op of program.ops) {
-    if (!mergeable(program, op, uses, shown)) continue;
+    if (!mergeable(program, op, uses)) continue;
     const key = groupKey(program, op);
     groups.set(key, [...(groups.get(key) ?? []), op]);
   }
@@ -43,18 +42,11 @@ export function mergeLinears(program: Program): Program {
   return compact({ ...program, values, ops, parameters });
 }
 
-function mergeable(
-  program: Program,
-  op: Operation,
-  uses: ReadonlyMap<ValueId, readonly number[]>,
-  shown: ReadonlySet<ValueId>,
-): boolean {
+function mergeable(program: Program, op: Operation, uses: Uses): boolean {
   if (op.op !== "linear_int8" && op.op !== "linear_float") return false;
   const y = op.outputs.y!;
-  if (program.values[y]!.place.type !== "intermediate" || program.outputs.some(({ value }) => value === y))
-    return false;
-  if (shown.has(y)) return false;
-  const strided = (uses.get(y) ?? []).every((index) => {
+  if (!uses.inside(y)) return false;
+  const strided = uses.of(y).every((index) => {
     const user = program.ops[index]!;
     return Object.entries(user.inputs).every(([name, id]) => id !== y || STRIDED.has(`${user.op}.${name}`));
   });
@@ -62,10 +54,10 @@ function mergeable(
   return strided && STACKED.every((name) => stackable(program, op.inputs[name], uses));
 }
 
-function stackable(program: Program, id: ValueId | undefined, uses: ReadonlyMap<ValueId, readonly number[]>): boolean {
+function stackable(program: Program, id: ValueId | undefined, uses: Uses): boolean {
   if (id === undefined) return true;
   const { place } = program.values[id]!;
-  if (place.type !== "parameter" || uses.get(id)?.length !== 1) return false;
+  if (place.type !== "parameter" || uses.of(id).length !== 1) return false;
   const { type } = program.parameters.get(place.name)!.source;
   return type === "tensors" || type === "scale";
 }

@@ -1,7 +1,7 @@
 /** The payload of a step: arrays one after the other, each at the next multiple of 64 bytes. */
 import { PAYLOAD_ALIGNMENT, type Sizes } from "../../protocol/messages.ts";
 import { BYTES_PER_ELEMENT, type DType } from "../../protocol/ops.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import type { LoweredProgram, PayloadArray } from "./lower.ts";
 import { elementsOf } from "./shapes.ts";
 
@@ -60,7 +60,7 @@ export function packInputs(
   const target = inputArrays(lowered, sizes);
   for (const input of lowered.inputs) {
     const data = arrays[input.name];
-    if (!data) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `step: the input ${input.name} is missing`);
+    if (!data) throw badArgument(`step: the input ${input.name} is missing`);
     if (!(data instanceof TYPED_ARRAYS[input.dtype]))
       throw new OctavoError(
         "OCTAVO_DTYPE_MISMATCH",

@@ -1,21 +1,34 @@
 /** What rewriting passes share: who uses a value, and a clean renumbering afterwards. */
 import type { Operation, Parameter, Program, Value, ValueId } from "./program.ts";
 
-/** Indices of the ops that read each value, views not followed. */
-export function usesOf(ops: readonly Operation[]): Map<ValueId, number[]> {
-  const uses = new Map<ValueId, number[]>();
-  for (const [index, op] of ops.entries())
-    for (const id of Object.values(op.inputs)) {
-      const known = uses.get(id);
-      if (known) known.push(index);
-      else uses.set(id, [index]);
-    }
-  return uses;
-}
+/** Who needs the values of a program. */
+export class Uses {
+  readonly #program: Program;
+  readonly #readers = new Map<ValueId, number[]>();
+  /** Values of which another one shows columns, or which steps return. */
+  readonly #shown: ReadonlySet<ValueId>;
 
-/** Values of which another one shows columns. */
-export function shownOf(values: readonly Value[]): ReadonlySet<ValueId> {
-  return new Set(values.flatMap(({ place }) => (place.type === "columns" ? [place.of] : [])));
+  constructor(program: Program) {
+    this.#program = program;
+    for (const [index, { inputs }] of program.ops.entries())
+      for (const id of Object.values(inputs)) {
+        const known = this.#readers.get(id);
+        if (known) known.push(index);
+        else this.#readers.set(id, [index]);
+      }
+    const views = program.values.flatMap(({ place }) => (place.type === "columns" ? [place.of] : []));
+    this.#shown = new Set([...views, ...program.outputs.map(({ value }) => value)]);
+  }
+
+  /** Indices of the ops that read a value, once per operand, views not followed. */
+  of(id: ValueId): readonly number[] {
+    return this.#readers.get(id) ?? [];
+  }
+
+  /** Whether only ops see it, as it is: a pass may leave it out or put it elsewhere. */
+  inside(id: ValueId): boolean {
+    return this.#program.values[id]!.place.type === "intermediate" && !this.#shown.has(id);
+  }
 }
 
 /** Drops values and parameters that nothing uses, and renumbers so that a view comes after the value it shows. */

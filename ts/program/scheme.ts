@@ -1,5 +1,5 @@
 /** The int8 schemes of the LLM.int8() paper's Table 1: what `linear_scheme` computes. */
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 
 export interface Scheme {
   readonly codes: "absmax" | "zeropoint";
@@ -35,9 +35,6 @@ export function parseSchemes(text: string): Scheme[] {
   return text.split(",").map((name) => {
     const scheme = SCHEMES.get(name.trim());
     if (scheme) return scheme;
-    throw new OctavoError(
-      "OCTAVO_BAD_ARGUMENT",
-      `no scheme ${JSON.stringify(name.trim())}; there are all, ${[...SCHEMES.keys()].join(", ")}`,
-    );
+    throw badArgument(`no scheme ${JSON.stringify(name.trim())}; there are all, ${[...SCHEMES.keys()].join(", ")}`);
   });
 }

@@ -31,8 +31,7 @@ export function allocatedBytes(dtype: DType, layout: Layout, shape: readonly num
 function storedElements(dtype: DType, layout: Layout, shape: readonly number[]): number {
   if (layout === "plain") return elementCount(shape);
   const [rows, columns] = shape;
-  if (shape.length !== 2 || rows === undefined || columns === undefined) {
+  if (shape.length !== 2 || rows === undefined || columns === undefined)
     throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `a packed tensor has the shape [N, K], not [${shape.join(", ")}]`);
-  }
   return roundUp(rows, PACKED_ROWS) * (dtype === "int8" ? roundUp(columns, PACKED_COLUMNS) : columns);
 }

@@ -1,6 +1,5 @@
 /** The dial between no decomposition and 16-bit activations (docs/numerics.md, "LLM.int8() in integers"). */
-
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import type { AttributesOf } from "./attributes.ts";
 
@@ -25,8 +24,7 @@ export function thresholdAttributes(threshold: Threshold): ThresholdAttributes {
     return { decompose: "threshold", absolute: threshold, relative: 0 };
   if (typeof threshold === "object" && threshold && hasBoth(threshold))
     return { decompose: "adaptive", absolute: threshold.absolute, relative: threshold.relative };
-  throw new OctavoError(
-    "OCTAVO_BAD_ARGUMENT",
+  throw badArgument(
     `threshold is ${quoted(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
       "or { absolute, relative } with two positive numbers",
   );
@@ -43,8 +41,7 @@ function positive(value: unknown): boolean {
 
 /** From a command line: `0`, `6`, `adaptive`, `all`, or `ABSOLUTE:RELATIVE` such as `6:4`. */
 export function parseThreshold(text: string): Threshold {
-  if (typeof text !== "string")
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `parseThreshold takes a text such as "6:4", not ${typeof text}`);
+  if (typeof text !== "string") throw badArgument(`parseThreshold takes a text such as "6:4", not ${typeof text}`);
   const trimmed = text.trim();
   if (trimmed === "adaptive" || trimmed === "all") return trimmed;
   const pair = trimmed.split(":");
@@ -55,8 +52,7 @@ export function parseThreshold(text: string): Threshold {
         ? Number.NaN
         : Number(trimmed);
   if (typeof threshold === "number" && !Number.isFinite(threshold))
-    throw new OctavoError(
-      "OCTAVO_BAD_ARGUMENT",
+    throw badArgument(
       `threshold ${JSON.stringify(text)}: it takes 0, a positive number, adaptive, all, or ABSOLUTE:RELATIVE`,
     );
   thresholdAttributes(threshold);

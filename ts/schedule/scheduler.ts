@@ -83,9 +83,16 @@ export class Scheduler {
     const rows: StepRow[] = [];
     const left = { tokens: this.limits.tokenBudget, samples: 0 };
     const number = this.#steps + 1;
-    this.#planDecode(rows, left, number);
-    this.#planPrompts(rows, left, number);
-    this.#admit(rows, left, number);
+    const take = (sequence: Sequence, count: number) => rows.push(this.#take(sequence, count, left, number));
+    // One row each. They never exceed the budget: a sequence begins to decode with a token that was left over.
+    for (const sequence of this.#running) if (sequence.decodes && sequence.due > 0) take(sequence, 1);
+    for (const sequence of this.#running)
+      if (left.tokens > 0 && !sequence.decodes) take(sequence, Math.min(left.tokens, sequence.due));
+    while (left.tokens > 0 && this.#running.size < this.limits.sequences) {
+      const sequence = this.#admit();
+      if (sequence === undefined) break;
+      take(sequence, Math.min(left.tokens, sequence.due));
+    }
     if (rows.length === 0) return undefined;
     this.#steps = number;
     const step = { number, rows, tokens: this.limits.tokenBudget - left.tokens, samples: left.samples };
@@ -130,33 +137,16 @@ export class Scheduler {
     sequence.pages = undefined;
   }
 
-  /** One row each. They never exceed the budget: a sequence begins to decode with a token that was left over. */
-  #planDecode(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
-    for (const sequence of this.#running) {
-      if (sequence.decodes && sequence.due > 0) rows.push(this.#take(sequence, 1, left, number));
-    }
-  }
-
-  #planPrompts(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
-    for (const sequence of this.#running) {
-      if (left.tokens === 0) return;
-      if (sequence.decodes) continue;
-      rows.push(this.#take(sequence, Math.min(left.tokens, sequence.due), left, number));
-    }
-  }
-
-  #admit(rows: StepRow[], left: { tokens: number; samples: number }, number: number): void {
-    while (left.tokens > 0 && this.#running.size < this.limits.sequences) {
-      const sequence = this.#waiting.first;
-      if (sequence === undefined) return;
-      const pages = this.#kv.reserve(sequence.limit - 1);
-      if (pages === undefined) return;
-      this.#waiting.leave(sequence);
-      sequence.pages = pages;
-      sequence.state = "running";
-      this.#running.add(sequence);
-      rows.push(this.#take(sequence, Math.min(left.tokens, sequence.due), left, number));
-    }
+  /** The one that has waited longest, now running; undefined when there is none or no room for it. */
+  #admit(): Sequence | undefined {
+    const sequence = this.#waiting.first;
+    const pages = sequence && this.#kv.reserve(sequence.limit - 1);
+    if (sequence === undefined || pages === undefined) return undefined;
+    this.#waiting.leave(sequence);
+    sequence.pages = pages;
+    sequence.state = "running";
+    this.#running.add(sequence);
+    return sequence;
   }
 
   /** Move a sequence on by `count` tokens. The last one draws when nothing is left to compute. */

@@ -39,9 +39,8 @@ export async function runOp<N extends OpName>(
   attributes: AttributesOf<N>,
   results: Readonly<Record<string, ResultOptions>> = {},
 ): Promise<ResultHandles<N>> {
-  if (typeof op !== "string" || !Object.hasOwn(OPS, op)) {
+  if (typeof op !== "string" || !Object.hasOwn(OPS, op))
     throw new OctavoError("OCTAVO_UNKNOWN_OP", `no op ${quoted(op)}; there are ${Object.keys(OPS).join(", ")}`);
-  }
   checkObject(operands, `${op}: operands`);
   // Checked before they are a key: what JSON leaves out or makes null must not find the recipe of other attributes.
   const filled = checkAttributes(op, op, attributes);
@@ -118,13 +117,12 @@ async function run(device: DeviceMemory, lowered: LoweredProgram, results: reado
   const arenas = bytes === 0 ? [] : [device.newHandle(arena)];
   const handles = [...results, ...arenas];
   const program = device.newIds(1)[0]!;
-  const { values, ops, inputs, outputs, limits } = lowered.message;
   const place = arenas.length === 0 ? {} : { arena: arenas[0]!.id };
   // No `await` in between: all leave in one turn, in this order, and when one fails, those that need it fail after it.
   const freed = [program, ...arenas.map(({ id }) => id)];
   const answers = await Promise.allSettled([
     handles.length === 0 ? undefined : device.obtain(handles),
-    device.request({ kind: "define", program, ...place, limits, values, ops, inputs, outputs }),
+    device.request({ kind: "define", program, ...place, ...lowered.message }),
     device.request({ kind: "step", program, sizes: NO_SIZES }),
     device.request({ kind: "free", handles: freed }),
   ]);

@@ -1,7 +1,7 @@
 /** `device.call`: a PyTorch function on handles. */
 import type { CallOption } from "../../protocol/messages.ts";
 import { checkObject } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import { kindOf, quoted } from "../quoted.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { TensorHandle } from "./handle.ts";
@@ -19,19 +19,13 @@ export async function callFunction(
   options: CallOptions,
   deadlineMs: number | undefined,
 ): Promise<TensorHandle[]> {
-  if (typeof name !== "string" || !/^[\w.]{1,256}:\w{1,256}$/.test(name)) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${quoted(name)} is not a function; write "module:function"`);
-  }
-  if (!Array.isArray(handles)) {
-    throw new OctavoError(
-      "OCTAVO_BAD_ARGUMENT",
-      `${name}: handles are ${kindOf(handles)}; they take a list of tensors`,
-    );
-  }
+  if (typeof name !== "string" || !/^[\w.]{1,256}:\w{1,256}$/.test(name))
+    throw badArgument(`${quoted(name)} is not a function; write "module:function"`);
+  if (!Array.isArray(handles))
+    throw badArgument(`${name}: handles are ${kindOf(handles)}; they take a list of tensors`);
   checkObject(options, `${name}: options`);
-  if (deadlineMs !== undefined && !(typeof deadlineMs === "number" && deadlineMs > 0)) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${name}: deadlineMs is ${quoted(deadlineMs)}; it takes milliseconds`);
-  }
+  if (deadlineMs !== undefined && !(typeof deadlineMs === "number" && deadlineMs > 0))
+    throw badArgument(`${name}: deadlineMs is ${quoted(deadlineMs)}; it takes milliseconds`);
   const body = {
     kind: "call",
     function: name,
@@ -57,9 +51,8 @@ function wireOption(name: string, value: string | number | boolean | readonly nu
     if (Number.isSafeInteger(value)) return { name, type: "integer", integer: value };
     if (Number.isFinite(value)) return { name, type: "number", number: value };
   }
-  if (Array.isArray(value) && [...value].every((item) => Number.isFinite(item))) {
+  if (Array.isArray(value) && [...value].every((item) => Number.isFinite(item)))
     return { name, type: "numbers", numbers: [...value] };
-  }
   const text = `option ${name} is ${quoted(value)}; it takes a string, a boolean, a finite number or a list of those numbers`;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
+  throw badArgument(text);
 }

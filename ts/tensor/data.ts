@@ -55,9 +55,8 @@ export function convert<D extends DType>(data: HostData, dtype: D, shape: readon
   checkDtype(dtype);
   const array = TYPED_ARRAYS[dtype];
   const converted = Array.isArray(data) || (data instanceof Float32Array && dtype.endsWith("float16"));
-  if (!converted && !(data instanceof array)) {
+  if (!converted && !(data instanceof array))
     throw new OctavoError("OCTAVO_DTYPE_MISMATCH", `${kindOf(data)} is not ${dtype}; give a ${array.name} or numbers`);
-  }
   const wanted = elementCount(shape);
   if (data.length !== wanted) {
     const text = `${data.length} elements do not fill the shape [${shape.join(", ")}], which has ${wanted}`;
@@ -86,8 +85,7 @@ export function checkShape(shape: readonly number[]): void {
   // Spread: `every` leaves holes out.
   const valid = Array.isArray(shape) && shape.length <= 8 && [...shape].every((n) => Number.isSafeInteger(n) && n >= 0);
   if (valid && Number.isSafeInteger(elementCount(shape) * 8)) return;
-  const text = `shape ${quoted(shape)}: it takes up to 8 whole numbers from 0 on`;
-  throw new OctavoError("OCTAVO_SHAPE_MISMATCH", text);
+  throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `shape ${quoted(shape)}: it takes up to 8 whole numbers from 0 on`);
 }
 
 /** 16-bit floats as bits: infinity, both signs. */

@@ -1,7 +1,7 @@
 /** Arguments of `Device` as callers write them, those without types too: what is wrong is said before any effect. */
 import { LAYOUTS } from "../../protocol/ops.ts";
 import { checkKeys } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import { HANDLE_KINDS } from "../memory/ledger.ts";
 import { TYPED_ARRAYS } from "../program/payload.ts";
 import { kindOf, quoted } from "../quoted.ts";
@@ -12,16 +12,11 @@ const SPEC_KEYS = ["dtype", "layout", "shape", "kind", "owner"] as const satisfi
 /** Tensors of one `allocate` message (`protocol/messages.ts`). */
 const MOST_AT_ONCE = 65_536;
 
-export function badArgument(text: string): OctavoError {
-  return new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-}
-
 /** Throws `OCTAVO_BAD_ARGUMENT`, `OCTAVO_SHAPE_MISMATCH`, `OCTAVO_DTYPE_MISMATCH`. */
 export function checkSpecs(specs: unknown): void {
   if (!Array.isArray(specs)) throw badArgument(`allocate takes a list of tensors to make, not ${kindOf(specs)}`);
-  if (specs.length > MOST_AT_ONCE) {
+  if (specs.length > MOST_AT_ONCE)
     throw badArgument(`allocate makes up to ${MOST_AT_ONCE} tensors at once, not ${specs.length}`);
-  }
   for (let index = 0; index < specs.length; index++) {
     const spec: Partial<TensorSpec> = specs[index];
     checkKeys(spec, SPEC_KEYS, "allocate");

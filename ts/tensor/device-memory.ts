@@ -4,7 +4,7 @@
  */
 import type { Allocation, DeviceDescription } from "../../protocol/messages.ts";
 import type { DType, OpName } from "../../protocol/ops.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import { DeviceLedger, type HandleKind, type LedgerEntry } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import { kindOf } from "../quoted.ts";
@@ -97,9 +97,15 @@ export abstract class DeviceMemory implements HandleDevice {
   /** @internal Memory for new handles: in the ledger, reserved now, and committed or released when the answer is there. */
   async obtain(handles: readonly TensorHandle[]): Promise<void> {
     for (const handle of handles) this.ledger.reserve(entryOf(handle));
+    const wanted = handles.map(({ id: handle, dtype, layout, shape }) => ({
+      handle,
+      dtype,
+      layout,
+      shape: [...shape],
+    }));
     await this.settle(
       handles.map(({ id }) => id),
-      this.request({ kind: "allocate", handles: handles.map(allocationOf) }),
+      this.request({ kind: "allocate", handles: wanted }),
     );
   }
 
@@ -113,9 +119,8 @@ export abstract class DeviceMemory implements HandleDevice {
 
   /** @internal The handle, if it is one of this device and alive; else `OCTAVO_WRONG_DEVICE` or `OCTAVO_DISPOSED`. */
   own<D extends DType>(handle: TensorHandle<D>): TensorHandle<D> {
-    if (!(handle instanceof TensorHandle)) {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${this.name}: a tensor handle is needed, not ${kindOf(handle)}`);
-    }
+    if (!(handle instanceof TensorHandle))
+      throw badArgument(`${this.name}: a tensor handle is needed, not ${kindOf(handle)}`);
     if (handle.device !== this) throw this.#foreign(handle);
     if (handle.disposed) throw new OctavoError("OCTAVO_DISPOSED", `${handle.label} was disposed`);
     return handle;
@@ -123,15 +128,15 @@ export abstract class DeviceMemory implements HandleDevice {
 
   /** @internal Frees tensors and programs, all or none. A lost or stopped worker has freed everything already. */
   async free(handles: readonly { readonly id: number }[]): Promise<void> {
-    const ids = handles.map(({ id }) => id).filter((id) => this.ledger.get(id) !== undefined);
+    const ids = handles.map(({ id }) => id).filter((id) => this.ledger.has(id));
     if (ids.length === 0) return;
     try {
       await this.request({ kind: "free", handles: ids });
     } catch (error) {
       // With the worker, its memory is gone: what the caller wanted.
-      if (this.ledger.get(ids[0]!) !== undefined && !this.#worker.ended) throw error;
+      if (this.ledger.has(ids[0]!) && !this.#worker.ended) throw error;
     }
-    for (const id of ids) if (this.ledger.get(id) !== undefined) this.ledger.release(id);
+    for (const id of ids) if (this.ledger.has(id)) this.ledger.release(id);
   }
 
   /** @internal `bytes` into a plain handle from `offset` on. */
@@ -166,14 +171,10 @@ export abstract class DeviceMemory implements HandleDevice {
       return value;
     } catch (error) {
       // A loss has released everything already.
-      for (const id of ids) if (this.ledger.get(id) !== undefined) this.ledger.release(id);
+      for (const id of ids) if (this.ledger.has(id)) this.ledger.release(id);
       throw error;
     }
   }
-}
-
-function allocationOf({ id, dtype, layout, shape }: TensorHandle): Allocation {
-  return { handle: id, dtype, layout, shape: [...shape] };
 }
 
 function entryOf({ id, dtype, layout, shape, bytes, kind, owner }: TensorHandle): LedgerEntry {

@@ -2,7 +2,7 @@
 import type { Ceiling, Statistics } from "../../protocol/messages.ts";
 import type { DType, OpName } from "../../protocol/ops.ts";
 import { checkKeys } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
@@ -10,7 +10,7 @@ import { contentBytes } from "../program/tensor-bytes.ts";
 import { runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
 import { convert, dtypeOf, type HostData } from "./data.ts";
-import { badArgument, checkContent, checkSpecs, checkTensorOptions } from "./device-arguments.ts";
+import { checkContent, checkSpecs, checkTensorOptions } from "./device-arguments.ts";
 import { DeviceMemory } from "./device-memory.ts";
 import {
   type LinearOptions,
@@ -75,8 +75,7 @@ export class Device extends DeviceMemory {
     if (arena !== undefined) this.own(arena);
     const program = new ProgramHandle(this, this.newIds(1)[0]!, lowered);
     const place = { ...(arena && { arena: arena.id }), ...(workspace !== undefined && { workspace }) };
-    const { values, ops, inputs, outputs, limits } = lowered.message;
-    const sent = this.request({ kind: "define", program: program.id, ...place, limits, values, ops, inputs, outputs });
+    const sent = this.request({ kind: "define", program: program.id, ...place, ...lowered.message });
     // Its scratch memory is the workspace's; the entry says that the handle lives.
     const entry = { handle: program.id, dtype: "int8", layout: "plain", shape: [0], bytes: 0 } as const;
     this.ledger.reserve({ ...entry, kind: "program", owner });

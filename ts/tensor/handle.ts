@@ -1,7 +1,7 @@
 /** A tensor that lives on a device: an id, what is known about it, and the ops that take it first. */
 import type { DType, Layout, OPS, OpName } from "../../protocol/ops.ts";
 import { checkObject } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import type { HandleKind } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import type { InputsOf } from "../program/builder.ts";
@@ -125,9 +125,8 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
 
   /** The elements of a float tensor as float32. Throws `OCTAVO_DTYPE_MISMATCH` for integers. */
   async readFloats(): Promise<Float32Array> {
-    if (!this.dtype.includes("float")) {
+    if (!this.dtype.includes("float"))
       throw new OctavoError("OCTAVO_DTYPE_MISMATCH", `${this.label}: readFloats takes a float tensor; use read`);
-    }
     const content: HostArray = await this.read();
     if (content instanceof Float32Array) return content;
     return this.dtype === "float16" ? fromFloat16(content as Uint16Array) : fromBfloat16(content as Uint16Array);
@@ -258,5 +257,5 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
 function besides<N extends OpName>(op: N, name: string, first: TensorHandle, rest: Operands): OperandHandles<N> {
   checkObject(rest, `${op}: operands`);
   if (!Object.hasOwn(rest, name)) return { [name]: first, ...rest } as unknown as OperandHandles<N>;
-  throw new OctavoError("OCTAVO_BAD_ARGUMENT", `${op}: ${name} is the tensor itself and cannot be given again`);
+  throw badArgument(`${op}: ${name} is the tensor itself and cannot be given again`);
 }

@@ -1,6 +1,6 @@
 /** `x.linear(w)`: which ops a weight and the options ask for. */
 import { checkKeys } from "../arguments.ts";
-import { OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 import { checkProduct } from "../program/shapes.ts";
 import { DEFAULT_THRESHOLD, thresholdAttributes } from "../program/threshold.ts";
 import { quoted } from "../quoted.ts";
@@ -18,26 +18,22 @@ export async function linear(
 ): Promise<TensorHandle<"float32">> {
   checkKeys(options, ["bias", "threshold", "mode"], "linear");
   const { bias, mode = "exact" } = options;
-  if (mode !== "exact" && mode !== "published") {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", `linear: mode is ${quoted(mode)}; it takes "exact" or "published"`);
-  }
+  if (mode !== "exact" && mode !== "published")
+    throw badArgument(`linear: mode is ${quoted(mode)}; it takes "exact" or "published"`);
   device.own(x);
   const quantized = weight instanceof QuantizedWeight;
   device.own(quantized ? weight.codes : (weight as TensorHandle));
   checkProduct("linear", x.shape, weight.shape);
   if (!quantized) {
-    if (options.threshold !== undefined || mode !== "exact") {
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", "linear: threshold and mode are for int8 weights (device.quantize)");
-    }
+    if (options.threshold !== undefined || mode !== "exact")
+      throw badArgument("linear: threshold and mode are for int8 weights (device.quantize)");
     return (await runOp(device, "linear_float", { x, weight: weight as TensorHandle, bias }, {})).y;
   }
   const { codes, scale } = weight;
   if (mode === "published") {
     const threshold = options.threshold ?? 6;
-    if (typeof threshold !== "number") {
-      const text = `linear: mode "published" takes a number as threshold, not ${quoted(threshold)}`;
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-    }
+    if (typeof threshold !== "number")
+      throw badArgument(`linear: mode "published" takes a number as threshold, not ${quoted(threshold)}`);
     return (await runOp(device, "linear_published", { x, weight: codes, scale, bias }, { threshold })).y;
   }
   const attributes = thresholdAttributes(options.threshold ?? DEFAULT_THRESHOLD);

@@ -1,8 +1,8 @@
 /** Handles filled from files: in messages small enough to stop between them. */
 import { type LoadItem, MAX_PARTS } from "../../protocol/messages.ts";
 import { checkKeys } from "../arguments.ts";
+import { badArgument } from "../errors.ts";
 import { kindOf, quoted } from "../quoted.ts";
-import { badArgument } from "./device-arguments.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { TensorHandle } from "./handle.ts";
 
@@ -31,9 +31,8 @@ export function checkLoad(items: unknown, options: unknown): void {
   for (let index = 0; index < items.length; index++) {
     const item: Partial<LoadRequest> = items[index];
     checkKeys(item, LOAD_KEYS, "load");
-    if (item.form !== "int8" && item.form !== "float") {
+    if (item.form !== "int8" && item.form !== "float")
       throw badArgument(`load: form is ${quoted(item.form)}; it takes "int8" or "float"`);
-    }
     const { parts } = item;
     if (!Array.isArray(parts) || ![...parts].every(isPart)) {
       const form = "{ file, offset, bytes, type, rows, columns, rowRange?, columnRange? }";

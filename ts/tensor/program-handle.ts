@@ -66,9 +66,8 @@ export class ProgramHandle {
    * `OCTAVO_BAD_ARGUMENT` (before any effect).
    */
   async step(sizes: Partial<Sizes>, payload: Uint8Array, options: StepOptions = {}): Promise<StepResult> {
-    if (this.#disposed !== undefined) {
+    if (this.#disposed !== undefined)
       throw new OctavoError("OCTAVO_DISPOSED", `program ${this.id} of ${this.device.name} was disposed`);
-    }
     const wanted = {
       ...(options.profile === true ? { profile: true } : {}),
       ...(options.check === true ? { check: true } : {}),

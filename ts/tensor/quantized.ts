@@ -12,12 +12,10 @@ export class QuantizedWeight implements WeightHandles {
 
   /** Throws `OCTAVO_DTYPE_MISMATCH` or `OCTAVO_SHAPE_MISMATCH` for handles that are no weight. */
   constructor(codes: TensorHandle<"int8">, scale: TensorHandle<"float32">) {
-    if (codes.dtype !== "int8" || scale.dtype !== "float32") {
+    if (codes.dtype !== "int8" || scale.dtype !== "float32")
       throw new OctavoError("OCTAVO_DTYPE_MISMATCH", `${codes.label} with ${scale.label}: int8 and float32 are needed`);
-    }
-    if (codes.shape.length !== 2 || scale.shape.length !== 1 || codes.shape[0] !== scale.shape[0]) {
+    if (codes.shape.length !== 2 || scale.shape.length !== 1 || codes.shape[0] !== scale.shape[0])
       throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `${codes.label} with ${scale.label}: [N, K] and [N] are needed`);
-    }
     this.codes = codes;
     this.scale = scale;
   }

@@ -3,7 +3,7 @@
  * A worker serves requests in order, so only the oldest one is being worked on, and only its deadline runs.
  */
 import type { Reply, RequestMessage } from "../../protocol/messages.ts";
-import { ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
+import { badArgument, ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
 import { mismatch } from "./answers.ts";
 import { MAX_FRAME_BYTES, type Peer } from "./channel.ts";
 import { decodeReply, encodeRequest as encode } from "./codec.ts";
@@ -82,10 +82,8 @@ export class Connection {
   request(body: RequestBody, payload?: Uint8Array, options: SendOptions = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) throw this.#ended;
-      if (payload !== undefined && payload.byteLength > MAX_FRAME_BYTES) {
-        const text = `a payload of ${payload.byteLength} bytes; one message carries at most ${MAX_FRAME_BYTES}`;
-        throw new OctavoError("OCTAVO_BAD_ARGUMENT", text);
-      }
+      if (payload !== undefined && payload.byteLength > MAX_FRAME_BYTES)
+        throw badArgument(`a payload of ${payload.byteLength} bytes; one message carries at most ${MAX_FRAME_BYTES}`);
       this.#lastId += 1;
       const id = this.#lastId;
       const header = encode({ ...body, id, epoch: this.#epoch } as RequestMessage);

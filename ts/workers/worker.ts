@@ -116,9 +116,8 @@ export class Worker {
    * `OCTAVO_DISPOSED` after `stop`.
    */
   request(body: RequestBody, payload?: Uint8Array, options?: SendOptions): Promise<Answer> {
-    if (this.#stopping !== undefined) {
+    if (this.#stopping !== undefined)
       return Promise.reject(new OctavoError("OCTAVO_DISPOSED", `${this.name}: the worker is stopped`));
-    }
     return this.#connection.request(body, payload, options);
   }
 

@@ -1,6 +1,6 @@
 /** The pages of one device's KV cache, with a count of references each. Pure; free + used = total at all times. */
 import { PAGE_SIZE } from "../../../protocol/ops.ts";
-import { OctavoError } from "../../errors.ts";
+import { badArgument } from "../../errors.ts";
 
 declare const pageBrand: unique symbol;
 /** A page. Not a number to calculate with: what it means, only page tables and kernels know. */
@@ -23,7 +23,7 @@ export class PagePool {
   /** @throws OCTAVO_BAD_ARGUMENT unless `total` is a whole number from 1 on. */
   constructor(total: number) {
     if (!Number.isSafeInteger(total) || total < 1)
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `a KV cache of ${total} pages; a whole number from 1 on is needed`);
+      throw badArgument(`a KV cache of ${total} pages; a whole number from 1 on is needed`);
     this.total = total;
     this.#count = total;
     this.#free = Int32Array.from({ length: total }, (_, index) => total - 1 - index);
@@ -67,7 +67,7 @@ export class PagePool {
 
   #inUse(page: PageId): number {
     const references = this.references(page);
-    if (references === 0) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `page ${page} is not in use`);
+    if (references === 0) throw badArgument(`page ${page} is not in use`);
     return references;
   }
 }

@@ -73,9 +73,8 @@ class Patterns {
     for (let at = 0; at < text.length; at++) {
       if (!this.#stands(text, at)) continue;
       const inside = at + ((content.codePointAt(at) ?? 0) > 0xffff ? 2 : 1);
-      if (along(this.#forwards, text.slice(at, inside))?.whole) {
+      if (along(this.#forwards, text.slice(at, inside))?.whole)
         throw new Error(`the control token ${JSON.stringify(content.slice(at, inside))} is one character`);
-      }
       places.add(inside);
     }
     for (const edge of edges(content, cuts)) {

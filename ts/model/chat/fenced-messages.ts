@@ -1,5 +1,5 @@
 /** The messages of a chat with fences in them, and the fence. */
-import { OctavoError } from "../../errors.ts";
+import { badArgument } from "../../errors.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { Fences } from "./fence.ts";
 import type { ChatMessage } from "./message.ts";
@@ -20,7 +20,7 @@ export function fenceMessages(
       return { role, content: fences.fenced(role, content, fence) };
     } catch (cause) {
       const why = `${(cause as Error).message}, which cannot be text; leave it out, or set allowSpecialTokens`;
-      throw new OctavoError("OCTAVO_BAD_ARGUMENT", `message ${index}: ${why}`, { cause });
+      throw badArgument(`message ${index}: ${why}`, { cause });
     }
   });
   return { fence, fenced };
@@ -54,10 +54,7 @@ function freeFence(tokenizer: Model, messages: readonly ChatMessage[]): string {
   const isFree = (fence: string) => texts.every((text) => !text.includes(fence) && !text.includes(escaped(fence)));
   const fence = FENCES.find(isFree);
   if (fence !== undefined) return fence;
-  throw new OctavoError(
-    "OCTAVO_BAD_ARGUMENT",
-    "the messages have every character that could keep control tokens apart",
-  );
+  throw badArgument("the messages have every character that could keep control tokens apart");
 }
 
 /** As JSON and Python write it where they escape it. */

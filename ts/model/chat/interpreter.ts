@@ -201,9 +201,8 @@ class Interpreter {
   #macro(name: string, node: Pick<Macro, "args" | "body">, outer: Scope): Callable {
     const parameters = node.args.map((parameter) => {
       if (parameter.type === "Identifier") return { name: parameter.value, otherwise: undefined };
-      if (parameter.type === "KeywordArgumentExpression") {
+      if (parameter.type === "KeywordArgumentExpression")
         return { name: parameter.key.value, otherwise: parameter.value };
-      }
       throw new Error(`a macro's parameter that is ${parameter.type}`);
     });
     return new Callable(name, (args, keywords) => {

@@ -230,9 +230,8 @@ function attribute(value: Value, name: string, budget: Budget): Value | undefine
         : isList(value) || value instanceof Tuple
           ? [LIST_METHODS, OTHERS.list, "list"]
           : [{}, value === null ? "" : OTHERS.number, typeName(value)];
-  if (typeof value === "string" && name === "format") {
+  if (typeof value === "string" && name === "format")
     return new Callable("str.format", (args, keywords) => format(value, args, keywords, budget));
-  }
   const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
   if (method !== undefined) {
     const self = value instanceof Tuple ? value.items : value;

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { variable } from "../../environment.ts";
-import { codeOf, type ErrorCode, messageOf, OctavoError } from "../../errors.ts";
+import { badArgument, codeOf, type ErrorCode, messageOf, OctavoError } from "../../errors.ts";
 import { cut } from "../../quoted.ts";
 import { parseHubId } from "./hub.ts";
 
@@ -22,7 +22,7 @@ export interface DownloadOptions {
  */
 export async function downloadModel(model: string, options: DownloadOptions = {}): Promise<string> {
   const id = parseHubId(model);
-  if (!id) throw new OctavoError("OCTAVO_BAD_ARGUMENT", `"${model}" is not a hub id; they look like org/name@revision`);
+  if (!id) throw badArgument(`"${model}" is not a hub id; they look like org/name@revision`);
   const hub = await import("@huggingface/hub");
   const token = options.token ?? variable("HF_TOKEN");
   const hubUrl = options.hubUrl ?? variable("HF_ENDPOINT");

@@ -68,9 +68,8 @@ async function readShards(path: string, indexFile: string, placed: [string, stri
   for (const shard of names) {
     if (!/^[^/\\]+\.safetensors$/.test(shard))
       throw invalid(indexFile, `${quoted(shard)} is not a file of this folder`);
-    if (!(await exists(join(path, shard)))) {
+    if (!(await exists(join(path, shard))))
       throw incomplete(path, `shard ${shard} of ${names.length} is missing; fetch it into the folder`);
-    }
   }
   const shards = await Promise.all(names.map((shard) => readSafetensors(join(path, shard))));
   const tensors = new Map<string, TensorEntry>();
@@ -86,9 +85,8 @@ async function readShards(path: string, indexFile: string, placed: [string, stri
     for (const [name, type] of shard.unloadable) unloadable.set(name, type);
   }
   for (const [name, shard] of placed) {
-    if (places.get(name) !== shard) {
+    if (places.get(name) !== shard)
       throw incomplete(path, `tensor ${cut(name)} is not in ${shard}, where ${indexFile} places it`);
-    }
   }
   return { tensors, unloadable };
 }

@@ -81,9 +81,8 @@ function parse(input: HeaderInput): GgufHeader {
   const tensors: GgufTensorInfo[] = [];
   for (let i = 0; i < tensorCount; i++) tensors.push(readTensor(input));
   const alignment = metadata.get("general.alignment") ?? 32;
-  if (typeof alignment !== "number" || alignment < 1 || alignment > 65536 || (alignment & (alignment - 1)) !== 0) {
+  if (typeof alignment !== "number" || alignment < 1 || alignment > 65536 || (alignment & (alignment - 1)) !== 0)
     throw invalid(input.file, `general.alignment is ${quoted(alignment)}, not a power of two up to 65536`);
-  }
   const dataStart = Math.ceil(input.position / alignment) * alignment;
   return { metadata, tensors, dataStart, fileBytes: input.fileBytes };
 }

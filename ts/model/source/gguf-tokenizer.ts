@@ -220,9 +220,8 @@ function readVocabulary(path: string, metadata: Metadata): Vocabulary {
     ["token_type", types],
     ["scores", scores ?? []],
   ] as const) {
-    if (list.length !== 0 && list.length !== tokens.length) {
+    if (list.length !== 0 && list.length !== tokens.length)
       throw invalid(path, `tokenizer.ggml.${key} has ${list.length} elements for ${tokens.length} tokens`);
-    }
     const wrong = list.find((value) => typeof value !== "number" || !Number.isFinite(value));
     if (wrong !== undefined) throw invalid(path, `tokenizer.ggml.${key} has ${quoted(wrong)}`);
   }

@@ -1,7 +1,7 @@
 /** Where a model lies: one name or path -> its manifest. Reads headers only. */
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { OctavoError } from "../../errors.ts";
+import { badArgument, OctavoError } from "../../errors.ts";
 import { fileKind } from "../../regular-file.ts";
 import { openFolder } from "./folder.ts";
 import { openGguf } from "./gguf.ts";
@@ -40,9 +40,8 @@ export function openFound({ path, format }: FoundModel): Promise<Manifest> {
 
 /** The part of `openModel` that opens nothing. Throws `OCTAVO_BAD_ARGUMENT`, `OCTAVO_MODEL_NOT_FOUND` and `OCTAVO_FILE_NOT_READABLE`. */
 export async function findModel(model: string, options: OpenOptions = {}): Promise<FoundModel> {
-  if (model.trim() === "" || model.includes("\0")) {
-    throw new OctavoError("OCTAVO_BAD_ARGUMENT", "the model is an empty name; give a folder, a .gguf file or a hub id");
-  }
+  if (model.trim() === "" || model.includes("\0"))
+    throw badArgument("the model is an empty name; give a folder, a .gguf file or a hub id");
   const packaged = await findPackaged(model, options.python);
   if (packaged) return gguf(packaged);
   const path = resolve(model);
