@@ -5,146 +5,40 @@
  * (`kernels/octavo_kernels/generated/ops.py`), the C++ backend decodes with a generated header
  * (`kernels/octavo_kernels/cpu/src/generated/ops.h`), and `docs/ops.md` is printed from it.
  * After a change run `npm run generate`; a stale generated file fails the tests.
- *
- * A dimension is an expression: a product (`heads*headDim`) of shape symbols (upper case: `T`, `K`), attribute names
- * (lower case), integers, and three functions of a symbol or an attribute: `pad64(K)` (K rounded up to a multiple of 64),
- * `blocks(K)` (how many blocks of 64 columns a row has, at least one) and `carryWords(K)` (4 + pad64(K)/4 + pad64(K) - K).
- * Symbols are bound by the first operand that shows them and must agree afterwards. What a padded or packed form hides is
- * part of its type: no two K have the same `pad64` and `carryWords`, so digits of 63 columns do not pass for digits of 64;
- * a packed weight keeps the shape [N, K].
  */
+import {
+  activationAttribute,
+  alikeRule,
+  depthRules,
+  digitOutputs,
+  f32,
+  float,
+  half,
+  i8,
+  i32,
+  mutated,
+  normAttributes,
+  optional,
+  packed,
+  quantizeAttributes,
+  ropeAttributes,
+  ropeRules,
+  shapeRule,
+  vocabularyRules,
+} from "./op-parts.ts";
+import type { OpSpec } from "./op-spec.ts";
 
-export const DTYPES = ["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const;
-export type DType = (typeof DTYPES)[number];
-
-export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = {
-  float32: 4,
-  float16: 2,
-  bfloat16: 2,
-  int8: 1,
-  int32: 4,
-  int64: 8,
-};
-
-/** `plain` is row-major. `packed` is the backend's own layout of a linear weight; only `linear*` and `embed` take it. */
-export const LAYOUTS = ["plain", "packed"] as const;
-export type Layout = (typeof LAYOUTS)[number];
-
-export interface Operand {
-  /** Accepted dtypes. */
-  readonly dtypes: readonly DType[];
-  readonly shape: readonly string[];
-  readonly optional?: true;
-  /** The op writes into this input (KV pages, the sampled ids); it keeps its place and its dtype. */
-  readonly mutated?: true;
-  /** Layouts accepted beside `plain`. */
-  readonly packed?: true;
-}
-
-export type Attribute =
-  | { readonly type: "number"; readonly min?: number; readonly max?: number; readonly default?: number }
-  | { readonly type: "integer"; readonly min: number; readonly max: number; readonly default?: number }
-  | { readonly type: "boolean"; readonly default?: boolean }
-  | { readonly type: "enum"; readonly values: readonly string[]; readonly default?: string };
-
-/**
- * What must hold beyond dtypes and shapes. `left` and `right` are dimension expressions, whose sizes must be fixed
- * (`multiple`: left is one of right); for `dtype` operands, or an attribute that says a dtype. `text` is the error's, with
- * what stands in braces evaluated.
- */
-export interface Rule {
-  readonly relation: "multiple" | "at most" | "dtype";
-  readonly left: string;
-  readonly right: string;
-  readonly code: "OCTAVO_BAD_ARGUMENT" | "OCTAVO_DTYPE_MISMATCH" | "OCTAVO_SHAPE_MISMATCH";
-  readonly text: string;
-}
-
-export interface OpSpec {
-  /** One line for the documentation. */
-  readonly summary: string;
-  /** The definition in one line; longer arithmetic is in `docs/numerics.md`. */
-  readonly formula: string;
-  readonly inputs: Readonly<Record<string, Operand>>;
-  readonly outputs: Readonly<Record<string, Operand>>;
-  readonly attributes: Readonly<Record<string, Attribute>>;
-  readonly rules?: readonly Rule[];
-  /** For a fused op: the ops it equals, bit for bit, in order. */
-  readonly fuses?: readonly string[];
-}
-
-const f32 = (...shape: string[]) => ({ dtypes: ["float32"], shape }) as const;
-const i32 = (...shape: string[]) => ({ dtypes: ["int32"], shape }) as const;
-const i8 = (...shape: string[]) => ({ dtypes: ["int8"], shape }) as const;
-const float = (...shape: string[]) => ({ dtypes: ["float32", "float16", "bfloat16"], shape }) as const;
-const half = (...shape: string[]) => ({ dtypes: ["float16", "bfloat16"], shape }) as const;
-const optional = <T extends Operand>(operand: T) => ({ ...operand, optional: true }) as const;
-const mutated = <T extends Operand>(operand: T) => ({ ...operand, mutated: true }) as const;
-const packed = <T extends Operand>(operand: T) => ({ ...operand, packed: true }) as const;
-
-/** What `quantize` and `quantize_digits` write: base-255 digits of each row, where the carries are, and the row's step. */
-const digitOutputs = {
-  low: i8("T", "pad64(K)"),
-  high: i8("T", "pad64(K)"),
-  /**
-   * Per row: [groups with a carry, sum of low digits, sum of high digits, elements with a carry, group indices
-   * ascending...]; what follows the listed groups is anything.
-   */
-  carries: i32("T", "carryWords(K)"),
-  step: f32("T"),
-} as const;
-
-const quantizeAttributes = {
-  /** off: s = a. threshold: |x| >= absolute. adaptive: |x| >= min(absolute, relative * rms(row)). all: every element. */
-  decompose: { type: "enum", values: ["off", "threshold", "adaptive", "all"], default: "adaptive" },
-  absolute: { type: "number", min: 0, default: 6 },
-  relative: { type: "number", min: 0, default: 6 },
-} as const;
-
-const normAttributes = {
-  kind: { type: "enum", values: ["rms", "layer"], default: "rms" },
-  eps: { type: "number", min: 0, default: 1e-5 },
-  /** Multiply by (1 + weight) instead of weight. */
-  unitOffset: { type: "boolean", default: false },
-} as const;
-
-const activationAttribute = {
-  activation: { type: "enum", values: ["silu", "gelu", "gelu_tanh", "relu"], default: "silu" },
-} as const;
-
-const ropeAttributes = {
-  headDim: { type: "integer", min: 2, max: 1024 },
-  /** half: element i pairs with i + R. interleaved: 2i pairs with 2i + 1. Only the first 2R elements of a head turn. */
-  pairing: { type: "enum", values: ["half", "interleaved"], default: "half" },
-} as const;
-
-const shapeRule = (left: string, relation: "multiple" | "at most", right: string, text: string) =>
-  ({ relation, left, right, code: "OCTAVO_SHAPE_MISMATCH", text }) as const;
-
-const ropeRules = [
-  shapeRule("W", "multiple", "headDim", "rows of {W} are not whole heads of {headDim}"),
-  shapeRule("2*R", "at most", "headDim", "the tables turn {2*R} elements of heads of {headDim}"),
-];
-
-const alikeRule = {
-  relation: "dtype",
-  left: "keys",
-  right: "values",
-  code: "OCTAVO_DTYPE_MISMATCH",
-  text: "keys are {keys}, values {values}; they must be alike",
-} as const;
-
-const VOCABULARY = "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32";
-const vocabularyRules = [
-  shapeRule("1", "at most", "V", VOCABULARY),
-  shapeRule("V", "at most", String(2 ** 31 - 1), VOCABULARY),
-];
-
-/** Products of codes are at most 127 * 128: the dot product of some processors offsets one side by 128. */
-const MOST_DEPTH = Math.floor((2 ** 31 - 1) / (127 * 128));
-const depthRules = [
-  shapeRule("K", "at most", String(MOST_DEPTH), `rows of {K}; int32 sums of products of codes hold ${MOST_DEPTH}`),
-];
+export {
+  type Attribute,
+  BYTES_PER_ELEMENT,
+  DTYPES,
+  type DType,
+  LAYOUTS,
+  type Layout,
+  type Operand,
+  type OpSpec,
+  type Rule,
+} from "./op-spec.ts";
 
 export const OPS = {
   embed: {
