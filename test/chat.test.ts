@@ -1,15 +1,14 @@
 /** `octavo chat` on a terminal, as a person meets it. If these fail, messages are torn apart, mixed up, or lost. */
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { CLI } from "./support/cli.ts";
 import { Terminal } from "./support/terminal.ts";
 
-const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
 const PROMPT = "> \x1b[3G"; // readline's, with the cursor after it.
 const LONG = "Tell a very long story about a dragon.\r";
 
 let chat: Terminal;
 beforeAll(async () => {
-  chat = new Terminal([process.execPath, "--import", "tsx", main, "chat", "-m", "smollm2", "-n", "4000"]);
+  chat = new Terminal([process.execPath, ...CLI, "chat", "-m", "smollm2", "-n", "4000"]);
   await chat.until(PROMPT);
 });
 afterAll(() => chat.kill());

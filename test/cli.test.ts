@@ -3,13 +3,12 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CLI } from "./support/cli.ts";
 import { waitForEnd } from "./support/processes.ts";
 import { type TinyModel, writeTinyModel } from "./support/tiny-model.ts";
 
-const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
-
 function octavo(args: readonly string[], options: { input?: string; env?: Readonly<Record<string, string>> } = {}) {
-  return execa(process.execPath, ["--import", "tsx", main, ...args], {
+  return execa(process.execPath, [...CLI, ...args], {
     reject: false,
     input: options.input ?? "",
     env: { NO_COLOR: "1", ...options.env },
@@ -99,7 +98,7 @@ describe("octavo run", () => {
 
   it("refuses a stdin that does not end", async () => {
     const options = { reject: false, stdin: { file: "/dev/zero" }, timeout: 50_000 } as const;
-    const { exitCode, stderr } = await execa(process.execPath, ["--import", "tsx", main, "run", "-"], options);
+    const { exitCode, stderr } = await execa(process.execPath, [...CLI, "run", "-"], options);
     expect([exitCode, stderr]).toEqual([
       1,
       expect.stringMatching(/^error OCTAVO_FILE_NOT_READABLE: stdin goes on past /),
@@ -107,7 +106,7 @@ describe("octavo run", () => {
   });
 
   it("stopped by Ctrl-C while it waits for its prompt exits with 130", async () => {
-    const run = execa(process.execPath, ["--import", "tsx", main, "run"], { reject: false, stdin: "pipe" });
+    const run = execa(process.execPath, [...CLI, "run"], { reject: false, stdin: "pipe" });
     // More than a pipe holds: when it is gone, the prompt is being read.
     await new Promise((resolve) => run.stdin.write("hello ".repeat(100_000), resolve));
     run.kill("SIGINT");

@@ -5,10 +5,10 @@ import { execa } from "execa";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { Engine, OctavoError } from "../ts/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
+import { CLI } from "./support/cli.ts";
 import { DEVICES } from "./support/devices.ts";
 
 const MIB = 2 ** 20;
-const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
 const installed = await openModel("smollm2").then(
   () => true,
   (error) => {
@@ -41,7 +41,7 @@ describe.runIf(here && group !== undefined)("in a container", () => {
     const run = async (limit: number) => {
       group!.limit(limit);
       const args = ["run", "Hi", "--context", "64", "--max-tokens", "8", "--quiet"];
-      const command = [process.execPath, "--import", "tsx", main, ...args, "-m", "smollm2", "--devices", "cpu:0"];
+      const command = [process.execPath, ...CLI, ...args, "-m", "smollm2", "--devices", "cpu:0"];
       return group!.run(command);
     };
     // What is missing varies with what Node has taken when it is measured, so the way up may take a few steps.

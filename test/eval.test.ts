@@ -2,12 +2,12 @@
  * The quality that the numerics promise, measured. If this fails, int8 answers are worse than they were, and no other test
  * would say so: all the others only compare Octavo with itself.
  */
-import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../ts/eval/evaluate.ts";
 import { evaluationText } from "../ts/eval/text.ts";
 import { parseSchemes } from "../ts/program/scheme.ts";
+import { CLI } from "./support/cli.ts";
 import { DEVICE, DEVICES } from "./support/devices.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";
 
@@ -68,9 +68,8 @@ describe("a tiny model", () => {
 describe("octavo eval", () => {
   it("prints one JSON document, the 16-bit run first", async () => {
     await using model = await writeTinyModel();
-    const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
     const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--thresholds", "6:4,all", "--json"];
-    const { stdout } = await execa(process.execPath, ["--import", "tsx", main, "eval", model.path, ...flags]);
+    const { stdout } = await execa(process.execPath, [...CLI, "eval", model.path, ...flags]);
     const run = { perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
     expect(JSON.parse(stdout)).toEqual({
       model: model.path,
@@ -87,10 +86,9 @@ describe("octavo eval", () => {
 
   it("judges by the schemes of the paper, beside thresholds if there are any", async () => {
     await using model = await writeTinyModel();
-    const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
     const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--json"];
     const evaluated = async (...more: string[]) =>
-      execa(process.execPath, ["--import", "tsx", main, "eval", model.path, ...flags, ...more], { reject: false });
+      execa(process.execPath, [...CLI, "eval", model.path, ...flags, ...more], { reject: false });
     const [alone, beside, refused] = await Promise.all([
       evaluated("--scheme", "absmax-vector,zeropoint-tensor-decomposed"),
       evaluated("--scheme", "absmax-vector,zeropoint-tensor-decomposed", "--thresholds", "0"),

@@ -6,11 +6,11 @@ import { execa } from "execa";
 import { expect, it } from "vitest";
 import { evaluationText } from "../ts/eval/text.ts";
 import { inspectOutliers } from "../ts/inspect/inspect.ts";
+import { CLI } from "./support/cli.ts";
 import { DEVICE, DEVICES } from "./support/devices.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";
 
 const planted = { gain: 32, channels: [24] };
-const main = join(import.meta.dirname, "..", "ts", "cli", "main.ts");
 
 it("finds a planted outlier feature in every layer that reads it, alike on every device", async () => {
   await using model = await writeTinyModel({ planted });
@@ -41,7 +41,7 @@ it("prints one JSON document and writes a picture", async () => {
   try {
     const svg = join(folder, "map.svg");
     const flags = ["--outliers", "--devices", DEVICE, "--tokens", "60", "--window", "50", "--threshold", "20"];
-    const arguments_ = ["--import", "tsx", main, "inspect", model.path, ...flags, "--svg", svg, "--json"];
+    const arguments_ = [...CLI, "inspect", model.path, ...flags, "--svg", svg, "--json"];
     const { stdout, stderr } = await execa(process.execPath, arguments_);
     expect(stderr).toBe("");
     const document = JSON.parse(stdout);

@@ -39,10 +39,7 @@ export class Pool {
     this.#workers = workers;
     this.#lastEpoch = workers.length;
     let lastHandle = 0;
-    this.#newHandle = () => {
-      lastHandle += 1;
-      return lastHandle;
-    };
+    this.#newHandle = () => ++lastHandle;
     this.#devices = workers.map((worker) => new Device(worker, this.#newHandle, setup.shared));
   }
 

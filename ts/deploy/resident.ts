@@ -78,12 +78,8 @@ export class ResidentModel {
       this.device.define(lowered, this.owner, { arena, workspace: options.workspace }),
     ]);
     this.#keep?.(defined, program, { options: options.built ?? {}, limits });
-    const timings = {
-      allocateMs: allocated - begin,
-      loadMs: loaded - allocated,
-      defineMs: performance.now() - loaded,
-    };
-    return { program: defined, timings };
+    const defineMs = performance.now() - loaded;
+    return { program: defined, timings: { allocateMs: allocated - begin, loadMs: loaded - allocated, defineMs } };
   }
 
   /** Frees all of it, an attempt that failed halfway included; what others have on the device stays. */
@@ -100,14 +96,9 @@ export class ResidentModel {
   }
 
   async #allocate(parameters: readonly Parameter[]): Promise<void> {
+    const { owner } = this;
     const handles = await this.device.allocate(
-      parameters.map(({ dtype, layout, shape, source }) => ({
-        dtype,
-        layout,
-        shape,
-        kind: kindOf(source),
-        owner: this.owner,
-      })),
+      parameters.map(({ dtype, layout, shape, source }) => ({ dtype, layout, shape, kind: kindOf(source), owner })),
     );
     for (const [index, parameter] of parameters.entries()) this.#handles.set(keyOf(parameter), handles[index]!);
   }

@@ -5,6 +5,7 @@ import { badArgument } from "../errors.ts";
 import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
 import { SETTINGS_RULES, type SettingsOptions } from "../plan/settings.ts";
 import { Pool } from "../pool.ts";
+import type { PoolOptions } from "../pool-options.ts";
 import { thresholdAttributes } from "../program/threshold.ts";
 import type { Warn } from "../warnings.ts";
 import type { StepReport } from "./statistics.ts";
@@ -19,7 +20,9 @@ export interface LoadProgress {
   readonly total: number;
 }
 
-export interface LoadOptions extends SettingsOptions {
+type WorkerOptions = Pick<PoolOptions, "threads" | "python" | "startDeadlineMs" | "stepDeadlineMs">;
+
+export interface LoadOptions extends SettingsOptions, WorkerOptions {
   /**
    * Where the model runs; the caller's, who also disposes of it. Several models may share one. When a worker of it is lost the
    * engine starts another there. By default a pool is started for this model, with the options of `PoolOptions` below.
@@ -30,14 +33,6 @@ export interface LoadOptions extends SettingsOptions {
    * version runs a model on one device.
    */
   readonly devices?: string | readonly string[] | undefined;
-  /** Threads of the worker. By default the CPUs that this process may use, and never more (with a warning). */
-  readonly threads?: number | undefined;
-  /** Python interpreter. By default OCTAVO_PYTHON, then the package's own `.venv`, then `python3`. */
-  readonly python?: string | undefined;
-  /** Milliseconds from the start of the worker to its hello. Default 300,000 (the first one may compile). */
-  readonly startDeadlineMs?: number | undefined;
-  /** Milliseconds that a step may take before its worker is stopped. By default from ten seconds on (see `PoolOptions`). */
-  readonly stepDeadlineMs?: number | undefined;
   /** Aborting it ends the load, and leaves no process. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;

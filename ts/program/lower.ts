@@ -49,14 +49,9 @@ export function lower(program: Program, bind: (parameter: string) => number, lim
         return { type: "arena", offset: place.offset ?? 0 };
     }
   };
-  const values = placed.values.map(
-    ({ dtype, layout, shape, place }): WireValue => ({
-      dtype,
-      layout,
-      shape: shape.map(wireDimension),
-      place: wirePlace(place),
-    }),
-  );
+  const values = placed.values.map(({ dtype, layout, shape, place }): WireValue => {
+    return { dtype, layout, shape: shape.map(wireDimension), place: wirePlace(place) };
+  });
   const array = (name: string, id: number): PayloadArray => {
     const { dtype, shape } = placed.values[id]!;
     return { name, dtype, shape };

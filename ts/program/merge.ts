@@ -2,7 +2,7 @@
  * Linears over the same input become one linear over stacked weights; their results become column views.
  * Each output column is its own sum with its own scale and bias, so no bit changes.
  */
-import type { Operation, Parameter, Program, Value, ValueId } from "./program.ts";
+import type { Operation, Parameter, ParameterSource, Program, Value, ValueId } from "./program.ts";
 import { compact, Uses } from "./rewrite.ts";
 
 /** Operands whose kernels read rows by stride, so that a view of columns will do. */
@@ -82,34 +82,18 @@ function stack(group: readonly Operation[], values: Value[], parameters: Map<str
     const shape = [parts.reduce((rows, part) => rows + part.shape[0]!, 0), ...one.slice(1)];
     const name = operand === "scale" ? `${weightName}.scale` : parts.map((part) => part.name).join("+");
     const taken = parts.flatMap((part) => (part.source.type === "tensors" ? part.source.parts : []));
-    parameters.set(name, {
-      name,
-      dtype,
-      layout,
-      shape,
-      source:
-        source.type === "tensors"
-          ? {
-              type: "tensors",
-              parts: taken,
-              form: source.form,
-              ...(source.scale ? { scale: `${weightName}.scale` } : {}),
-            }
-          : { type: "scale", of: weightName },
-    });
+    const stacked: ParameterSource =
+      source.type === "tensors"
+        ? { ...source, parts: taken, scale: source.scale && `${weightName}.scale` }
+        : { type: "scale", of: weightName };
+    parameters.set(name, { name, dtype, layout, shape, source: stacked });
     inputs[operand] = add({ dtype, layout, shape, place: { type: "parameter", name }, label: name });
   }
   const results = group.map((op) => op.outputs.y!);
   const rows = values[results[0]!]!.shape[0]!;
   const width = results.reduce((sum, id) => sum + (values[id]!.shape[1] as number), 0);
   const label = results.map((id) => values[id]!.label).join("+");
-  const y = add({
-    dtype: "float32",
-    layout: "plain",
-    shape: [rows, width],
-    place: { type: "intermediate" },
-    label,
-  });
+  const y = add({ dtype: "float32", layout: "plain", shape: [rows, width], place: { type: "intermediate" }, label });
   let column = 0;
   for (const id of results) {
     values[id] = { ...values[id]!, place: { type: "columns", of: y, column } };

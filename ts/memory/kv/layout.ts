@@ -1,6 +1,6 @@
 /** What a page of the KV cache holds, by groups of layers that hold the same. Pure. */
 import { type DType, OPS } from "../../../protocol/ops.ts";
-import type { Parameter, Program } from "../../program/program.ts";
+import type { Program } from "../../program/program.ts";
 import { allocatedBytes } from "../../program/tensor-bytes.ts";
 
 export interface KvGroup {
@@ -21,19 +21,22 @@ export type KvLayout = readonly KvGroup[];
 /** From the states that a program's attention reads, whose first dimension is pages. */
 export function kvLayout(program: Program): KvLayout {
   const groups = new Map<string, KvGroup>();
-  const left = new Map([...program.parameters].filter(([, parameter]) => isKv(parameter)));
+  const kept = [...program.parameters].filter(([, { source }]) => source.type === "state" && source.kind === "kv");
+  const left = new Map(kept);
   for (const { op, inputs, attributes } of program.ops) {
     if (!("window" in OPS[op].attributes)) continue;
     const states = Object.values(inputs).flatMap((id) => {
       const { place } = program.values[id]!;
-      const state = place.type === "parameter" ? left.get(place.name) : undefined;
-      return state === undefined ? [] : [state];
+      return (place.type === "parameter" && left.get(place.name)) || [];
     });
     if (states.length === 0) continue; // Those of another layer.
     const { dtype } = states[0]!;
     const window = Number(attributes.window ?? 0);
     const { layers, bytesPerPage } = groups.get(`${dtype} ${window}`) ?? { layers: 0, bytesPerPage: 0 };
-    const bytes = states.reduce((sum, state) => sum + bytesOfPage(state), bytesPerPage);
+    const bytes = states.reduce(
+      (sum, { dtype, layout, shape }) => sum + allocatedBytes(dtype, layout, [1, ...shape.slice(1)]),
+      bytesPerPage,
+    );
     groups.set(`${dtype} ${window}`, { layers: layers + 1, dtype, bytesPerPage: bytes, window });
     for (const { name } of states) left.delete(name);
   }
@@ -44,12 +47,4 @@ export function kvLayout(program: Program): KvLayout {
 /** Bytes of one page in all layers. */
 export function pageBytes(layout: KvLayout): number {
   return layout.reduce((sum, { bytesPerPage }) => sum + bytesPerPage, 0);
-}
-
-function bytesOfPage({ dtype, layout, shape }: Parameter): number {
-  return allocatedBytes(dtype, layout, [1, ...shape.slice(1)]);
-}
-
-function isKv({ source }: Parameter): boolean {
-  return source.type === "state" && source.kind === "kv";
 }
