@@ -79,6 +79,7 @@ const DELIVERED = [
   /^(worker|kernels)\/pyproject\.toml$/,
   /^requirements\/(compiler|model|torch|worker)\.txt$/,
   /^ts\/eval\/text\/[\w.-]+$/,
+  /^docs\/[\w/-]+\.(md|svg)$/, // What README.md links to.
   /^(package\.json|README\.md|LICENSE)$/,
 ];
 

@@ -2,7 +2,7 @@
  * What a process computed is kept and computed again elsewhere, and where devices differ the op is named. If these fail, a wrong
  * bit on somebody's GPU cannot be traced to its kernel, or a trace blames an op that is right.
  */
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -171,12 +171,32 @@ describe("a trace that cannot be written", () => {
   });
 });
 
-it("a trace with a field that nobody knows is refused", async () => {
-  const path = join(root, "strange");
-  new Trace(path);
-  await writeFile(join(path, "steps.jsonl"), `${JSON.stringify({ ...trace.steps[0], extra: 1 })}\n`);
-  await expect(readTrace(path)).rejects.toMatchObject({
-    code: "OCTAVO_MODEL_FILE_INVALID",
-    message: expect.stringMatching(/steps\.jsonl:1: .*extra/),
+describe("a trace that is not whole", () => {
+  const line = (step: number, more: object = {}) => `${JSON.stringify({ ...trace.steps[0], step, ...more })}\n`;
+
+  it.each([
+    ["a field that nobody knows", () => line(1, { extra: 1 }), /steps\.jsonl:1: .*extra/],
+    ["no step", () => "", /no whole step/],
+    ["the beginning of a step alone", () => line(1).slice(0, 40), /no whole step/],
+    ["its first step missing", () => line(2), /line 1 is step 2/],
+  ])("with %s is refused: it would be found equal to anything", async (name, content, message) => {
+    const path = join(root, name);
+    new Trace(path);
+    await writeFile(join(path, "steps.jsonl"), content());
+    const refused = { code: "OCTAVO_MODEL_FILE_INVALID", message: expect.stringMatching(message) };
+    await expect(readTrace(path)).rejects.toMatchObject(refused);
+  });
+
+  it("tells that its last step is torn", async () => {
+    const path = join(root, "torn");
+    await cp(folder(), path, { recursive: true });
+    const whole = await readFile(join(path, "steps.jsonl"), "utf8");
+    await writeFile(join(path, "steps.jsonl"), whole.slice(0, -20));
+    expect(await readTrace(path)).toMatchObject({ torn: true, steps: { length: trace.steps.length - 1 } });
+  });
+
+  it("is none where nothing was traced", async () => {
+    const refused = { code: "OCTAVO_FILE_NOT_READABLE", message: expect.stringMatching(/is no trace.*OCTAVO_TRACE/) };
+    await expect(readTrace(join(root, "nothing"))).rejects.toMatchObject(refused);
   });
 });

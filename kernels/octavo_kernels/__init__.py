@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from .backend import Backend, Ceiling, Counters, Executable, SourcePart
-from .errors import ErrorCode, KernelError
+from .errors import ErrorCode, KernelError, without_torch
 from .program.spec import Arena, Columns, Handle, Input, Operation, ProgramSpec, Value
 from .tensor import Tensor, nbytes
 
@@ -47,8 +46,7 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
         return TritonBackend(_triton_device(name, index), threads, isa)
     except ImportError as error:
         needs = "torch" if name == "reference" else "torch and triton"
-        text = f"the {name} backend needs {needs} ({error}); run: {sys.executable} -m pip install torch"
-        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
+        raise without_torch(f"the {name} backend needs {needs}", error) from error
 
 
 def _triton_device(name: str, index: int) -> Device:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from .generated.errors import RETRYABLE, ErrorCode
+
+_PINNED = Path(__file__).parents[2] / "requirements" / "torch.txt"
 
 
 class KernelError(Exception):
@@ -21,4 +26,11 @@ class KernelError(Exception):
         return f"{self.code}: {self.message}"
 
 
-__all__ = ["ErrorCode", "KernelError"]
+def without_torch(what: str, error: ImportError) -> KernelError:
+    """What to do where torch, or a part of it, is missing: the pinned versions in a clone or the npm package."""
+    packages = f"--require-hashes -r {_PINNED}" if _PINNED.exists() else "torch"
+    text = f"{what} ({error}); run: {sys.executable} -m pip install {packages}"
+    return KernelError(ErrorCode.MISSING_DEPENDENCY, text)
+
+
+__all__ = ["ErrorCode", "KernelError", "without_torch"]

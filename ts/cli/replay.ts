@@ -37,6 +37,7 @@ async function replayTrace(folder: string, flags: ReplayFlags, signal: AbortSign
     import("../replay/side.ts"),
   ]);
   const trace = await readTrace(folder);
+  if (trace.torn) say("the trace ends within a step, which is left out\n");
   const { device, threads, python } = flags;
   const progress = new ProgressLine();
   const options = {

@@ -6,7 +6,7 @@ import { OctavoError } from "../errors.ts";
 import { type ProgramFile, readProgram } from "../program/export.ts";
 import type { Program } from "../program/program.ts";
 import { cut } from "../quoted.ts";
-import { readBytes } from "../regular-file.ts";
+import { isAbsent, readBytes } from "../regular-file.ts";
 
 /** Bytes of all files of a trace, and of one that is read. */
 export const MOST_TRACE_BYTES = 512 * 2 ** 20;
@@ -49,33 +49,46 @@ export interface TraceContent {
   /** By number. */
   readonly programs: ReadonlyMap<number, TracedProgram>;
   readonly steps: readonly TracedStep[];
+  /** Whether the process ended while it wrote a last step, which is left out. */
+  readonly torn: boolean;
 }
 
 /** Throws `OCTAVO_FILE_NOT_READABLE`, `OCTAVO_MODEL_FILE_INVALID`. */
 export async function readTrace(folder: string): Promise<TraceContent> {
   const file = join(folder, STEPS_FILE);
-  const lines = (await readBytes(file, MOST_TRACE_BYTES)).toString("utf8").split("\n");
-  if (lines.at(-1) !== "") lines.pop(); // The process ended while it wrote this one.
+  const content = await readBytes(file, MOST_TRACE_BYTES).catch((cause: unknown) => {
+    if (!isAbsent(cause)) throw cause;
+    const text = `${folder} is no trace: it has no ${STEPS_FILE}; a program makes one that runs with OCTAVO_TRACE=${folder}`;
+    throw new OctavoError("OCTAVO_FILE_NOT_READABLE", text, { cause });
+  });
+  const lines = content.toString("utf8").split("\n");
+  const torn = lines.at(-1) !== "";
+  if (torn) lines.pop();
   const steps = lines.filter(Boolean).map((line, index) => parse(tracedStep, line, `${file}:${index + 1}`));
+  if (steps.length === 0) throw invalid(file, "there is no whole step in it, so nothing can be compared");
+  const gap = steps.findIndex(({ step }, index) => step !== index + 1);
+  if (gap >= 0) throw invalid(file, `line ${gap + 1} is step ${steps[gap]!.step}; a part of the trace is missing`);
   const programs = new Map<number, TracedProgram>();
   for (const number of new Set(steps.map(({ program }) => program))) {
     const path = join(folder, programFileName(number));
     const entry = parse(tracedProgram, (await readBytes(path, MOST_TRACE_BYTES)).toString("utf8"), path);
     programs.set(number, { residence: entry.residence, device: entry.device, ...readProgram(entry.program, path) });
   }
-  return { programs, steps };
+  return { programs, steps, torn };
 }
 
 function parse<T>(schema: z.ZodType<T>, text: string, where: string): T {
-  const invalid = (what: string, cause?: unknown) =>
-    new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${where}: ${what}`, { cause });
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch (cause) {
-    throw invalid("not JSON", cause);
+    throw invalid(where, "not JSON", cause);
   }
   const parsed = schema.safeParse(document);
-  if (!parsed.success) throw invalid(cut(z.prettifyError(parsed.error), 1000));
+  if (!parsed.success) throw invalid(where, cut(z.prettifyError(parsed.error), 1000));
   return parsed.data;
+}
+
+function invalid(where: string, what: string, cause?: unknown): OctavoError {
+  return new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${where}: ${what}`, { cause });
 }

@@ -4,6 +4,7 @@
  * then memory, weights and program. Whatever fails, no process is left, and nothing on a pool that others use.
  */
 import { ModelDeployment, type ResideTimings } from "../deploy/deployment.ts";
+import { endedByLoss } from "../deploy/recovery.ts";
 import { processTrace } from "../deploy/trace.ts";
 import { describeModel, type ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
@@ -66,7 +67,7 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
   } catch (error) {
     await deployment?.dispose();
     if (ownsPool) await pool.dispose();
-    throw error;
+    throw endedByLoss(error); // The same call starts another worker.
   }
 }
 

@@ -18,5 +18,6 @@ export function stepHook(
       (options.onWarning ?? emitWarning)(`onStep has failed and is not called any more: ${error}`);
     }
   };
-  return (report) => void call(report);
+  // Also what `onWarning` throws.
+  return (report) => void call(report).catch((error) => emitWarning(`onWarning has failed: ${error}`));
 }

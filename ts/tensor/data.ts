@@ -85,6 +85,11 @@ export function checkShape(shape: readonly number[]): void {
   // Spread: `every` leaves holes out.
   const valid = Array.isArray(shape) && shape.length <= 8 && [...shape].every((n) => Number.isSafeInteger(n) && n >= 0);
   if (valid && Number.isSafeInteger(elementCount(shape) * 8)) return;
+  if (valid)
+    throw new OctavoError(
+      "OCTAVO_SHAPE_MISMATCH",
+      `shape ${quoted(shape)}: ${elementCount(shape)} elements are more than any device holds`,
+    );
   throw new OctavoError("OCTAVO_SHAPE_MISMATCH", `shape ${quoted(shape)}: it takes up to 8 whole numbers from 0 on`);
 }
 

@@ -2,6 +2,7 @@
  * Requests to one worker and their answers: ids, epoch, deadlines, and credits that bound the bytes in flight.
  * A worker serves requests in order, so only the oldest one is being worked on, and only its deadline runs.
  */
+import { setTimeout } from "node:timers/promises";
 import type { Reply, RequestMessage } from "../../protocol/messages.ts";
 import { badArgument, ERRORS, type ErrorCode, OctavoError } from "../errors.ts";
 import { mismatch } from "./answers.ts";
@@ -99,6 +100,12 @@ export class Connection {
   /** When the worker began with what it is doing, or became idle: a moment of `performance.now()`. */
   get since(): number {
     return this.#since;
+  }
+
+  /** When nothing waits for an answer any more, or after so many milliseconds. */
+  async answered(ms: number): Promise<void> {
+    const end = performance.now() + ms;
+    while (this.#pending.size > 0 && performance.now() < end) await setTimeout(1);
   }
 
   /** Reject everything, now and from now on. */

@@ -11,6 +11,9 @@ import type { RequestBody } from "./requests.ts";
 import { isAlive, next, type WorkerEvent, type WorkerState } from "./state.ts";
 import { Watch } from "./watch.ts";
 
+/** For answers that a worker has sent before it ended in order. */
+const LAST_ANSWERS_MS = 1000;
+
 export interface WorkerOptions {
   readonly channel: Channel;
   readonly device: DeviceName;
@@ -140,13 +143,16 @@ export class Worker {
     this.#state = next(this.#state, event);
   }
 
-  #exited(exit: Exit): void {
+  async #exited(exit: Exit): Promise<void> {
     if (this.#state === "draining") {
+      // Its last answers come by another way than the news of its end, and may be later.
+      if (exit.code === 0) await this.#connection.answered(LAST_ANSWERS_MS);
       this.#enter("exit");
       this.#connection.end(new OctavoError("OCTAVO_DISPOSED", `${this.name}: the worker is stopped`));
       return;
     }
-    const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}`;
+    const killed = exit.signal === "SIGKILL" ? " (by somebody, or by the system for want of memory)" : "";
+    const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}${killed}`;
     // What it wrote during earlier requests has nothing to do with its end.
     const log = this.#process.log(this.#connection.since);
     const text = `${this.name}: the worker process ended with ${how}; its tensors are gone.${log && `\n${log}`}`;

@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from octavo_kernels import Backend, ErrorCode, KernelError, Tensor
+from octavo_kernels.errors import without_torch
 
 from .generated.messages import BooleanCallOption, CallOption, IntegerCallOption, NumberCallOption, StringCallOption
 from .results import tensors_of
@@ -118,8 +119,7 @@ def _torch(threads: int) -> Any:
     try:
         import torch
     except ImportError as error:
-        text = f"device.call needs torch ({error}); run: {sys.executable} -m pip install torch"
-        raise KernelError(ErrorCode.MISSING_DEPENDENCY, text) from error
+        raise without_torch("device.call needs torch", error) from error
     torch.set_num_threads(threads)
     return torch
 

@@ -3,7 +3,7 @@
     from octavo_kernels.nn import Int8Linear, replace_linears
     print(replace_linears(model, threshold=6.0))
 
-Needs torch: `pip install octavo-kernels[torch]`. See docs/pytorch.md.
+Needs torch: `pip install "./kernels[torch]"` in a clone. See docs/pytorch.md.
 """
 
 from __future__ import annotations

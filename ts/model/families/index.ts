@@ -53,7 +53,12 @@ function read({ path, config }: Pick<Manifest, "path" | "config">) {
       "OCTAVO_UNKNOWN_ARCHITECTURE",
       `${path}: no family for the architecture ${architecture}; there are ${[...FAMILIES.keys()].join(", ")}`,
     );
-  return { architecture, family: family.name, model: family.read(architecture, config) };
+  try {
+    return { architecture, family: family.name, model: family.read(architecture, config) };
+  } catch (error) {
+    if (!OctavoError.isInstance(error)) throw error;
+    throw new OctavoError(error.code, `${path}: ${error.message}`, { cause: error }); // Which config of several.
+  }
 }
 
 /** What the smallest program of a model asks for is what its files hold. */
