@@ -5,7 +5,7 @@
 import { OPS, type OpName } from "../../protocol/ops.ts";
 import { mergeLinears } from "./merge.ts";
 import type { Operation, Program, ValueId } from "./program.ts";
-import { compact, Uses } from "./rewrite.ts";
+import { Uses } from "./rewrite.ts";
 
 /**
  * What one rank runs. Passes that cut a program into ranks come before it: they put collectives between the plain ops, and
@@ -142,7 +142,8 @@ function ordered(op: OpName, inputs: Operation["inputs"]): Operation["inputs"] {
   return Object.fromEntries(names.map((name) => [name, inputs[name]!]));
 }
 
+/** With what nothing uses any more still in it: the last stage drops it. */
 function replace(program: Program, result: ReadonlyMap<number, Operation | undefined>): Program {
   const ops = program.ops.flatMap((op, index) => (result.has(index) ? (result.get(index) ?? []) : op));
-  return compact({ ...program, ops });
+  return { ...program, ops };
 }
