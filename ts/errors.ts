@@ -30,6 +30,11 @@ export class OctavoError extends Error {
   }
 }
 
+/** The error with the file or folder that it is about before it. */
+export function located(path: string, error: OctavoError): OctavoError {
+  return new OctavoError(error.code, `${path}: ${error.message}`, { cause: error });
+}
+
 /** What a caller has given is not what is taken: `OCTAVO_BAD_ARGUMENT`. */
 export function badArgument(text: string, options?: ErrorOptions): OctavoError {
   return new OctavoError("OCTAVO_BAD_ARGUMENT", text, options);

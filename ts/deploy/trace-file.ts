@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { sizes } from "../../protocol/messages.ts";
 import { OctavoError } from "../errors.ts";
+import { invalid } from "../model/source/ranges.ts";
 import { type ProgramFile, readProgram } from "../program/export.ts";
 import type { Program } from "../program/program.ts";
 import { cut } from "../quoted.ts";
@@ -82,13 +83,9 @@ function parse<T>(schema: z.ZodType<T>, text: string, where: string): T {
   try {
     document = JSON.parse(text);
   } catch (cause) {
-    throw invalid(where, "not JSON", cause);
+    throw invalid(where, "not JSON", { cause });
   }
   const parsed = schema.safeParse(document);
   if (!parsed.success) throw invalid(where, cut(z.prettifyError(parsed.error), 1000));
   return parsed.data;
-}
-
-function invalid(where: string, what: string, cause?: unknown): OctavoError {
-  return new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${where}: ${what}`, { cause });
 }

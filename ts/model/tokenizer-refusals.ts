@@ -1,5 +1,5 @@
 /** What is said of a tokenizer.json that cannot be used; what it quotes of the file is cut. */
-import { messageOf, OctavoError } from "../errors.ts";
+import { located, messageOf, OctavoError } from "../errors.ts";
 import { cut, quoted } from "../quoted.ts";
 
 export function unsupported(key: string, value: unknown, implemented: string): OctavoError {
@@ -13,8 +13,8 @@ export function invalidTokenizer(message: string, options?: ErrorOptions): Octav
   return new OctavoError("OCTAVO_MODEL_FILE_INVALID", `tokenizer.json: ${message}`, options);
 }
 
-/** The error with the path of the model before it. */
-export function located(path: string, cause: unknown): OctavoError {
-  if (OctavoError.isInstance(cause)) return new OctavoError(cause.code, `${path}: ${cause.message}`, { cause });
+/** Whatever went wrong in reading the tokenizer of the model there. */
+export function tokenizerError(path: string, cause: unknown): OctavoError {
+  if (OctavoError.isInstance(cause)) return located(path, cause);
   return new OctavoError("OCTAVO_MODEL_FILE_INVALID", `${path}: tokenizer.json: ${cut(messageOf(cause))}`, { cause });
 }

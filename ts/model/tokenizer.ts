@@ -8,7 +8,7 @@ import { StreamDecoder } from "./stream-decoder.ts";
 import { type ByteDecoder, byteDecoder } from "./token-bytes.ts";
 import { Encoder } from "./tokenizer-encoder.ts";
 import { type Frame, frameOf } from "./tokenizer-frame.ts";
-import { invalidTokenizer, located } from "./tokenizer-refusals.ts";
+import { invalidTokenizer, tokenizerError } from "./tokenizer-refusals.ts";
 import { readVocabulary, type Vocabulary } from "./tokenizer-vocabulary.ts";
 
 export interface EncodeOptions {
@@ -62,7 +62,7 @@ export class Tokenizer {
     try {
       return new Tokenizer(manifest);
     } catch (cause) {
-      throw located(manifest.path, cause);
+      throw tokenizerError(manifest.path, cause);
     }
   }
 

@@ -1,5 +1,5 @@
 /** The registry of families: which file writes the program of which architecture. */
-import { OctavoError } from "../../errors.ts";
+import { located, OctavoError } from "../../errors.ts";
 import type { Program } from "../../program/program.ts";
 import { cut, quoted } from "../../quoted.ts";
 import type { Manifest } from "../source/manifest.ts";
@@ -57,7 +57,7 @@ function read({ path, config }: Pick<Manifest, "path" | "config">) {
     return { architecture, family: family.name, model: family.read(architecture, config) };
   } catch (error) {
     if (!OctavoError.isInstance(error)) throw error;
-    throw new OctavoError(error.code, `${path}: ${error.message}`, { cause: error }); // Which config of several.
+    throw located(path, error); // Which config of several.
   }
 }
 
