@@ -51,8 +51,8 @@ struct Masses {
   double kept = 0;                 // of weights from min-p on
 };
 
-// `bounded`: whether min_p is above 0, and `kept` something else than `all`.
-template <bool bounded>
+// `bounded`: whether min_p is above 0, and `kept` something else than `all`. `leveled`: whether a level is looked at.
+template <bool bounded, bool leveled>
 inline Masses sum_weights(const float* row, int64_t count, const Weights& weights, float min_p) {
   Masses masses;
   const F32x16 least = set1(min_p);
@@ -63,7 +63,7 @@ inline Masses sum_weights(const float* row, int64_t count, const Weights& weight
     for (int64_t i = block; i < end; i += 16) {
       const F32x16 w = weights.of(load_part(row + i, end - i, -__builtin_inff()));
       all = add(all, w);
-      for (int j = 0; j < level_count - 1; j++)
+      for (int j = 0; leveled && j < level_count - 1; j++)
         level[j] = add(level[j], select(ge(w, set1(weight_levels[j])), w, zero()));
       if (bounded) kept = add(kept, select(ge(w, least), w, zero()));
     }
@@ -177,8 +177,10 @@ inline int32_t draw(const float* row, int64_t count, const RowPeak& peak, const 
     }
     return draw_in_order(candidates, found, weights, settings, mass_of(candidates, found, weights), -1);
   }
-  const Masses masses = settings.min_p > 0 ? sum_weights<true>(row, count, weights, settings.min_p)
-                                           : sum_weights<false>(row, count, weights, 0);
+  const auto sum = settings.min_p == 0                 ? sum_weights<false, true>
+                   : settings.min_p < weight_levels[0] ? sum_weights<true, true>
+                                                       : sum_weights<true, false>;
+  const Masses masses = sum(row, count, weights, settings.min_p);
   const bool cut = settings.top_p < 1;
   // With a margin: in order the weights are added up in another way, which differs in the seventh digit.
   const double needed = (cut ? settings.top_p * masses.all : settings.u * masses.kept) * (1 + 1e-5);

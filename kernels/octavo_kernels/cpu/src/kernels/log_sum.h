@@ -8,7 +8,8 @@ namespace octavo::OCTAVO_ISA {
 // Vectors added up in float32 before a sum goes on in float64: keeps the relative error of a sum near 1e-7.
 inline constexpr int float_sum_vectors = 32;
 
-// In float64, of a row whose largest element is known. NaN if an element is NaN or plus infinity, or all are minus infinity.
+// In float64, of a row whose largest element is known. NaN if an element is NaN or plus infinity, or all are minus
+// infinity.
 inline double log_sum_exp(const float* row, int64_t count, float largest) {
   const F32x16 maximum = set1(largest);
   double total = 0;

@@ -74,8 +74,8 @@ inline int64_t count_from(const float* row, int64_t count, float least) {
   return sum;
 }
 
-// A logit from which on a row has at least `wanted`, and no more than twice as many unless they are equal or nearly; `low`
-// where it has no more than that from there on. `largest` is the row's.
+// A logit from which on a row has at least `wanted`, and no more than twice as many unless they are equal or nearly;
+// `low` where it has no more than that from there on. `largest` is the row's.
 inline float cut_of(const float* row, int64_t count, int64_t wanted, float low, float largest) {
   if (count_from(row, count, low) <= 2 * wanted) return low;
   float high = largest;
