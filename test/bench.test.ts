@@ -1,7 +1,7 @@
 /** What `octavo bench` reports: were it wrong, kernels would be tuned after false numbers. */
 import { describe, expect, it } from "vitest";
 import { profileOps } from "../ts/bench/ops.ts";
-import { measureSpeed, speedJob } from "../ts/bench/speed.ts";
+import { contextOf, measureSpeed, speedJob } from "../ts/bench/speed.ts";
 import { Engine } from "../ts/index.ts";
 import { DEVICES } from "./support/devices.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";
@@ -30,6 +30,17 @@ describe.runIf(DEVICES.includes("cpu:0"))("on the CPU", () => {
     }
   });
 
+  it("measures decode with as many tokens behind it as it is told, more than a step takes", async () => {
+    await using model = await writeTinyModel();
+    const options = { devices: "cpu:0", batches: [2], prefill: 3, depth: 600, repeats: 1 };
+    const { steps } = await profileOps(model.path, options);
+    const attention = steps.map(({ ops }) => ops.find(({ op }) => op === "attention")!);
+    expect(steps.map(({ name }) => name)).toEqual(["prefill 3", "decode 2"]);
+    // Per layer 4 operations of each of 4 heads of 16 for a key: 1 + 2 + 3 keys, and twice 601.
+    const operations = attention.map((op) => op.gigaoperationsPerSecond * op.microseconds * 1e3);
+    expect(operations.map((count) => Math.round(count / (2 * 4 * 64)))).toEqual([6, 1202]);
+  });
+
   it("makes every token that it counts", async () => {
     await using model = await writeTinyModel();
     await using engine = await Engine.load(model.path, { devices: "cpu:0", sequences: 2, context: 128 });
@@ -43,5 +54,23 @@ describe.runIf(DEVICES.includes("cpu:0"))("on the CPU", () => {
     expect([...prefill, ...decode[2]!].every((rate) => rate > 0 && Number.isFinite(rate))).toBe(true);
     // Twice: one prefill of one token, two rows of eight.
     expect(engine.statistics.drawn - before).toBe(2 * (1 + 16));
+  });
+});
+
+describe("a job", () => {
+  const encode = () => [5, 6, 7];
+
+  it("is what it was told, of a text that begins again where it ends", () => {
+    const job = speedJob(encode, 1, 1, { prefill: 7, batches: [2, 64], depth: 4 });
+    expect(job.prefill).toEqual([5, 6, 7, 5, 6, 7, 5]);
+    expect(job.decode.map(({ prompts, tokens }) => [prompts.length, prompts[1], tokens])).toEqual([
+      [2, [6, 7, 5, 6], 128],
+      [64, [6, 7, 5, 6], 64],
+    ]);
+  });
+
+  it("fits the context that it says", () => {
+    expect(contextOf(speedJob(encode, 1, 1, { prefill: 1000 }))).toBe(1001);
+    expect(contextOf(speedJob(encode, 1, 1, { batches: [32], depth: 4000 }))).toBe(4064);
   });
 });

@@ -89,6 +89,8 @@ DRAWS = {
     "cold": {"temperature": 0.01},
     "top-k": {"temperature": 1.0, "top_k": 7},
     "large top-k": {"temperature": 2.0, "top_k": 900},
+    "as the model": {"temperature": 1.0},
+    "top-p of the model's own": {"temperature": 1.0, "top_p": 0.95},
     "top-p": {"temperature": 0.9, "top_p": 0.8},
     "min-p": {"temperature": 1.2, "min_p": 0.05},
     "all of them": {"temperature": 1.5, "top_k": 100, "top_p": 0.9, "min_p": 0.01},
@@ -199,6 +201,30 @@ def test_top_k_takes_the_lowest_ids_on_ties():
     logits = np.zeros((300, 64), np.float32)
     assert set(Rows(logits, 1.0, top_k=3).ids()) == {0, 1, 2}
     assert set(Rows(np.zeros((2000, 600), np.float32), 1.0, top_k=300).ids()) <= set(range(300))
+
+
+def test_a_large_top_k_is_cut_where_the_definition_cuts_it_whatever_the_logits_are():
+    rng = np.random.default_rng(5)
+    shapes = {
+        "few values, each of many ids": rng.integers(-4, 4, (6, 20000)).astype(np.float32),
+        "one far above the others": np.where(np.arange(20000) == 777, 30, rng.standard_normal((6, 20000)) * 1e-3),
+        "less than top-k with any weight": np.where(np.arange(20000) < 290, rng.standard_normal((6, 20000)), -200),
+        "all equal": np.full((6, 20000), -3.0),
+        "very large": rng.standard_normal((6, 20000)) * 1e30,
+    }
+    for name, logits in shapes.items():
+        for top_k in (257, 300, 5000, 19999):
+            rows = Rows(logits.astype(np.float32), temperature=1.5, top_k=top_k, positions=np.arange(6))
+            expected = rows.sample(reference())["ids"]
+            assert all(np.array_equal(rows.sample(cpu(2, isa))["ids"], expected) for isa in cpu().isas), (name, top_k)
+
+
+def test_greedy_finds_the_largest_wherever_it_is():
+    for vocabulary in (1, 15, 16, 17, 63, 64, 65, 127, 200):
+        logits = np.full((vocabulary, vocabulary), -1.0, np.float32)
+        np.fill_diagonal(logits, 2.0)
+        for isa in cpu().isas:
+            assert Rows(logits).sample(cpu(1, isa))["ids"].tolist() == list(range(vocabulary))
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it_and_at_least_one():

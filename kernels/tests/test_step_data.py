@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from octavo_kernels import Backend, KernelError
+from octavo_kernels.validate import step as step_checks
 from octavo_kernels.validate.step import DataChecks
 from proofs.conformance import Case, cases, run_program, single_op
 from proofs.conformance.case import Prepared, prepared_tensors
@@ -110,6 +111,16 @@ def test_wrong_data_is_refused_before_any_effect(name: str, backend: Backend):
     assert refused.code == code, refused
     assert f"op 0 ({op})" in refused.message
     assert unchanged
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_data_of_many_rows_is_refused_in_the_same_words(name: str, backend: Backend, monkeypatch):
+    op, wanted, change, _ = WRONG[name]
+    prepared = single_op(change(_ordinary(op, **wanted)))
+    few, _ = _run_refused(backend, prepared)
+    monkeypatch.setattr(step_checks, "_MANY", 0)  # every array is one of many elements then
+    many, unchanged = _run_refused(backend, prepared)
+    assert (many.code, many.message) == (few.code, few.message) and unchanged
 
 
 @pytest.mark.parametrize("places", ["handles", "columns"])

@@ -11,6 +11,7 @@ import type { Program } from "../program/program.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { type Cost, operationCost } from "./costs.ts";
 import { SAMPLE_TEXT } from "./sample-text.ts";
+import { BATCHES, PREFILL } from "./speed.ts";
 
 export interface OpTime {
   readonly op: string;
@@ -47,42 +48,47 @@ export interface OpReport {
 }
 
 export interface OpBenchOptions extends LoadOptions {
-  readonly batches?: readonly number[];
-  readonly prefill?: number;
-  readonly repeats?: number;
+  /** Sequences of the decode steps; default 1, 8 and 32. */
+  readonly batches?: readonly number[] | undefined;
+  /** Tokens of the prompt; default 512. */
+  readonly prefill?: number | undefined;
+  /** Tokens that each sequence of a decode step has behind it; default 64. */
+  readonly depth?: number | undefined;
+  readonly repeats?: number | undefined;
 }
 
-/** Tokens that each sequence of a decode step has behind it. */
-const BEHIND = 64;
+const DEPTH = 64;
+/** Most tokens of a step that only fills the cache. */
+const CHUNK = 512;
 
 export async function profileOps(model: string, options: OpBenchOptions = {}): Promise<OpReport> {
-  const { batches = [1, 8, 32], prefill = 512, repeats = 15, ...load } = options;
+  const { batches = BATCHES, prefill = PREFILL, depth = DEPTH, repeats = 15, ...load } = options;
   const sequences = Math.max(...batches);
-  const context = Math.max(prefill, BEHIND + 2);
+  const context = Math.max(prefill, depth + 2);
   const loaded = await loadModel(model, {
     ...load,
     sequences,
     context,
-    tokenBudget: Math.max(prefill, sequences, BEHIND),
+    tokenBudget: Math.max(prefill, sequences, Math.min(depth, CHUNK)),
   });
   try {
     const { deployment, manifest } = loaded;
     const [rank] = deployment.ranks;
     const { device } = rank!;
     const ids = loaded.tokenizer?.encode(SAMPLE_TEXT) ?? [];
-    const needed = Math.max(prefill, sequences + BEHIND + 2);
-    if (ids.length < needed) {
-      const text = `the sample text has ${ids.length} tokens for this model; prefill and batches may take ${needed} at most`;
-      throw badArgument(text);
-    }
+    if (ids.length === 0) throw badArgument("a model without a tokenizer cannot be measured: it has no sample text");
     const { settings, pages } = deployment.plan.details;
     const program = rankPrograms(manifest, { ...settings.modelOptions, pages })[0]!;
     const { program: handle } = await rank!.defineProgram(program, settings.limits);
     const ceiling = await device.measure();
     const run = (name: string, step: Rows) => profile(name, program, handle, step, repeats, ceiling);
-    const steps: StepProfile[] = [await run(`prefill ${prefill}`, rowsOf(ids, 1, 0, prefill))];
-    for (let row = 0; row < sequences; row++) await step(handle, rowsOf(ids, 1, 0, BEHIND, row));
-    for (const batch of batches) steps.push(await run(`decode ${batch}`, rowsOf(ids, batch, BEHIND, 1)));
+    const rowsAt = (batch: number, start: number, count: number, first = 0) =>
+      rowsOf({ ids, batch, start, count, first, own: Math.ceil((depth + 1) / PAGE_SIZE) });
+    const steps: StepProfile[] = [await run(`prefill ${prefill}`, rowsAt(1, 0, prefill))];
+    for (let row = 0; row < sequences; row++)
+      for (let start = 0; start < depth; start += CHUNK)
+        await step(handle, rowsAt(1, start, Math.min(CHUNK, depth - start), row));
+    for (const batch of batches) steps.push(await run(`decode ${batch}`, rowsAt(batch, depth, 1)));
     const { model: machine, isa, threads } = device.description;
     return { model, machine, isa, threads, ceiling, steps };
   } finally {
@@ -90,7 +96,18 @@ export async function profileOps(model: string, options: OpBenchOptions = {}): P
   }
 }
 
-/** A step of `count` tokens of each of `batch` sequences that have `start` behind them; sequence i lies in pages of its own. */
+/** A step of `count` tokens of each of `batch` sequences that have `start` behind them. */
+interface RowsOptions {
+  /** The text, which begins again where it ends. */
+  readonly ids: readonly number[];
+  readonly batch: number;
+  readonly start: number;
+  readonly count: number;
+  /** Sequence i lies in the pages from (first + i) * own on. */
+  readonly first: number;
+  readonly own: number;
+}
+
 interface Rows {
   readonly sizes: Sizes;
   readonly arrays: Readonly<Record<string, Int32Array | Float32Array>>;
@@ -98,10 +115,9 @@ interface Rows {
   readonly keys: number;
 }
 
-function rowsOf(ids: readonly number[], batch: number, start: number, count: number, first = 0): Rows {
+function rowsOf({ ids, batch, start, count, first, own }: RowsOptions): Rows {
   const tokens = batch * count;
   const J = Math.ceil((start + count) / PAGE_SIZE);
-  const own = Math.ceil((BEHIND + 1) / PAGE_SIZE);
   const page = (row: number, index: number) => (first + row) * own + index;
   const position = (t: number) => start + (t % count);
   const slot = (t: number) =>
@@ -113,7 +129,7 @@ function rowsOf(ids: readonly number[], batch: number, start: number, count: num
     keys,
     sizes: { ...NO_SIZES, T: tokens, S: batch, B: batch, J },
     arrays: {
-      tokens: ints(tokens, (t) => ids[position(t) + first + Math.floor(t / count)]!),
+      tokens: ints(tokens, (t) => ids[(position(t) + first + Math.floor(t / count)) % ids.length]!),
       positions: ints(tokens, position),
       slots: ints(tokens, slot),
       pages: ints(batch * J, (index) => page(Math.floor(index / J), index % J)),

@@ -20,26 +20,49 @@ export interface Speed {
 
 export const PREFILL = 512;
 export const BATCHES = [1, 8, 32] as const;
-/** Longest prompt and answer of a job. */
-export const JOB_CONTEXT = PREFILL + 128;
-
-const PROMPT_TOKENS = 32;
+/** Tokens of each row's prompt. */
+const DEPTH = 32;
 /** Tokens from one row's prompt to the next: overlapping windows of one text. */
 const PROMPT_DISTANCE = 16;
-const DECODE_TOKENS: Readonly<Record<number, number>> = { 1: 128, 8: 96, 32: 64 };
+const DECODE_TOKENS = [
+  { from: 1, tokens: 128 },
+  { from: 8, tokens: 96 },
+  { from: 32, tokens: 64 },
+] as const;
+export interface JobOptions {
+  /** Tokens of the prompt that is measured; default 512. */
+  readonly prefill?: number | undefined;
+  /** Sequences that decode together, a measurement each; default 1, 8 and 32. */
+  readonly batches?: readonly number[] | undefined;
+  /** Tokens that each sequence has behind it when it begins to decode; default 32. */
+  readonly depth?: number | undefined;
+}
 
-export function speedJob(encode: (text: string) => number[], threads: number, repeats: number): SpeedJob {
+export function speedJob(
+  encode: (text: string) => number[],
+  threads: number,
+  repeats: number,
+  options: JobOptions = {},
+): SpeedJob {
+  const { prefill = PREFILL, batches = BATCHES, depth = DEPTH } = options;
   const ids = encode(SAMPLE_TEXT);
-  const piece = (start: number, length: number) => ids.slice(start, start + length);
+  // What is longer than the text goes on at its beginning.
+  const piece = (start: number, length: number) =>
+    Array.from({ length }, (_, index) => ids[(start + index) % ids.length]!);
   return {
     threads,
     repeats,
-    prefill: piece(0, PREFILL),
-    decode: BATCHES.map((batch) => ({
-      prompts: Array.from({ length: batch }, (_, row) => piece(row * PROMPT_DISTANCE, PROMPT_TOKENS)),
-      tokens: DECODE_TOKENS[batch]!,
+    prefill: piece(0, prefill),
+    decode: batches.map((batch) => ({
+      prompts: Array.from({ length: batch }, (_, row) => piece(row * PROMPT_DISTANCE, depth)),
+      tokens: DECODE_TOKENS.findLast(({ from }) => from <= batch)!.tokens,
     })),
   };
+}
+
+/** Positions that the longest request of a job needs. */
+export function contextOf({ prefill, decode }: SpeedJob): number {
+  return Math.max(prefill.length + 1, ...decode.map(({ prompts, tokens }) => prompts[0]!.length + tokens));
 }
 
 /** `onProgress(done, total)` after each measurement. */

@@ -1,13 +1,13 @@
 /** `octavo bench`: how fast a model is here; with `--ops`, where the time goes. Peers: `make bench`. */
 import { Command } from "commander";
 import type { OpReport, StepProfile } from "../bench/ops.ts";
-import type { Speed } from "../bench/speed.ts";
+import type { JobOptions, Speed } from "../bench/speed.ts";
 import { interruptible } from "./interrupt.ts";
-import { addLoadOptions, jsonOption, type LoadFlags, loadOptionsOf, wholeNumber } from "./options.ts";
+import { addLoadOptions, jsonOption, type LoadFlags, loadOptionsOf, wholeNumber, wholeNumbers } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { percent, print, printJson } from "./screen.ts";
 
-interface BenchFlags extends LoadFlags {
+interface BenchFlags extends LoadFlags, JobOptions {
   readonly ops?: boolean;
   readonly repeats?: number;
   readonly json?: boolean;
@@ -16,11 +16,14 @@ interface BenchFlags extends LoadFlags {
 export function benchCommand(): Command {
   return addLoadOptions(
     new Command("bench").description(
-      "Measure prefill of 512 tokens and decode of 1, 8 and 32 sequences. `make bench` in the repository measures peers too.",
+      "Measure prefill of a prompt and decode of several sequences. `make bench` in the repository measures peers too.",
     ),
   )
     .argument("[model]", "as --model")
     .option("--ops", "time every op, against what the machine can do at best")
+    .option("--prefill <n>", "tokens of the prompt (default: 512)", wholeNumber(1))
+    .option("--batches <list>", "sequences that decode together (default: 1,8,32)", wholeNumbers(1))
+    .option("--depth <n>", "tokens that each has behind it then (default: 32; with --ops 64)", wholeNumber(1))
     .option("--repeats <n>", "measurements of each kind (default: 5; with --ops 15)", wholeNumber(1))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: BenchFlags) =>
@@ -29,22 +32,25 @@ export function benchCommand(): Command {
 }
 
 async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
-  const [{ Engine }, { BATCHES, JOB_CONTEXT, measureSpeed, speedJob }] = await Promise.all([
+  const [{ Engine }, { contextOf, measureSpeed, speedJob }] = await Promise.all([
     import("../engine/engine.ts"),
     import("../bench/speed.ts"),
   ]);
   const progress = new ProgressLine();
-  const options = { context: JOB_CONTEXT, ...loadOptionsOf(flags), sequences: Math.max(...BATCHES), signal };
+  // The sizes of the job are known before its text is.
+  const sizes = speedJob(() => [0], 0, 0, flags);
+  const sequences = Math.max(...sizes.decode.map(({ prompts }) => prompts.length));
+  const options = { context: contextOf(sizes), ...loadOptionsOf(flags), sequences, signal };
   const engine = await Engine.load(flags.model, { ...options, onProgress: progress.load });
   try {
     const { tokenizer, deployment } = engine;
     const { model: machine, isa, threads } = deployment.devices[0]!.description;
-    const job = speedJob((text) => tokenizer.encode(text), threads, flags.repeats ?? 5);
+    const job = speedJob((text) => tokenizer.encode(text), threads, flags.repeats ?? 5, flags);
     const onProgress = (done: number, total: number) => progress.show(`measuring ${done} of ${total}`);
     const result = await measureSpeed(engine, job, { signal, onProgress });
     progress.clear();
     if (flags.json) printJson({ model: flags.model, machine, isa, threads, ...result });
-    else print(`${machine}, ${isa}, ${threads} threads\n${speedLines(result).join("\n")}\n`);
+    else print(`${machine}, ${isa}, ${threads} threads\n${speedLines(result, job.prefill.length).join("\n")}\n`);
   } finally {
     progress.clear();
     await engine.dispose();
@@ -54,9 +60,10 @@ async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
 async function ops(flags: BenchFlags, signal: AbortSignal): Promise<void> {
   const { profileOps } = await import("../bench/ops.ts");
   const progress = new ProgressLine();
-  const repeats = flags.repeats === undefined ? {} : { repeats: flags.repeats };
   try {
-    const options = { ...loadOptionsOf(flags), ...repeats, signal, onProgress: progress.load };
+    const { batches, prefill, depth, repeats } = flags;
+    const sizes = { batches, prefill, depth, repeats };
+    const options = { ...loadOptionsOf(flags), ...sizes, signal, onProgress: progress.load };
     const report = await profileOps(flags.model, options);
     progress.clear();
     if (flags.json) printJson(report);
@@ -66,13 +73,13 @@ async function ops(flags: BenchFlags, signal: AbortSignal): Promise<void> {
   }
 }
 
-function speedLines({ prefill, decode }: Speed): string[] {
+function speedLines({ prefill, decode }: Speed, prompt: number): string[] {
   const line = (name: string, values: readonly number[]) => {
     const sorted = [...values].sort((a, b) => a - b);
     const spread = `${sorted[0]!.toFixed(0)} to ${sorted.at(-1)!.toFixed(0)}`;
     return `${name.padEnd(18)} ${sorted[sorted.length >> 1]!.toFixed(0).padStart(6)} tokens/s   (${spread})`;
   };
-  return [line("prefill 512", prefill), ...Object.entries(decode).map(([b, v]) => line(`decode, batch ${b}`, v))];
+  return [line(`prefill ${prompt}`, prefill), ...Object.entries(decode).map(([b, v]) => line(`decode, batch ${b}`, v))];
 }
 
 function opLines({ machine, isa, threads, ceiling, steps }: OpReport): string[] {

@@ -129,6 +129,22 @@ export function wholeNumber(from: number): (text: string) => number {
   };
 }
 
+/** A list of them, with commas, each once. */
+export function wholeNumbers(from: number): (text: string) => number[] {
+  const read = wholeNumber(from);
+  return (text) => {
+    const values = text.split(",").map((part) => {
+      try {
+        return read(part.trim());
+      } catch {
+        throw new InvalidArgumentError(`It takes whole numbers from ${from} on, with commas between them.`);
+      }
+    });
+    if (new Set(values).size < values.length) throw new InvalidArgumentError("It has a number twice.");
+    return values;
+  };
+}
+
 function decimal(from: number, to: number): (text: string) => number {
   return (text) => {
     const value = Number(text);

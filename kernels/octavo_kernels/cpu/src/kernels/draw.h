@@ -17,22 +17,26 @@ struct DrawSettings {
 // Up to here top-k candidates are kept in order by insertion.
 inline constexpr int small_top_k = 256;
 // Weights, relative to the likeliest, down to which candidates are gathered in turn until their mass suffices.
-inline constexpr float weight_levels[] = {0x1p-12f, 0x1p-22f, 0x1p-126f};
-inline constexpr int level_count = 3;
+// Each has several times as many candidates as the one before, and those are sorted.
+inline constexpr float weight_levels[] = {0x1p-12f, 0x1p-17f, 0x1p-22f, 0x1p-126f};
+inline constexpr int level_count = 4;
 
 // Weight of a logit, relative to the likeliest.
 struct Weights {
   F32x16 temperature, offset;
   double largest_logit, degree;
+  bool scaled;
 
   Weights(float temperature_of_draw, float largest)
       : temperature(set1(temperature_of_draw)),
         offset(div(set1(largest), temperature)),
         largest_logit(largest),
-        degree(temperature_of_draw) {}
+        degree(temperature_of_draw),
+        scaled(temperature_of_draw != 1) {}
   F32x16 of(F32x16 logits) const {
+    const F32x16 x = scaled ? div(logits, temperature) : logits;  // a division costs as much as half of exp
     // NaN compares false and gets nothing.
-    return select(eq(logits, logits), exp(sub(div(logits, temperature), offset)), zero());
+    return select(eq(logits, logits), exp(sub(x, offset)), zero());
   }
   // A logit below which no weight reaches `least`: with a margin that covers all roundings of a weight.
   float logit_below(float least) const {
@@ -47,25 +51,28 @@ struct Masses {
   double kept = 0;                 // of weights from min-p on
 };
 
+// `bounded`: whether min_p is above 0, and `kept` something else than `all`. `leveled`: whether a level is looked at.
+template <bool bounded, bool leveled>
 inline Masses sum_weights(const float* row, int64_t count, const Weights& weights, float min_p) {
   Masses masses;
-  const F32x16 first = set1(weight_levels[0]), second = set1(weight_levels[1]), least = set1(min_p);
+  const F32x16 least = set1(min_p);
   for (int64_t block = 0; block < count; block += 16 * float_sum_vectors) {
     const int64_t end = block + 16 * float_sum_vectors < count ? block + 16 * float_sum_vectors : count;
-    F32x16 all = zero(), above_first = zero(), above_second = zero(), kept = zero();
+    F32x16 all = zero(), kept = zero(), level[level_count - 1];
+    for (F32x16& sum : level) sum = zero();
     for (int64_t i = block; i < end; i += 16) {
       const F32x16 w = weights.of(load_part(row + i, end - i, -__builtin_inff()));
       all = add(all, w);
-      above_first = add(above_first, select(ge(w, first), w, zero()));
-      above_second = add(above_second, select(ge(w, second), w, zero()));
-      kept = add(kept, select(ge(w, least), w, zero()));
+      for (int j = 0; leveled && j < level_count - 1; j++)
+        level[j] = add(level[j], select(ge(w, set1(weight_levels[j])), w, zero()));
+      if (bounded) kept = add(kept, select(ge(w, least), w, zero()));
     }
     masses.all += reduce_add(all);
-    masses.level[0] += reduce_add(above_first);
-    masses.level[1] += reduce_add(above_second);
+    for (int j = 0; j < level_count - 1; j++) masses.level[j] += reduce_add(level[j]);
     masses.kept += reduce_add(kept);
   }
   masses.level[level_count - 1] = masses.all;
+  if (!bounded) masses.kept = masses.all;
   return masses;
 }
 
@@ -136,29 +143,47 @@ inline double mass_of(const Candidate* candidates, int64_t count, const Weights&
   return sum;
 }
 
-// `candidates` and `spare` have room for `count` each.
-inline int32_t draw(const float* row, int64_t count, const DrawSettings& settings, Candidate* candidates,
-                    Candidate* spare) {
-  const float largest = largest_of(row, count);
+// Ids whose logit is at least this, in ascending order of ids.
+inline int64_t gather_from(const float* row, int64_t count, float least, Candidate* candidates) {
+  int64_t found = 0;
+  const F32x16 low = set1(least);
+  for (int64_t i = 0; i < count; i += 16) {
+    unsigned mask = mask_bits(ge(load_part(row + i, count - i, __builtin_nanf("")), low));
+    for (; mask; mask &= mask - 1) {
+      const int64_t id = i + __builtin_ctz(mask);
+      candidates[found++] = {row[id], static_cast<int32_t>(id)};
+    }
+  }
+  return found;
+}
+
+// `peak`: of the row. `candidates` and `spare` have room for `count` each.
+inline int32_t draw(const float* row, int64_t count, const RowPeak& peak, const DrawSettings& settings,
+                    Candidate* candidates, Candidate* spare) {
   // Nothing is allowed, or a logit that is infinite (after a bias or a penalty) or is so by the temperature leaves no choice.
-  const float scaled = largest / settings.temperature;
-  if (scaled - scaled != 0) return argmax(row, count);
-  const Weights weights(settings.temperature, largest);
+  const float scaled = peak.largest / settings.temperature;
+  if (scaled - scaled != 0) return peak.id;
+  const Weights weights(settings.temperature, peak.largest);
   if (settings.top_k > 0 && settings.top_k < count) {
     int64_t found = 0;
     if (settings.top_k <= small_top_k) {
       found = first_candidates(row, count, settings.top_k, candidates);
     } else {
-      for (int level = 0; level < level_count && found < settings.top_k; level++)
-        found = gather(row, count, weights, weight_levels[level], candidates);
+      // Ids without weight are never drawn, so fewer than top-k may be enough.
+      const float lowest = weights.logit_below(weight_levels[level_count - 1]);
+      found = gather_from(row, count, cut_of(row, count, settings.top_k, lowest, peak.largest), candidates);
       sort_candidates(candidates, found, spare);
       if (found > settings.top_k) found = settings.top_k;
     }
     return draw_in_order(candidates, found, weights, settings, mass_of(candidates, found, weights), -1);
   }
-  const Masses masses = sum_weights(row, count, weights, settings.min_p);
+  const auto sum = settings.min_p == 0                 ? sum_weights<false, true>
+                   : settings.min_p < weight_levels[0] ? sum_weights<true, true>
+                                                       : sum_weights<true, false>;
+  const Masses masses = sum(row, count, weights, settings.min_p);
   const bool cut = settings.top_p < 1;
-  const double needed = cut ? settings.top_p * masses.all : settings.u * masses.kept;
+  // With a margin: in order the weights are added up in another way, which differs in the seventh digit.
+  const double needed = (cut ? settings.top_p * masses.all : settings.u * masses.kept) * (1 + 1e-5);
   int level = 0;
   // From min-p's weight on nothing is missing.
   while (level + 1 < level_count && settings.min_p < weight_levels[level] && !(masses.level[level] > needed)) level++;

@@ -35,7 +35,7 @@ inline void run_pool(const OpCall& call, const Worker& worker) {
     pool_rows(x, starts.row<int32_t>(b)[0], starts.row<int32_t>(b + 1)[0],
               call.integer(op::attr_kind) == op::kind_last, row);
     if (!call.flag(op::attr_normalize)) {
-      worker.counters->nonfinite += !all_finite(row, columns);
+      worker.counters->nonfinite += !peak_of(row, columns).finite;
       continue;
     }
     float length = __builtin_sqrtf(blocksum_square(row, columns));

@@ -12,47 +12,85 @@ struct Candidate {
   int32_t id;
 };
 
-// The largest of a row but NaN; minus infinity when there is nothing else.
-inline float largest_of(const float* row, int64_t count) {
-  const float lowest = -__builtin_inff();
-  // Four at a time: the comparison's latency is longer than a load.
-  F32x16 most[4] = {set1(lowest), set1(lowest), set1(lowest), set1(lowest)};
+// What one pass over a row tells.
+struct RowPeak {
+  float largest;  // but NaN; minus infinity when there is nothing else
+  int32_t id;     // the lowest of the largest; 0 when there is none above minus infinity
+  bool finite;    // whether no element is NaN or infinite
+};
+
+inline RowPeak peak_of(const float* row, int64_t count) {
+  constexpr int chains = 4;  // the comparison's latency is longer than a load
+  const I32x16 magnitude = set1_i32(INT32_MAX);
+  F32x16 most[chains];
+  // Bits of magnitudes are ordered as the magnitudes are, infinity and NaN last.
+  I32x16 at[chains], bits_of_largest[chains];
+  for (int j = 0; j < chains; j++)
+    most[j] = set1(-__builtin_inff()), at[j] = set1_i32(0), bits_of_largest[j] = set1_i32(0);
+  const auto look = [&](int j, F32x16 x, F32x16 counted, int64_t first) {
+    const Mask16 above = gt(x, most[j]);
+    most[j] = select(above, x, most[j]);
+    at[j] = select(above, set1_i32(static_cast<int32_t>(first)), at[j]);
+    bits_of_largest[j] = max_i32(bits_of_largest[j], bit_and(bits(counted), magnitude));
+  };
   int64_t i = 0;
-  for (; i + 64 <= count; i += 64) {
-    for (int j = 0; j < 4; j++) {
+  for (; i + 16 * chains <= count; i += 16 * chains) {
+    for (int j = 0; j < chains; j++) {
       const F32x16 x = load(row + i + 16 * j);
-      most[j] = select(gt(x, most[j]), x, most[j]);
+      look(j, x, x, i + 16 * j);
     }
   }
-  for (; i < count; i += 16) {
-    const F32x16 x = load_part(row + i, count - i, lowest);
-    most[0] = select(gt(x, most[0]), x, most[0]);
+  for (; i < count; i += 16)
+    look(0, load_part(row + i, count - i, -__builtin_inff()), load_part(row + i, count - i, 0), i);
+  const float largest = reduce_max(max(max(most[0], most[1]), max(most[2], most[3])));
+  int32_t id = INT32_MAX;
+  for (int j = 0; j < chains; j++) {
+    alignas(64) int32_t first[16];
+    store_i32(first, at[j]);
+    for (unsigned equal = mask_bits(eq(most[j], set1(largest))); equal; equal &= equal - 1) {
+      const int lane = __builtin_ctz(equal);
+      id = first[lane] + lane < id ? first[lane] + lane : id;
+    }
   }
-  return reduce_max(max(max(most[0], most[1]), max(most[2], most[3])));
+  const I32x16 pairs[] = {max_i32(bits_of_largest[0], bits_of_largest[1]),
+                          max_i32(bits_of_largest[2], bits_of_largest[3])};
+  return {largest, id, !any(gt_i32(max_i32(pairs[0], pairs[1]), set1_i32(0x7f7fffff)))};
 }
 
-// Whether no element is NaN or infinite.
-inline bool all_finite(const float* row, int64_t count) {
-  const I32x16 magnitude = set1_i32(INT32_MAX);
-  // Bits of magnitudes are ordered as the magnitudes are, infinity and NaN last.
-  I32x16 most[4] = {set1_i32(0), set1_i32(0), set1_i32(0), set1_i32(0)};
+// How many logits of a row are at least `least`.
+inline int64_t count_from(const float* row, int64_t count, float least) {
+  const F32x16 low = set1(least);
+  const I32x16 one = set1_i32(1), none = set1_i32(0);
+  I32x16 found[4] = {none, none, none, none};
   int64_t i = 0;
-  for (; i + 64 <= count; i += 64) {
-    for (int j = 0; j < 4; j++) most[j] = max_i32(most[j], bit_and(bits(load(row + i + 16 * j)), magnitude));
-  }
-  for (; i < count; i += 16) most[0] = max_i32(most[0], bit_and(bits(load_part(row + i, count - i, 0)), magnitude));
-  const I32x16 largest = max_i32(max_i32(most[0], most[1]), max_i32(most[2], most[3]));
-  return !any(gt_i32(largest, set1_i32(0x7f7fffff)));
+  for (; i + 64 <= count; i += 64)
+    for (int j = 0; j < 4; j++) found[j] = add(found[j], select(ge(load(row + i + 16 * j), low), one, none));
+  for (; i < count; i += 16)
+    found[0] = add(found[0], select(ge(load_part(row + i, count - i, __builtin_nanf("")), low), one, none));
+  alignas(64) int32_t lanes[16];
+  store_i32(lanes, add(add(found[0], found[1]), add(found[2], found[3])));
+  int64_t sum = 0;
+  for (const int32_t lane : lanes) sum += lane;
+  return sum;
 }
 
-// The lowest id of the largest logit; 0 when there is none above minus infinity.
-inline int32_t argmax(const float* row, int64_t count) {
-  const F32x16 most = set1(largest_of(row, count));
-  for (int64_t i = 0; i < count; i += 16) {
-    const unsigned equal = mask_bits(eq(load_part(row + i, count - i, __builtin_nanf("")), most));
-    if (equal) return static_cast<int32_t>(i) + __builtin_ctz(equal);
+// A logit from which on a row has at least `wanted`, and no more than twice as many unless they are equal or nearly;
+// `low` where it has no more than that from there on. `largest` is the row's.
+inline float cut_of(const float* row, int64_t count, int64_t wanted, float low, float largest) {
+  if (count_from(row, count, low) <= 2 * wanted) return low;
+  float high = largest;
+  // Halves the distance of 88 temperatures; below a hundredth of one nearly all that is left are ties.
+  for (int halving = 0; halving < 14; halving++) {
+    const float middle = low + (high - low) * 0.5f;
+    const int64_t found = count_from(row, count, middle);
+    if (found < wanted) {
+      high = middle;
+    } else {
+      low = middle;
+      if (found <= 2 * wanted) break;
+    }
   }
-  return 0;
+  return low;
 }
 
 // The first `wanted` ids in order; returns how many there are. `best` has room for `wanted`, which must be small.

@@ -83,7 +83,8 @@ inline const float* adjust(const OpCall& call, int64_t s, const SampleRow& setti
 }
 
 // Log-probabilities of the drawn id and of the likeliest ones, from the unmodified logits; none of an id below 0.
-inline void report(const OpCall& call, int64_t s, int32_t id, int wanted) {
+// `largest`: of those.
+inline void report(const OpCall& call, int64_t s, int32_t id, int wanted, float largest) {
   namespace op = op_sample;
   const float* row = call.in[op::logits].row<float>(s);
   const int64_t count = call.in[op::logits].shape[1];
@@ -93,7 +94,7 @@ inline void report(const OpCall& call, int64_t s, int32_t id, int wanted) {
   *logprob = __builtin_nanf("");
   int found = 0;
   if (wanted >= 0 && id >= 0) {
-    const double log_sum = log_sum_exp(row, count);
+    const double log_sum = log_sum_exp(row, count, largest);
     *logprob = static_cast<float>(row[id] - log_sum);
     Candidate best[max_logprobs];
     found = first_candidates(row, count, wanted < max_logprobs ? wanted : max_logprobs, best);
@@ -125,17 +126,20 @@ inline void run_sample(const OpCall& call, const Worker& worker) {
   int64_t s, end;
   while (worker.next(rows, 1, &s, &end)) {
     const SampleRow settings(call.in[op::settings].row<float>(s), call.in[op::counters].row<int32_t>(s));
-    if (!all_finite(logits.row<float>(s), count)) {
+    const float* given = logits.row<float>(s);
+    const RowPeak peak = peak_of(given, count);
+    if (!peak.finite) {
       worker.counters->nonfinite++;
       ids.row<int32_t>(s)[0] = -1;
-      report(call, s, -1, settings.wanted);
+      report(call, s, -1, settings.wanted, 0);
       continue;
     }
     const float* row = adjust(call, s, settings, changed, reinterpret_cast<int32_t*>(candidates));
-    const int32_t id = settings.draw.temperature == 0 ? argmax(row, count)
-                                                      : draw(row, count, settings.draw, candidates, spare);
+    const RowPeak of_row = row == given ? peak : peak_of(row, count);
+    const int32_t id =
+        settings.draw.temperature == 0 ? of_row.id : draw(row, count, of_row, settings.draw, candidates, spare);
     ids.row<int32_t>(s)[0] = id;
-    report(call, s, id, settings.wanted);
+    report(call, s, id, settings.wanted, peak.largest);
   }
 }
 

@@ -38,23 +38,24 @@ inline void run_score(const OpCall& call, const Worker& worker) {
   while (worker.next(rows, 1, &s, &end)) {
     const float* row = logits.row<float>(s);
     const int32_t target = call.in[op::targets].row<int32_t>(s)[0];
-    if (!all_finite(row, count) || (reference && !all_finite(reference.row<float>(s), count))) {
+    const float* other = reference ? reference.row<float>(s) : row;
+    const RowPeak peak = peak_of(row, count), other_peak = reference ? peak_of(other, count) : peak;
+    if (!peak.finite || !other_peak.finite) {
       worker.counters->nonfinite++;
       call.out[op::out_nll].row<float>(s)[0] = call.out[op::out_kl].row<float>(s)[0] = __builtin_nanf("");
       call.out[op::out_top1].row<int32_t>(s)[0] = -1;
       continue;
     }
-    const double log_sum = log_sum_exp(row, count);
+    const double log_sum = log_sum_exp(row, count, peak.largest);
     int32_t expected = target;
     double kl = 0;
     if (reference) {
-      const float* other = reference.row<float>(s);
-      kl = divergence(row, log_sum, other, log_sum_exp(other, count), count);
-      expected = argmax(other, count);
+      kl = divergence(row, log_sum, other, log_sum_exp(other, count, other_peak.largest), count);
+      expected = other_peak.id;
     }
     call.out[op::out_nll].row<float>(s)[0] = static_cast<float>(log_sum - row[target]);
     call.out[op::out_kl].row<float>(s)[0] = static_cast<float>(kl);
-    call.out[op::out_top1].row<int32_t>(s)[0] = argmax(row, count) == expected;
+    call.out[op::out_top1].row<int32_t>(s)[0] = peak.id == expected;
   }
 }
 
