@@ -30,7 +30,7 @@ const TINY: Readonly<Record<string, readonly [TinyOptions, Partial<ModelOptions>
   ],
   "interleaved-int8-head": [
     { config: { octavo_rope_pairing: "interleaved" } },
-    { threshold: 0, head: "int8", output: { type: "logits" } },
+    { threshold: 0, head: "int8", headThreshold: 0, output: { type: "logits" } },
   ],
   "weights-16bit": [{ type: "BF16", config: { num_key_value_heads: 4 } }, { weights: "16bit" }],
   scheme: [
@@ -46,7 +46,7 @@ function tiny([model, options, { unfused = false } = {}]: (typeof TINY)[string])
   return {
     config: tinyConfig({ layers: 1, ...model }),
     options: {
-      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "float16" },
+      ...{ weights: "int8", head: "16bit", threshold: "adaptive", headThreshold: "all", kv: "float16" },
       ...{ context: 96, pages: 24, rows: 6, output: { type: "sample", logits: true } },
       ...options,
     },
@@ -61,7 +61,7 @@ function real(config: Wanted["config"]): Wanted {
   return {
     config,
     options: {
-      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "float16" },
+      ...{ weights: "int8", head: "16bit", threshold: "adaptive", headThreshold: "all", kv: "float16" },
       ...{ context: 4096, pages: 128 * 256, rows: 128, output: { type: "sample" } },
     },
     limits: { T: 2048, S: 128, B: 128, J: 256, H: 128 * 64, D: 128, Q: 128 },
