@@ -16,7 +16,7 @@ describe.runIf(DEVICES.includes("cpu:0"))("the demo model", () => {
     const text = await evaluationText(undefined);
     const schemes = parseSchemes("absmax-tensor,absmax-vector,absmax-vector-decomposed");
     const { runs, scored } = await evaluate("smollm2", text, {
-      ...{ devices: "cpu:0", tokens: 512, schemes },
+      ...{ devices: "cpu:0", tokens: 512, schemes, head: "16bit" },
       thresholds: [0, 6, "adaptive", "all"],
     });
     expect(scored).toBe(511);
@@ -70,14 +70,16 @@ describe("octavo eval", () => {
     await using model = await writeTinyModel();
     const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--thresholds", "6:4,all", "--json"];
     const { stdout } = await execa(process.execPath, [...CLI, "eval", model.path, ...flags]);
-    const run = { perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
+    const scores = { perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
+    const sixteen = { ...scores, head: "16bit", headThreshold: null };
+    const run = { ...scores, head: "int8", headThreshold: "all" };
     expect(JSON.parse(stdout)).toEqual({
       model: model.path,
       tokens: 100,
       scored: 98,
       window: 64,
       runs: [
-        { ...run, weights: "16bit", threshold: null, kl: 0, top1: 1, carries: 0 },
+        { ...sixteen, weights: "16bit", threshold: null, kl: 0, top1: 1, carries: 0 },
         { ...run, weights: "int8", threshold: "6:4", carries: expect.any(Number) },
         { ...run, weights: "int8", threshold: "all", carries: expect.any(Number) },
       ],
@@ -86,7 +88,8 @@ describe("octavo eval", () => {
 
   it("judges by the schemes of the paper, beside thresholds if there are any", async () => {
     await using model = await writeTinyModel();
-    const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--json"];
+    // The head as under schemes, which leave it alone.
+    const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--head", "16bit", "--json"];
     const evaluated = async (...more: string[]) =>
       execa(process.execPath, [...CLI, "eval", model.path, ...flags, ...more], { reject: false });
     const [alone, beside, refused] = await Promise.all([
@@ -95,7 +98,8 @@ describe("octavo eval", () => {
       evaluated("--scheme", "absmax-column"),
     ]);
     const { runs } = JSON.parse(alone.stdout);
-    const run = { weights: "int8", perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
+    const scores = { perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
+    const run = { weights: "int8", head: "16bit", headThreshold: null, ...scores };
     expect(runs.slice(1)).toEqual([
       { ...run, threshold: "0", scheme: "absmax-vector", carries: 0 },
       { ...run, threshold: "6", scheme: "zeropoint-tensor-decomposed", carries: 0 },

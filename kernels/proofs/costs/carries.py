@@ -11,6 +11,8 @@ COLUMNS = {
     "gate_proj+up_proj": 0.01,
     "o_proj": 0.03,
     "down_proj": 0.14,
+    # Not emulated: the head's own threshold is "all".
+    "logits": 1.0,
 }
 #: The same table: share of blocks of 128 rows and 64 columns with a carry, adaptive and with threshold 6.
 BLOCKS_64 = {
