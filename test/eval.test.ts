@@ -4,7 +4,7 @@
  */
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
-import { evaluate } from "../ts/eval/evaluate.ts";
+import { type EvaluateOptions, evaluate } from "../ts/eval/evaluate.ts";
 import { evaluationText } from "../ts/eval/text.ts";
 import { parseSchemes } from "../ts/program/scheme.ts";
 import { CLI } from "./support/cli.ts";
@@ -39,6 +39,30 @@ describe.runIf(DEVICES.includes("cpu:0"))("the demo model", () => {
     expect(adaptive!.carries).toBeGreaterThan(0.001);
     expect(adaptive!.carries).toBeLessThan(0.005);
     expect(none!.carries).toBe(0);
+  });
+
+  it("loses by its int8 output layer what the weights of that lose, and no more", async () => {
+    const text = await evaluationText(undefined);
+    const judged = async (options: Pick<EvaluateOptions, "head" | "headThreshold">) => {
+      const { runs } = await evaluate("smollm2", text, {
+        ...{ devices: "cpu:0", tokens: 512, thresholds: ["all"], ...options },
+      });
+      return runs[1]!;
+    };
+    const [byDefault, float, crude] = [
+      await judged({}),
+      await judged({ head: "16bit" }),
+      await judged({ headThreshold: 0 }),
+    ];
+    expect([byDefault, float, crude].map(({ head, headThreshold }) => [head, headThreshold])).toEqual([
+      ["int8", "all"],
+      ["16bit", null],
+      ["int8", "0"],
+    ]);
+    // 8,386 tokens: 0.00081 more than with a 16-bit one, and 0.0071 more with one digit of its input.
+    expect(byDefault.kl).toBeGreaterThan(float.kl);
+    expect(byDefault.kl - float.kl).toBeLessThan(0.0014);
+    expect(crude.kl - float.kl).toBeGreaterThan(3 * (byDefault.kl - float.kl));
   });
 });
 
