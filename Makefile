@@ -6,7 +6,7 @@ help: ## What there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: setup ## Set up, then let a small model answer
-	npx octavo run -m smollm2 "Why is the sky blue? Keep it short."
+	npx octavo run -m smollm2 "Explain in short why the sky is blue."
 
 test: ## Set up with torch, then all checks and tests
 	@tools/setup.sh torch test

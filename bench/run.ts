@@ -11,6 +11,7 @@ import { BATCHES, type Speed, speedJob } from "../ts/bench/speed.ts";
 import { buildModel } from "../ts/model/families/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
 import { Tokenizer } from "../ts/model/tokenizer.ts";
+import { MODEL_DEFAULTS } from "../ts/plan/settings.ts";
 import { fuse } from "../ts/program/fuse.ts";
 import { PEERS, preparePeers } from "./peers.ts";
 import { run } from "./processes.ts";
@@ -56,8 +57,8 @@ for (let round = 1; round <= rounds; round++) {
   }
 }
 
-const plain = { context: 1, pages: 1, rows: 1, kv: "float16", output: { type: "sample" } } as const;
-const program = buildModel(manifest, { weights: "int8", head: "16bit", threshold: "adaptive", ...plain });
+const plain = { context: 1, pages: 1, rows: 1 };
+const program = buildModel(manifest, { ...MODEL_DEFAULTS, ...plain });
 const perStep = weightBytes(fuse(program));
 
 const summarise = ({ name, arithmetic }: { name: string; arithmetic: string }): PeerResult => {

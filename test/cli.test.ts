@@ -177,6 +177,22 @@ describe("octavo program", () => {
     expect(ops.map(({ op }: { op: string }) => op)).not.toContain("rope_append");
   });
 
+  it("says which head it has: int8 with its own threshold, 16-bit with 16-bit weights or when asked for", async () => {
+    const programOf = async (...flags: string[]) => {
+      const { stdout } = await octavo(["program", join(model.path, "config.json"), "--json", ...flags]);
+      const { options, ops } = JSON.parse(stdout);
+      const [norm, head] = ops.slice(-3) as { op: string; attributes: Record<string, unknown> }[];
+      return [options.head, options.headThreshold, head!.op, norm!.attributes.decompose];
+    };
+    const runs = [[], ["--head-threshold", "6"], ["--weights", "16bit"], ["--head", "16bit"], ["--head", "auto"]];
+    const programs = await Promise.all(runs.map((flags) => programOf(...flags)));
+    const [int8, float] = [
+      ["int8", "all", "linear_int8", "all"],
+      ["16bit", "all", "linear_float", undefined],
+    ];
+    expect(programs).toEqual([int8, ["int8", 6, "linear_int8", "threshold"], float, float, int8]);
+  });
+
   it("asks a device for the launches of each op", async () => {
     const flags = ["program", model.path, "--context", "64", "--devices", "triton-interpreter:0", "--json"];
     const { stdout, exitCode } = await octavo(flags);
@@ -221,7 +237,8 @@ describe("octavo plan", () => {
     const { stdout, exitCode } = await octavo(["plan", "-m", "smollm2", "--devices", "24GiB", "--json"]);
     expect(exitCode).toBe(0);
     const { fits, kvTokens, totals, devices } = JSON.parse(stdout);
-    expect([fits, kvTokens > 0, totals.int8]).toEqual([true, true, 106_168_320]);
+    // 106,168,320 of the layers; 28,311,552 of the head and as many scales as there are tokens.
+    expect([fits, kvTokens > 0, totals.int8, totals.head]).toEqual([true, true, 134_479_872, 28_508_160]);
     const [device] = devices;
     const { weights, kv, activations, context, collectives, margin, free } = device;
     expect(weights + kv + activations + context + collectives + margin + free).toBe(device.total);
@@ -238,6 +255,9 @@ describe("octavo plan", () => {
   it("speaks of what was asked for, not of what there is room for", async () => {
     const flags = ["plan", "smollm2", "--devices", "1GiB", "--context", "4096", "--sequences"];
     const [many, one] = await Promise.all([octavo([...flags, "64"]), octavo([...flags, "1"])]);
+    const shared = await octavo([...flags, "1", "--head", "16bit"]);
+    expect(one.stdout).toContain("; the head is 27.19 MiB of them\n");
+    expect(shared.stdout).toContain("; the embedding is the head\n");
     expect(many.stdout).toMatch(
       /^smollm2 fits: room for \d+ tokens of the 262144 that 64 sequences of 4096 tokens may reach; \d of that length run/,
     );
@@ -292,6 +312,9 @@ describe("a wrong command line", () => {
     [["bench", "--depth", "0"], /whole number from 1/],
     [["run", "--temperature", "hot", "hi"], /number from 0 to 1000/],
     [["run", "--threshold", "big", "hi"], /adaptive/],
+    [["run", "--head", "float", "hi"], /auto, int8, 16bit/],
+    [["run", "--head-threshold", "big", "hi"], /adaptive/],
+    [["eval", "--head-threshold", "big"], /adaptive/],
     [["run", "--devices", "gpu:0", "hi"], /cpu:0/],
     [["run", "--weights", "int4", "hi"], /int8, 16bit/],
     [["run", "--tp", "2", "hi"], /one device/],

@@ -21,7 +21,10 @@ describe("loading", () => {
     ["no such device", { devices: "tpu:0" }, '"tpu:0" is not a device'],
     ["half a thread", { threads: 0.5 }, "threads is 0.5"],
     ["other weights", { weights: "int4" as "int8" }, 'weights is "int4"; it takes "int8" or "16bit"'],
+    ["another head", { head: "float" as "int8" }, 'head is "float"; it takes "auto", "int8" or "16bit"'],
     ["a threshold below zero", { threshold: -1 }, "threshold is -1"],
+    ["a head's threshold below zero", { headThreshold: -1 }, "headThreshold is -1"],
+    ["half a threshold of a head", { headThreshold: { absolute: 6 } as never }, "headThreshold is {"],
     ["a misspelt option", { contxt: 5 } as LoadOptions, "there is no option contxt"],
     ["more context than the model has", { context: 4096 }, "context 4096"],
   ];

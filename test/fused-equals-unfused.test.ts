@@ -18,7 +18,8 @@ const CASES: readonly (readonly [string, TinyOptions, StepOptions])[] = [
   ["qwen2 with biases and tied embeddings", { family: "qwen2", tied: true, type: "BF16" }, { threshold: 6 }],
   ["mistral with a window", { family: "mistral", window: 24 }, { threshold: "all", kv: "bfloat16" }],
   ["16-bit weights", {}, { threshold: 0, weights: "16bit" }],
-  ["an int8 head", { tied: true }, { threshold: 0, head: "int8" }],
+  ["an int8 head", { tied: true }, { threshold: 0, head: "int8", headThreshold: 0 }],
+  ["a 16-bit head", {}, { threshold: "adaptive", head: "16bit" }],
 ];
 
 let pool: Pool;

@@ -17,20 +17,26 @@ type Bits = readonly { readonly ids: readonly number[]; readonly logits: string 
 const golden: Record<string, Bits> = JSON.parse(readFileSync(FILE, "utf8"));
 
 const CASES: Readonly<Record<string, readonly [TinyOptions, LoadOptions]>> = {
-  llama: [{}, {}],
-  "qwen2, the paper's threshold": [{ family: "qwen2", tied: true, type: "BF16" }, { threshold: 6 }],
-  "mistral, every activation an outlier": [{ family: "mistral" }, { threshold: "all", kv: "bfloat16" }],
+  llama: [{}, { head: "16bit" }],
+  "llama, int8 to the end": [{}, { head: "auto" }],
+  "qwen2, the paper's threshold": [
+    { family: "qwen2", tied: true, type: "BF16" },
+    { head: "16bit", threshold: 6 },
+  ],
+  "qwen2, tied, int8 to the end": [{ family: "qwen2", tied: true, type: "BF16" }, { head: "auto" }],
+  "mistral, every activation an outlier": [{ family: "mistral" }, { head: "16bit", threshold: "all", kv: "bfloat16" }],
   "16-bit weights": [{ type: "BF16", config: { num_key_value_heads: 4 } }, { weights: "16bit" }],
   "interleaved rope, an int8 head, no outliers": [
     { tied: true, config: { octavo_rope_pairing: "interleaved" } },
-    { threshold: 0, head: "int8" },
+    { threshold: 0, head: "int8", headThreshold: 0 },
   ],
   "biases everywhere, gelu": [
     { config: { attention_bias: true, mlp_bias: true, hidden_act: "gelu_pytorch_tanh", head_dim: 32 } },
-    { threshold: { absolute: 2, relative: 3 } },
+    { head: "16bit", threshold: { absolute: 2, relative: 3 } },
   ],
 };
-const DEMO = "the demo model";
+/** The demo model by its head. */
+const DEMO = { "16bit": "the demo model", auto: "the demo model, int8 to the end" } as const;
 
 /** Short ones, for the interpreter's sake. */
 function tinyJobs(requests: number): Job[] {
@@ -88,9 +94,10 @@ describe("every instruction set of this machine", async () => {
 
   it.each(isas)("%s", async (isa) => {
     process.env.OCTAVO_ISA = isa;
-    const name = "llama";
-    await using model = await writeTinyModel(CASES[name]![0]);
-    check(name, await bits(model.path, { devices: "cpu:0" }, tinyJobs(6)));
-    check(DEMO, await bits("smollm2", { devices: "cpu:0" }, randomJobs(3, 49_152, 70)));
+    await using model = await writeTinyModel(CASES.llama![0]);
+    for (const name of ["llama", "llama, int8 to the end"])
+      check(name, await bits(model.path, { ...CASES[name]![1], devices: "cpu:0" }, tinyJobs(6)));
+    for (const head of ["16bit", "auto"] as const)
+      check(DEMO[head], await bits("smollm2", { head, devices: "cpu:0" }, randomJobs(3, 49_152, 70)));
   });
 });

@@ -22,6 +22,7 @@ import { type TinyOptions, writeTinyModel } from "./support/tiny-model.ts";
 
 const CASES: Readonly<Record<string, readonly [TinyOptions, LoadOptions]>> = {
   llama: [{}, {}],
+  "a 16-bit head": [{}, { head: "16bit" }],
   "qwen2, the paper's threshold": [
     { family: "qwen2", tied: true, type: "BF16" },
     { threshold: 6, context: 200 },
@@ -31,7 +32,11 @@ const CASES: Readonly<Record<string, readonly [TinyOptions, LoadOptions]>> = {
     { type: "BF16", config: { num_key_value_heads: 4 } },
     { weights: "16bit", tokenBudget: 200 },
   ],
-  "an int8 head": [{ tied: true, config: { octavo_rope_pairing: "interleaved" } }, { head: "int8" }],
+  "tied, the embedding as the head": [{ tied: true }, { head: "16bit" }],
+  "an int8 head of tied embeddings, no outliers": [
+    { tied: true, config: { octavo_rope_pairing: "interleaved" } },
+    { head: "int8", headThreshold: 0 },
+  ],
   "biases, gelu": [
     { config: { attention_bias: true, mlp_bias: true, hidden_act: "gelu_pytorch_tanh", head_dim: 32 } },
     {},
@@ -105,6 +110,7 @@ it("the workspace is foreseen as the backends take it, with any number of thread
         weights: "int8",
         head: "16bit",
         threshold: "adaptive",
+        headThreshold: "all",
         context: 32_768,
         pages: 8,
         kv: "float16",

@@ -14,7 +14,7 @@ const SCHEMES = parseSchemes("absmax-vector,absmax-vector-decomposed");
 async function divergences(gain: number) {
   await using model = await writeTinyModel({ type: "BF16", planted: { gain, channels: [24] } });
   const text = (await evaluationText(undefined)).slice(0, 4000);
-  const given = { devices: DEVICE, threads: 2, tokens: 400, window: 200, schemes: SCHEMES } as const;
+  const given = { devices: DEVICE, threads: 2, tokens: 400, window: 200, schemes: SCHEMES, head: "16bit" } as const;
   const { runs } = await evaluate(model.path, text, { ...given, thresholds: [0, 6, "adaptive", "all"] });
   const [sixteen, ...judged] = runs;
   const kl = Object.fromEntries(judged.map(({ scheme, threshold, kl }) => [scheme ?? threshold!, kl]));

@@ -7,6 +7,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import type { Sizes } from "../../protocol/messages.ts";
 import { buildModel, describeModel, type ModelOptions, modelOfConfig } from "../../ts/model/families/index.ts";
+import { MODEL_DEFAULTS } from "../../ts/plan/settings.ts";
 import { exportProgram } from "../../ts/program/export.ts";
 import { fuse } from "../../ts/program/fuse.ts";
 import { type TinyOptions, tinyConfig } from "./tiny-model.ts";
@@ -24,13 +25,14 @@ const TINY: Readonly<Record<string, readonly [TinyOptions, Partial<ModelOptions>
   "llama-unfused": [{}, {}, { unfused: true }],
   "llama-two-layers": [{ layers: 2 }, {}],
   "qwen2-tied": [{ family: "qwen2", tied: true }, { threshold: 6 }],
+  "qwen2-tied-16bit-head": [{ family: "qwen2", tied: true }, { head: "16bit" }],
   "mistral-window": [
     { family: "mistral", window: 8 },
     { threshold: "all", kv: "bfloat16" },
   ],
   "interleaved-int8-head": [
     { config: { octavo_rope_pairing: "interleaved" } },
-    { threshold: 0, head: "int8", output: { type: "logits" } },
+    { threshold: 0, head: "int8", headThreshold: 0, output: { type: "logits" } },
   ],
   "weights-16bit": [{ type: "BF16", config: { num_key_value_heads: 4 } }, { weights: "16bit" }],
   scheme: [
@@ -46,7 +48,7 @@ function tiny([model, options, { unfused = false } = {}]: (typeof TINY)[string])
   return {
     config: tinyConfig({ layers: 1, ...model }),
     options: {
-      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "float16" },
+      ...MODEL_DEFAULTS,
       ...{ context: 96, pages: 24, rows: 6, output: { type: "sample", logits: true } },
       ...options,
     },
@@ -61,7 +63,7 @@ function real(config: Wanted["config"]): Wanted {
   return {
     config,
     options: {
-      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "float16" },
+      ...MODEL_DEFAULTS,
       ...{ context: 4096, pages: 128 * 256, rows: 128, output: { type: "sample" } },
     },
     limits: { T: 2048, S: 128, B: 128, J: 256, H: 128 * 64, D: 128, Q: 128 },

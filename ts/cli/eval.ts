@@ -1,10 +1,11 @@
 /** `octavo eval`: how far int8 is from 16-bit on a text. */
 import { Command } from "commander";
 import type { Evaluation } from "../eval/evaluate.ts";
+import type { Head } from "../model/families/index.ts";
 import { parseSchemes, type Scheme } from "../program/scheme.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
-import { addWorkerOptions, headOption, jsonOption, modelOption, wholeNumber } from "./options.ts";
+import { addHeadOptions, addWorkerOptions, jsonOption, modelOption, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { percent, print, printJson, table } from "./screen.ts";
 
@@ -17,7 +18,8 @@ interface EvalFlags {
   readonly tokens?: number;
   readonly devices: string;
   readonly threads?: number;
-  readonly head?: "16bit" | "int8";
+  readonly head?: Head;
+  readonly headThreshold?: Threshold;
   readonly python?: string;
   readonly json?: boolean;
 }
@@ -26,7 +28,8 @@ export function evalCommand(): Command {
   const command = new Command("eval").description(
     "Perplexity, KL divergence from 16-bit weights and agreement of the first choice, per threshold or scheme.",
   );
-  return addWorkerOptions(command.argument("[model]", "as --model").addOption(modelOption()))
+  addWorkerOptions(command.argument("[model]", "as --model").addOption(modelOption()));
+  return addHeadOptions(command, "the output layer of the int8 runs")
     .option("--text <file>", "English or other text (default: four chapters of a novel, 8,400 tokens)")
     .option("--window <n>", "tokens per window; windows do not overlap", wholeNumber(2), 512)
     .option("--thresholds <list>", "int8 runs, such as 0,6,adaptive,all (the default)", thresholdList)
@@ -37,7 +40,6 @@ export function evalCommand(): Command {
       parseSchemes,
     )
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
-    .addOption(headOption("the output layer of the int8 runs"))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: EvalFlags) =>
       interruptible((signal) => evaluateModel(model ?? flags.model, flags, signal)),
@@ -49,13 +51,14 @@ async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSigna
     import("../eval/evaluate.ts"),
     import("../eval/text.ts"),
   ]);
-  const { window, thresholds, scheme: schemes, tokens, devices, threads, head, python } = flags;
+  const { window, thresholds, scheme: schemes, tokens } = flags;
+  const { head, headThreshold, devices, threads, python } = flags;
   const text = await evaluationText(flags.text);
   const progress = new ProgressLine();
   let result: Evaluation;
   try {
     result = await evaluate(model, text, {
-      ...{ window, thresholds, schemes, tokens, devices, threads, head, python, signal },
+      ...{ window, thresholds, schemes, tokens, head, headThreshold, devices, threads, python, signal },
       onProgress: progress.judge,
     });
   } finally {
@@ -70,14 +73,15 @@ function thresholdList(text: string): Threshold[] {
 }
 
 function describe({ model, tokens, scored, window, runs }: Evaluation): string {
-  const rows = runs.map(({ weights, threshold, scheme, perplexity, kl, top1, carries }) => [
+  const rows = runs.map(({ weights, threshold, scheme, head, headThreshold, perplexity, kl, top1, carries }) => [
     scheme ?? weights,
     threshold ?? "",
+    headThreshold === null ? head : `${head} ${headThreshold}`,
     perplexity.toFixed(3),
     kl.toFixed(5),
     percent(top1, 2),
     percent(carries, 3),
   ]);
-  const all = [["weights", "threshold", "perplexity", "KL", "same first", "carries"], ...rows];
+  const all = [["weights", "threshold", "head", "perplexity", "KL", "same first", "carries"], ...rows];
   return `${model}: ${tokens} tokens in windows of ${window}, ${scored} scored\n${table(all).join("\n")}\n`;
 }

@@ -31,8 +31,12 @@ export function modelOption(): Option {
     .default("smollm2");
 }
 
-export function headOption(what = "the output layer"): Option {
-  return new Option("--head <form>", what).choices(["16bit", "int8"]);
+/** The output layer, of the int8 runs where there are others. */
+export function addHeadOptions(command: Command, what = "the output layer"): Command {
+  const form = `${what}: auto (default; int8, but 16bit with 16-bit weights), int8 or 16bit`;
+  return command
+    .addOption(new Option("--head <form>", form).choices(["auto", "int8", "16bit"]))
+    .option("--head-threshold <t>", "outliers for an int8 output layer, as --threshold (default: all)", parseThreshold);
 }
 
 export function tensorParallelOption(): Option {
@@ -53,10 +57,8 @@ export function addWorkerOptions(command: Command): Command {
 
 /** How a model is built. */
 function addModelOptions(command: Command): Command {
-  return command
-    .addOption(modelOption())
-    .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
-    .addOption(headOption())
+  const weights = new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]);
+  return addHeadOptions(command.addOption(modelOption()).addOption(weights))
     .addOption(
       new Option(
         "--kv <type>",
@@ -75,7 +77,10 @@ export function addSettingsOptions(command: Command): Command {
 }
 
 export function settingsOf(flags: SettingsOptions): SettingsOptions {
-  const names = ["weights", "head", "kv", "threshold", "context", "sequences", "tokenBudget", "memoryLimit"] as const;
+  const names = [
+    ...(["weights", "head", "headThreshold", "kv", "threshold"] as const),
+    ...(["context", "sequences", "tokenBudget", "memoryLimit"] as const),
+  ];
   return given(flags, names);
 }
 

@@ -53,7 +53,8 @@ async function describe(model: string, plan: Plan): Promise<string[]> {
   const rows = devices.map((device) => [device.name, ...PARTS.map((part) => formatBytes(device[part]))]);
   return [
     fits ? `${model} fits: ${roomLine(plan)}` : `${model} does not fit. ${refusal}`,
-    `int8 codes ${formatBytes(totals.int8)}, scales ${formatBytes(totals.scales)}, 16-bit ${formatBytes(totals.sixteenBit)}`,
+    `int8 codes ${formatBytes(totals.int8)}, scales ${formatBytes(totals.scales)}, 16-bit ${formatBytes(totals.sixteenBit)}; ` +
+      (totals.head === 0 ? "the embedding is the head" : `the head is ${formatBytes(totals.head)} of them`),
     "",
     ...table([["device", ...PARTS], ...rows]),
   ];

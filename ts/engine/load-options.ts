@@ -3,10 +3,9 @@ import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { badArgument } from "../errors.ts";
 import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
-import { SETTINGS_RULES, type SettingsOptions } from "../plan/settings.ts";
+import { checkThresholds, SETTINGS_RULES, type SettingsOptions } from "../plan/settings.ts";
 import { Pool } from "../pool.ts";
 import type { PoolOptions } from "../pool-options.ts";
-import { thresholdAttributes } from "../program/threshold.ts";
 import type { Warn } from "../warnings.ts";
 import type { StepReport } from "./statistics.ts";
 
@@ -74,7 +73,7 @@ const OF_POOLS = ["threads", "startDeadlineMs", "stepDeadlineMs", "onLog"] as co
 export function checkLoadOptions(model: unknown, options: LoadOptions): void {
   checkModelName(model, 'Engine.load("smollm2", { devices: "auto" })');
   checkOptions(options, RULES);
-  if (options.threshold !== undefined) thresholdAttributes(options.threshold);
+  checkThresholds(options);
   const names = parseDeviceNames(options.devices ?? "auto");
   if (options.pool === undefined) onlyDevice(names, "load one engine per device instead");
   const own = options.pool && OF_POOLS.find((name) => options[name] !== undefined);

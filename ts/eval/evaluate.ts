@@ -23,6 +23,10 @@ export interface EvaluationRun {
   readonly threshold: string | null;
   /** Only of a run by a scheme: "absmax-vector-decomposed". */
   readonly scheme?: string;
+  /** Of the output layer. */
+  readonly head: "16bit" | "int8";
+  /** Of an int8 output layer; null where it is 16-bit or by the scheme. */
+  readonly headThreshold: string | null;
   readonly perplexity: number;
   /** Mean KL divergence from the 16-bit run per token, in nats. */
   readonly kl: number;
@@ -50,7 +54,8 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
   for (const threshold of thresholds) thresholdAttributes(threshold);
   await using opened = await openText(model, text, options);
   const { tokens, chunks, window } = opened;
-  const runs = await defineRuns(opened, { ...loadingOf(options), thresholds, schemes, head: options.head });
+  const { head, headThreshold } = options;
+  const runs = await defineRuns(opened, { ...loadingOf(options), thresholds, schemes, head, headThreshold });
   // All at once: the worker runs them in the order in which they were sent.
   await eachChunk(opened, options, (chunk) => Promise.all(runs.map((run) => runChunk(run, chunk, tokens))));
   return {
@@ -58,12 +63,14 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
     tokens: tokens.length,
     scored: chunks.reduce((sum, { scored }) => sum + scored, 0),
     window,
-    runs: runs.map(({ threshold, scheme, tally }): EvaluationRun => {
+    runs: runs.map(({ threshold, scheme, head, headThreshold: own, tally }): EvaluationRun => {
       const { perplexity, kl, top1, carries } = tally;
+      const output = { head, headThreshold: own === null ? null : formatThreshold(own) };
       // Without a reference, `score` compares with the text; the 16-bit run agrees with itself.
-      if (threshold === null) return { weights: "16bit", threshold, perplexity, kl: 0, top1: 1, carries: 0 };
+      if (threshold === null) return { weights: "16bit", threshold, ...output, perplexity, kl: 0, top1: 1, carries: 0 };
       const named = scheme === undefined ? {} : { scheme: formatScheme(scheme) };
-      return { weights: "int8", threshold: formatThreshold(threshold), ...named, perplexity, kl, top1, carries };
+      const judged = { weights: "int8", threshold: formatThreshold(threshold), ...named, ...output } as const;
+      return { ...judged, perplexity, kl, top1, carries };
     }),
   };
 }

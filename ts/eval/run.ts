@@ -4,7 +4,7 @@ import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { DefineOptions } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
-import { buildModel, type ModelOptions } from "../model/families/index.ts";
+import { buildModel, type Head, headForm, type ModelOptions } from "../model/families/index.ts";
 import { MODEL_DEFAULTS } from "../plan/settings.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs, unpackOutputs } from "../program/payload.ts";
@@ -19,6 +19,9 @@ export interface Run {
   /** Null for the 16-bit run. */
   readonly threshold: Threshold | null;
   readonly scheme?: Scheme;
+  readonly head: "16bit" | "int8";
+  /** Null for a head that has none: 16-bit, or by a scheme. */
+  readonly headThreshold: Threshold | null;
   readonly program: ProgramHandle;
   /** Its own KV pages begin here. */
   readonly firstPage: number;
@@ -35,13 +38,14 @@ export interface RunOptions extends DefineOptions {
   readonly thresholds: readonly Threshold[];
   readonly schemes: readonly Scheme[];
   /** Of the judged runs. */
-  readonly head?: "16bit" | "int8" | undefined;
+  readonly head?: Head | undefined;
+  readonly headThreshold?: Threshold | undefined;
 }
 
 /** The 16-bit run first. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated, and what `defineProgram` throws. */
 export async function defineRuns(
   { resident, manifest, window }: OpenedText,
-  { thresholds, schemes, head = MODEL_DEFAULTS.head, ...options }: RunOptions,
+  { thresholds, schemes, head, headThreshold, ...options }: RunOptions,
 ): Promise<Run[]> {
   const perRun = Math.ceil(window / PAGE_SIZE);
   const chunk = Math.min(CHUNK, window);
@@ -49,7 +53,8 @@ export async function defineRuns(
   const pages = perRun * (1 + thresholds.length + schemes.length);
   const shared = { ...MODEL_DEFAULTS, context: window, pages, rows: chunk, threshold: 0 } as const;
   const reference: ModelOptions = { ...shared, weights: "16bit", output: { type: "score", reference: "write" } };
-  const judged = { ...shared, head, output: { type: "score", reference: "read" } } as const;
+  const ends = { head: head ?? shared.head, headThreshold: headThreshold ?? shared.headThreshold } as const;
+  const judged = { ...shared, ...ends, output: { type: "score", reference: "read" } } as const;
   const models: ModelOptions[] = [
     ...thresholds.map((threshold) => ({ ...judged, threshold }) as const),
     ...schemes.map((scheme) => ({ ...judged, weights: "16bit", scheme }) as const),
@@ -64,9 +69,12 @@ export async function defineRuns(
   const runs: Run[] = [];
   for (const [index, built] of programs.entries()) {
     const { program } = await resident.defineProgram(built, limits, options);
-    const scheme = models[index - 1]?.scheme;
-    const threshold = scheme?.threshold ?? models[index - 1]?.threshold ?? null;
-    const what = { threshold, ...(scheme === undefined ? {} : { scheme }) };
+    const model = models[index - 1] ?? reference;
+    const { scheme } = model;
+    const threshold = model === reference ? null : (scheme?.threshold ?? model.threshold);
+    const head = headForm(model);
+    const headThreshold = head === "int8" && scheme === undefined ? model.headThreshold : null;
+    const what = { threshold, head, headThreshold, ...(scheme === undefined ? {} : { scheme }) };
     runs.push({ ...what, program, firstPage: index * perRun, tally: new Tally() });
   }
   return runs;

@@ -5,7 +5,7 @@ import type { PlannedBytes } from "../memory/ledger.ts";
 import { describeModel } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
-import type { Parameter, Program } from "../program/program.ts";
+import type { Parameter, Program, ValueId } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
 import { threadBytes } from "./process-bytes.ts";
 import { rankPrograms } from "./programs.ts";
@@ -22,6 +22,8 @@ export interface RankNeeds {
     readonly io: number;
     readonly arena: number;
   };
+  /** Bytes of the output layer, which are among these; 0 where it is the embedding. */
+  readonly head: number;
   /** Bytes of a thread of the worker, beside these. */
   readonly threadBytes: number;
   /** Scratch memory of the ops. */
@@ -53,16 +55,36 @@ function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes): Rank
   }
   return {
     bytes,
+    head: headBytes(program),
     threadBytes: threadBytes(program.parameters.values(), tensors),
     workspace: workspaceNeeds(withLogits(program), limits),
   };
 }
 
+function headBytes(program: Program): number {
+  const { ops, values, parameters } = program;
+  const logits = logitsOf(program);
+  const head = ops.find(({ outputs }) => Object.values(outputs).some((id) => id === logits));
+  const others = new Set(ops.filter((op) => op !== head).flatMap(({ inputs }) => Object.values(inputs)));
+  let bytes = 0;
+  for (const id of Object.values(head?.inputs ?? {})) {
+    const { place } = values[id]!;
+    if (place.type !== "parameter" || others.has(id)) continue;
+    const { dtype, layout, shape } = parameters.get(place.name)!;
+    bytes += allocatedBytes(dtype, layout, shape);
+  }
+  return bytes;
+}
+
 /** What the engine defines when somebody asks for logits; its workspace is there from the beginning. */
 function withLogits(program: Program): Program {
-  const logits = program.ops.find(({ op }) => op === "sample")?.inputs.logits;
+  const logits = logitsOf(program);
   if (logits === undefined) return program;
   return { ...program, outputs: [...program.outputs, { name: "logits", value: logits }] };
+}
+
+function logitsOf({ ops }: Program): ValueId | undefined {
+  return ops.find(({ op }) => op === "sample")?.inputs.logits;
 }
 
 /** What a device's ledger is told of a rank with so many KV pages. */

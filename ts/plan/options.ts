@@ -1,9 +1,8 @@
 /** What a caller may ask of a plan, checked before anything is opened. Pure. */
 import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
-import { thresholdAttributes } from "../program/threshold.ts";
 import { checkParallel } from "./devices.ts";
-import { SETTINGS_RULES, type SettingsOptions } from "./settings.ts";
+import { checkThresholds, SETTINGS_RULES, type SettingsOptions } from "./settings.ts";
 
 export interface PlanModelOptions extends SettingsOptions {
   /** A size ("24GiB") or a name ("cpu:0", "cuda:0"; "auto" by default). This version runs a model on one device. */
@@ -28,7 +27,7 @@ const RULES: Rules<PlanModelOptions> = {
 export function checkPlanOptions(model: unknown, options: PlanModelOptions): void {
   checkModelName(model, 'planModel("model-folder", { devices: "24GiB" })');
   checkOptions(options, RULES);
-  if (options.threshold !== undefined) thresholdAttributes(options.threshold);
+  checkThresholds(options);
   const { tensorParallel, pipelineParallel } = options;
   checkParallel({ tensorParallel, pipelineParallel });
 }

@@ -25,7 +25,10 @@ export function place(needs: ModelNeeds, devices: readonly DeviceSize[]): Plan {
     fits,
     kvTokens: pages * PAGE_SIZE,
     wantedTokens: sequences * pagesPerSequence * PAGE_SIZE,
-    totals: { int8: total("int8"), scales: total("scales"), sixteenBit: total("sixteenBit") },
+    totals: {
+      ...{ int8: total("int8"), scales: total("scales"), sixteenBit: total("sixteenBit") },
+      head: ranks.reduce((sum, { head }) => sum + head, 0),
+    },
     devices: rooms.map((device, index): DevicePlan => {
       const kv = (fits ? pages : pagesPerSequence) * ranks[index]!.bytes.kvPage;
       return { ...device, kv, free: device.free - kv };

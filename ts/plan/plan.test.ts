@@ -25,8 +25,14 @@ describe("planManifest", () => {
     const plan = planManifest(smollm2(), { context: 2048, sequences: 1 }, [sized(2 ** 30)]);
     expect(plan.fits).toBe(true);
     // Per layer: q 576, k and v 192 each, o 576 rows of 576; gate and up 1536 rows of 576; down 576 rows of 1536.
-    expect(plan.totals.int8).toBe(30 * (1536 * 576 + 3072 * 576 + 576 * 1536));
-    expect(plan.totals.scales).toBe(30 * 4 * (960 + 576 + 3072 + 576));
+    const layers = 30 * (1536 * 576 + 3072 * 576 + 576 * 1536);
+    const scales = 30 * 4 * (960 + 576 + 3072 + 576);
+    // The head: 49,152 rows of 576, beside the embedding.
+    const head = 49_152 * (576 + 4);
+    expect(plan.totals).toMatchObject({ int8: layers + 49_152 * 576, scales: scales + 4 * 49_152, head });
+    const tied = planManifest(smollm2(), { head: "16bit", context: 2048, sequences: 1 }, [sized(2 ** 30)]);
+    expect(tied.totals).toEqual({ int8: layers, scales, sixteenBit: plan.totals.sixteenBit, head: 0 });
+    expect(plan.devices[0]!.weights - tied.devices[0]!.weights).toBe(head);
     // K and V, 30 layers, 3 heads of 64, two bytes: 23,040 bytes a token.
     expect(plan.devices[0]!.kv).toBe(2048 * 23_040);
   });
@@ -48,6 +54,24 @@ describe("planManifest", () => {
     const context = Number(/context (\d+),/.exec(refusal!)![1]);
     expect(planOf(context).fits).toBe(true);
     expect(planOf(context + PAGE_SIZE).fits).toBe(false);
+  });
+
+  it("proposes the smaller head where that is enough: the embedding if there is no other, else an int8 one", () => {
+    const untied = modelOfConfig("config.json", { ...DEMO_CONFIG, tie_word_embeddings: false });
+    for (const [model, large, small] of [
+      [smollm2(), "auto", "16bit"],
+      [untied, "16bit", "int8"],
+    ] as const) {
+      const planOf = (head: "auto" | "16bit" | "int8", total: number) =>
+        planManifest(model, { head, context: 2048, sequences: 1 }, [sized(total)]);
+      const { weights, activations, context, kv } = planOf(small, 2 ** 30).devices[0]!;
+      // A tenth more is enough for the margin, and not for the larger head.
+      const total = Math.ceil((weights + activations + context + kv) * 1.025);
+      expect(planOf(small, total).fits).toBe(true);
+      const { fits, refusal } = planOf(large, total);
+      expect([fits, refusal]).toEqual([false, expect.stringContaining(`(head ${small})`)]);
+      expect(planOf(small, 2 ** 26).refusal).not.toContain("(head ");
+    }
   });
 
   it("of a GPU leaves its context and what others use alone, and refuses with numbers like that of a CPU", () => {
@@ -103,6 +127,7 @@ describe("several ranks", () => {
   const MiB = 2 ** 20;
   const rank = (weights: number) => ({
     bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
+    head: 0,
     threadBytes: 0,
     workspace: { thread: 0, shared: [0, 0] as const, scratch: 0, blocks: 0 },
   });

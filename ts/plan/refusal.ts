@@ -14,7 +14,7 @@ export function explainRefusal(plan: Plan, options: SettingsOptions, margin: num
   const device = plan.devices.reduce((worst, other) => (other.free < worst.free ? other : worst));
   const missing = missingBytes(device, margin);
   const changes = [
-    head(options, retry),
+    head(plan, options, retry),
     budget(plan, options, retry),
     shorter(plan, options, retry),
     `with ${formatBytes(missing)} (${missing} bytes) more`,
@@ -35,9 +35,11 @@ function missingBytes({ total, weights, activations, context, kv }: DevicePlan, 
   return required - total;
 }
 
-function head(options: SettingsOptions, retry: Retry): string | undefined {
-  if (options.head === "int8" || !retry({ ...options, head: "int8" }).fits) return undefined;
-  return "with an int8 head (head int8)";
+/** An int8 head is smaller than one of its own with 16 bit, and more than none: tied embeddings are the other one. */
+function head(plan: Plan, options: SettingsOptions, retry: Retry): string | undefined {
+  const other = plan.details.settings.modelOptions.head === "int8" ? "16bit" : "int8";
+  if (!retry({ ...options, head: other }).fits) return undefined;
+  return other === "int8" ? "with an int8 head (head int8)" : "with the embedding as the head (head 16bit)";
 }
 
 /** The largest power of two of rows that fits. */

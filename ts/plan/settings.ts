@@ -4,15 +4,23 @@ import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import type { Rules } from "../arguments.ts";
 import { badArgument } from "../errors.ts";
-import type { ModelDescription, ModelOptions } from "../model/families/index.ts";
-import { DEFAULT_THRESHOLD, type Threshold } from "../program/threshold.ts";
+import { type Head, headForm, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
+import {
+  DEFAULT_HEAD_THRESHOLD,
+  DEFAULT_THRESHOLD,
+  type Threshold,
+  thresholdAttributes,
+} from "../program/threshold.ts";
 
 /** The options that `planModel` and `Engine.load` share. */
 export interface SettingsOptions {
   /** "int8" (default): LLM.int8(). "16bit": as in the files. */
   readonly weights?: "int8" | "16bit" | undefined;
-  /** The output layer. Default "16bit", as in the paper. */
-  readonly head?: "16bit" | "int8" | undefined;
+  /**
+   * The output layer. "auto" (default): int8 with its own threshold, or 16-bit with `weights: "16bit"`. "16bit": as in the paper.
+   * With tied embeddings an int8 one is a copy beside them: half of their bytes more.
+   */
+  readonly head?: Head | undefined;
   /**
    * Type of K and V in memory. Default "float16", which is more exact; "bfloat16" for a model whose keys or values leave
    * float16's range (65,504), which ends a request with `OCTAVO_NONFINITE`.
@@ -20,6 +28,8 @@ export interface SettingsOptions {
   readonly kv?: "float16" | "bfloat16" | undefined;
   /** Which activations are outliers. Default "adaptive". */
   readonly threshold?: Threshold | undefined;
+  /** Which activations are outliers for an int8 output layer. Default "all". */
+  readonly headThreshold?: Threshold | undefined;
   /** Tokens that prompt and answer of one request may have together. By default the model's, at most 4,096. */
   readonly context?: number | undefined;
   /** Requests that run at the same time; others wait. Default 8. */
@@ -46,8 +56,9 @@ export interface Settings {
 /** How a model is built where nobody says otherwise. */
 export const MODEL_DEFAULTS = {
   weights: "int8",
-  head: "16bit",
+  head: "auto",
   threshold: DEFAULT_THRESHOLD,
+  headThreshold: DEFAULT_HEAD_THRESHOLD,
   kv: "float16",
   output: { type: "sample" },
 } as const satisfies Partial<ModelOptions>;
@@ -62,17 +73,24 @@ const MAX_ROPE_ELEMENTS = 2 ** 28;
 
 const count = (max: number) => z.int().min(1).max(max);
 
-/** `threshold` has a check of its own: `thresholdAttributes`. */
+/** Both thresholds have a check of their own: `checkThresholds`. */
 export const SETTINGS_RULES: Rules<SettingsOptions> = {
   weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
-  head: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
+  head: [z.enum(["auto", "int8", "16bit"]), '"auto", "int8" or "16bit"'],
   kv: [z.enum(["float16", "bfloat16"]), '"float16" or "bfloat16"'],
   threshold: [z.unknown(), ""],
+  headThreshold: [z.unknown(), ""],
   context: [count(2 ** 24), `a whole number from 1 to ${2 ** 24}`],
   sequences: [count(4096), "a whole number from 1 to 4096"],
   tokenBudget: [count(65_536), "a whole number from 1 to 65536"],
   memoryLimit: [count(Number.MAX_SAFE_INTEGER), "a number of bytes"],
 };
+
+/** Throws `OCTAVO_BAD_ARGUMENT`. */
+export function checkThresholds(options: Pick<SettingsOptions, "threshold" | "headThreshold">): void {
+  for (const name of ["threshold", "headThreshold"] as const)
+    if (options[name] !== undefined) thresholdAttributes(options[name], name);
+}
 
 /** Of options that were checked. Throws `OCTAVO_BAD_ARGUMENT` for a context that the model does not have. */
 export function resolveSettings(
@@ -82,12 +100,14 @@ export function resolveSettings(
   const { sequences = DEFAULT_SEQUENCES, tokenBudget = DEFAULT_TOKEN_BUDGET } = options;
   const { context = Math.min(model.context, DEFAULT_CONTEXT) } = options;
   checkContext(context, model);
-  const { weights, head, threshold, kv, output } = MODEL_DEFAULTS;
+  const { head, threshold, headThreshold, kv, output } = MODEL_DEFAULTS;
+  const { weights = MODEL_DEFAULTS.weights } = options;
   return Object.freeze({
     modelOptions: Object.freeze({
-      weights: options.weights ?? weights,
-      head: options.head ?? head,
+      weights,
+      head: headForm({ weights, head: options.head ?? head }),
       threshold: options.threshold ?? threshold,
+      headThreshold: options.headThreshold ?? headThreshold,
       kv: options.kv ?? kv,
       context,
       rows: sequences,

@@ -24,7 +24,13 @@ export interface Plan {
   readonly kvTokens: number;
   /** Tokens that all sequences together reach at full length. Where `kvTokens` are fewer, the last ones wait for pages. */
   readonly wantedTokens: number;
-  readonly totals: { readonly int8: number; readonly scales: number; readonly sixteenBit: number };
+  /** Bytes of weights; `head` is the output layer, which is among the others, and 0 where it is the embedding. */
+  readonly totals: {
+    readonly int8: number;
+    readonly scales: number;
+    readonly sixteenBit: number;
+    readonly head: number;
+  };
   /** One per rank, rank 0 first. */
   readonly devices: readonly DevicePlan[];
   /** What the engine needs beside the report. */

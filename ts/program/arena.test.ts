@@ -17,6 +17,7 @@ it.each([
       weights: "int8",
       head: "16bit",
       threshold: "adaptive",
+      headThreshold: "all",
       context: 4096,
       pages: 1,
       rows: S,

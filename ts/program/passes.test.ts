@@ -53,6 +53,7 @@ const OPTIONS: ModelOptions = {
   weights: "int8",
   head: "16bit",
   threshold: "adaptive",
+  headThreshold: "all",
   context: 64,
   pages: 8,
   rows: 8,

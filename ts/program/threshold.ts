@@ -11,11 +11,13 @@ import type { AttributesOf } from "./attributes.ts";
 export type Threshold = number | "adaptive" | "all" | { readonly absolute: number; readonly relative: number };
 
 export const DEFAULT_THRESHOLD: Threshold = "adaptive";
+/** Of the output layer. */
+export const DEFAULT_HEAD_THRESHOLD: Threshold = "all";
 
 export type ThresholdAttributes = Required<AttributesOf<"quantize">>;
 
-/** Attributes of `quantize` for a threshold. Throws `OCTAVO_BAD_ARGUMENT` for anything that is none. */
-export function thresholdAttributes(threshold: Threshold): ThresholdAttributes {
+/** Attributes of `quantize` for a threshold. Throws `OCTAVO_BAD_ARGUMENT` for anything that is none; `name`: whose it is. */
+export function thresholdAttributes(threshold: Threshold, name = "threshold"): ThresholdAttributes {
   if (threshold === "adaptive") return { decompose: "adaptive", absolute: 6, relative: 6 };
   // The constants of the other kinds are not used; they are fixed, so that equal programs have equal messages.
   if (threshold === "all") return { decompose: "all", absolute: 0, relative: 0 };
@@ -25,7 +27,7 @@ export function thresholdAttributes(threshold: Threshold): ThresholdAttributes {
   if (typeof threshold === "object" && threshold && hasBoth(threshold))
     return { decompose: "adaptive", absolute: threshold.absolute, relative: threshold.relative };
   throw badArgument(
-    `threshold is ${quoted(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
+    `${name} is ${quoted(threshold)}; it takes 0 (no decomposition), a positive number, "adaptive", "all", ` +
       "or { absolute, relative } with two positive numbers",
   );
 }

@@ -12,6 +12,8 @@ COLUMNS = {
     "o_proj": 0.03,
     "down_proj": 0.14,
 }
+#: Every column has one: the head's own threshold is "all".
+DENSE = ("logits",)
 #: The same table: share of blocks of 128 rows and 64 columns with a carry, adaptive and with threshold 6.
 BLOCKS_64 = {
     "q_proj+k_proj+v_proj": (0.60, 0.07),
@@ -27,6 +29,8 @@ SECTOR = 32
 
 def share(label: str, width: int) -> float:
     """Share of groups of `width` columns that a tile of 128 rows must multiply; columns are taken to be scattered."""
+    if label in DENSE:
+        return 1
     return 1 - (1 - COLUMNS.get(label, 0.01)) ** width
 
 

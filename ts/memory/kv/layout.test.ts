@@ -18,7 +18,15 @@ const CONFIG = {
 };
 
 test("layers that hold the same are one group, whatever the number of pages, fused or not", () => {
-  const options = { weights: "int8", head: "16bit", threshold: 6, context: 64, rows: 2, kv: "bfloat16" } as const;
+  const options = {
+    weights: "int8",
+    head: "16bit",
+    threshold: 6,
+    headThreshold: "all",
+    context: 64,
+    rows: 2,
+    kv: "bfloat16",
+  } as const;
   const build = (pages: number) =>
     buildModel(modelOfConfig("config.json", CONFIG), { ...options, pages, output: { type: "sample" } });
   // K and V of 3 layers, 2 heads of 16 elements, 16 positions, two bytes.

@@ -1,6 +1,7 @@
 /** Both ends of a program that all families share: ids to rows, and rows to logits, drawn ids or scores. */
 import type { ValueId } from "../../program/program.ts";
 import type { ModelWriter } from "./blocks.ts";
+import { headForm } from "./options.ts";
 
 /** The table [vocabulary, hidden] under its name, and rows of it for the tokens; ids just drawn come from `sampled`. */
 export function embedding(m: ModelWriter, name: string, tokens: ValueId, vocabulary: number, hidden: number) {
@@ -20,7 +21,8 @@ export function finish(
   { vocabulary, hidden, tied }: { readonly vocabulary: number; readonly hidden: number; readonly tied: boolean },
 ): void {
   const { builder, options, tensors } = m;
-  const { head, threshold, scheme, output, rows } = options;
+  const { headThreshold, scheme, output, rows } = options;
+  const head = headForm(options);
   const own = "lm_head.weight";
   // A head that the files hold is the model's, whatever the config says of tied embeddings: as transformers 5 takes it.
   const shared = tied && !tensors.has(own);
@@ -32,7 +34,7 @@ export function finish(
       ? builder.state("reference", "io", "float32", [rows, vocabulary])
       : undefined;
   const logits = builder.linear(last, weight, {
-    threshold,
+    threshold: headThreshold,
     scheme: head === "int8" ? scheme : undefined,
     label: "logits",
     ...(output.type === "score" && output.reference === "write" && reference !== undefined ? { into: reference } : {}),

@@ -77,12 +77,37 @@ describe("what a config says without saying it", () => {
     const model = modelOfConfig("config.json", { ...CONFIG, tie_word_embeddings: true });
     const large = (options: ModelOptions) =>
       [...buildModel(model, options).parameters.values()].filter(({ shape }) => shape[0] === 300 && shape.length === 2);
-    expect(large(OPTIONS)).toHaveLength(1);
+    expect(large({ ...OPTIONS, head: "16bit" })).toHaveLength(1);
     expect(
       large({ ...OPTIONS, head: "int8" })
         .map(({ dtype }) => dtype)
         .sort(),
     ).toEqual(["bfloat16", "int8"]);
+  });
+
+  it("auto is an int8 head, and a 16-bit one where all weights are", () => {
+    const model = modelOfConfig("config.json", { ...CONFIG, tie_word_embeddings: true });
+    const scheme = { codes: "absmax", scope: "vector", threshold: 6 } as const;
+    for (const weights of ["int8", "16bit"] as const) {
+      const built = (head: ModelOptions["head"]) => buildModel(model, { ...OPTIONS, weights, head });
+      expect(built("auto")).toEqual(built(weights));
+      expect(built("auto")).not.toEqual(built(weights === "int8" ? "16bit" : "int8"));
+    }
+    const by = (head: ModelOptions["head"]) =>
+      buildModel(model, { ...OPTIONS, weights: "16bit", head, scheme }).ops.find(({ label }) => label === "logits")!.op;
+    expect([by("auto"), by("int8")]).toEqual(["linear_float", "linear_scheme"]);
+  });
+
+  it("an int8 head has its own threshold, whatever that of the other linears", () => {
+    const model = modelOfConfig("config.json", CONFIG);
+    const rules = (options: Partial<ModelOptions>) =>
+      buildModel(model, { ...OPTIONS, head: "int8", ...options })
+        .ops.filter(({ op }) => op === "row_inliers")
+        .map(({ attributes }) => attributes);
+    const [last, ...others] = rules({ threshold: 6, headThreshold: { absolute: 3, relative: 2 } }).reverse();
+    expect(last).toMatchObject({ decompose: "adaptive", absolute: 3, relative: 2 });
+    for (const rule of others) expect(rule).toMatchObject({ decompose: "threshold", absolute: 6 });
+    expect(others).toHaveLength(2 * 4);
   });
 
   it("bfloat16 files stay bfloat16: float16 would overflow", () => {

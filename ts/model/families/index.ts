@@ -11,7 +11,7 @@ import { type ModelTensors, promisedTensors, tensorsOf } from "./tensors.ts";
 import { checkAllUsed, checkLoadable } from "./used-tensors.ts";
 
 export type { ModelDescription } from "./description.ts";
-export type { ModelOptions } from "./options.ts";
+export { type Head, headForm, type ModelOptions } from "./options.ts";
 
 /** A model of a family, its config checked. */
 interface Model {
@@ -66,6 +66,7 @@ const SMALLEST: ModelOptions = {
   weights: "int8",
   head: "16bit",
   threshold: 0,
+  headThreshold: 0,
   context: 1,
   pages: 1,
   rows: 1,
