@@ -11,7 +11,7 @@
  * `thread` (cpu: bytes of each thread), `shared` (cpu: of all threads together), `scratch` (triton: of the op's launches,
  * at most, for steps of any size up to the limits; parts begin at multiples of 256).
  */
-import { ATTENTION_CHUNK, type OpName, PAGE_SIZE } from "./ops.ts";
+import { ATTENTION_BLOCK, type OpName, PAGE_SIZE } from "./ops.ts";
 
 /** cpu: partial outputs of attention that wait to be joined, unless one query needs more. */
 export const PARTIAL_BYTES = 4 * 2 ** 20;
@@ -62,7 +62,7 @@ export const WORKSPACE: Readonly<Partial<Record<OpName, WorkspaceFormulas>>> = {
   attention: {
     group: "heads // kvHeads",
     padded: "pad(headDim, 16)",
-    chunks: `ceil(J * ${PAGE_SIZE}, ${ATTENTION_CHUNK})`,
+    chunks: `ceil(J * ${PAGE_SIZE}, ${ATTENTION_BLOCK})`,
     row: "4 * (chunks * padded + 2 * pad(chunks, 16))",
     // A block of queries with their scores, converted pages, and the partial outputs of its rows.
     rows: "max(1, 48 // group) * group",
@@ -73,7 +73,7 @@ export const WORKSPACE: Readonly<Partial<Record<OpName, WorkspaceFormulas>>> = {
     shared: `min(1, threads - 1) * query * max(1, min(T, ${PARTIAL_BYTES} // query))`,
     // One query per sequence: chunks apart, or a tile per query; many queries: tiles of 64 rows, or 32 on sm_100.
     alone: "max(0, min(T, 4 * B - 1))",
-    split: `min(${SPLIT_BYTES}, 4 * alone * heads * chunks * (headDim + ${ATTENTION_CHUNK} + 2))`,
+    split: `min(${SPLIT_BYTES}, 4 * alone * heads * chunks * (headDim + ${ATTENTION_BLOCK} + 2))`,
     small: "max(pow2(group), min(8192 // pow2(headDim), 32))",
     large: "max(pow2(group), min(8192 // pow2(headDim), 64))",
     tiles: "max((T // (small // group) + B) * small, (T // (large // group) + B) * large)",

@@ -57,7 +57,7 @@ WORKSPACE: dict[str, dict[str, str]] = {
     "attention": {
         "group": "heads // kvHeads",
         "padded": "pad(headDim, 16)",
-        "chunks": "ceil(J * 16, 256)",
+        "chunks": "ceil(J * 16, 128)",
         "row": "4 * (chunks * padded + 2 * pad(chunks, 16))",
         "rows": "max(1, 48 // group) * group",
         "pages": "min(16, max(1, 256 // padded))",
@@ -66,7 +66,7 @@ WORKSPACE: dict[str, dict[str, str]] = {
         "query": "max(1, row * heads)",
         "shared": "min(1, threads - 1) * query * max(1, min(T, 4194304 // query))",
         "alone": "max(0, min(T, 4 * B - 1))",
-        "split": "min(134217728, 4 * alone * heads * chunks * (headDim + 256 + 2))",
+        "split": "min(134217728, 4 * alone * heads * chunks * (headDim + 128 + 2))",
         "small": "max(pow2(group), min(8192 // pow2(headDim), 32))",
         "large": "max(pow2(group), min(8192 // pow2(headDim), 64))",
         "tiles": "max((T // (small // group) + B) * small, (T // (large // group) + B) * large)",
