@@ -52,7 +52,7 @@ class _Scoring:
         self, products: torch.Tensor, step: torch.Tensor, distance: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """products [queries, heads, keys] times the key's step, step [queries, heads] of q, distance and seen [queries,
-        keys] -> the block's exponent e [queries, heads], log2 of the exponentials below 2^e, where one is not finite."""
+        keys] -> the block's exponent e [queries, heads], log2 of the exponentials below 2^e, and what is not finite."""
         if not (self.softcap or self.slopes is not None or self.bias is not None):
             factor = step * (self.scale * _LOG2_E)
             largest = _largest(products, seen)
