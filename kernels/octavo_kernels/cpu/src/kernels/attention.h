@@ -192,12 +192,12 @@ class AttentionWalk {
   int start_ = 0, queries_ = 0, left_ = 0, kv_head_ = 0;
 };
 
-inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, const AttentionScratch& scratch,
-                   const BlockPart* part) {
+inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, bool after, bool more,
+                   const AttentionScratch& scratch, const BlockPart* part) {
   if (work.shape.wide) {
-    attend_block<int16_t>(work.call, work.shape, task, block, scratch, part);
+    attend_block<int16_t>(work.call, work.shape, task, block, after, more, scratch, part);
   } else {
-    attend_block<int8_t>(work.call, work.shape, task, block, scratch, part);
+    attend_block<int8_t>(work.call, work.shape, task, block, after, more, scratch, part);
   }
 }
 
@@ -208,7 +208,8 @@ inline void attend_tasks(const AttentionWork& work, const Worker& worker) {
   int64_t index, end;
   while (worker.next(work.tasks, 1, &index, &end) && walk.seek(index)) {
     begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
-    for (int64_t b = walk.first_block; b < walk.end_block; b++) attend(work, walk.task, b, scratch, nullptr);
+    for (int64_t b = walk.first_block; b < walk.end_block; b++)
+      attend(work, walk.task, b, b > walk.first_block, b + 1 < walk.end_block, scratch, nullptr);
     for (int row = 0; row < walk.task.rows; row++)
       finish_row(shape, walk.task, row, scratch.state[row], scratch.output + row * shape.padded,
                  work.call.out[op_attention::out_y]);
@@ -235,7 +236,7 @@ inline void attend_split(const AttentionWork& work, const Worker& worker) {
     if (!walk.seek(index)) return;
     const BlockPart part = parts(walk).block(walk.block - walk.first_block);
     begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
-    attend(work, walk.task, walk.block, scratch, &part);
+    attend(work, walk.task, walk.block, false, false, scratch, &part);
     done = (worker.cursor->fetch_add(one_done, std::memory_order_acq_rel) >> 32) + 1;
   } while (done < count);
   AttentionWalk tasks(work);

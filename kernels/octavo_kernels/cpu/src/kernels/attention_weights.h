@@ -2,6 +2,8 @@
 // "attention").
 #pragma once
 
+#include <cstring>
+
 #include "attention_tile.h"
 
 namespace octavo::OCTAVO_ISA {
@@ -37,6 +39,7 @@ inline float power_of_two(float n) { return power_of_two(n >= -126.0f ? static_c
 // 2^x for x <= 0, never below 2^-125: a polynomial of degree 4, within 2.8e-6. Adding 1.5 * 2^23 rounds x to an integer n
 // and leaves it in the lowest bits, so that moving these up is multiplying by 2^n.
 inline constexpr float rounding = 0x1.8p23f;
+inline constexpr uint32_t rounding_bits = 0x4b400000;
 OCTAVO_INLINE F32x16 exp2_of_nonpositive(F32x16 x) {
   constexpr float coefficients[] = {9.582852944731712e-3f, 5.5906426161527634e-2f, 2.4024099111557007e-1f,
                                     6.931241750717163e-1f, 1.0f};
@@ -80,83 +83,128 @@ struct BlockSums {
   float exponent, total, unit;
 };
 
-// Largest integers of weights are 2^bits.
-struct RowScores {
-  const int32_t* sums;  // [attention_block]
+// What a row of a block sees: all of it, or some; and whether its scores are bent.
+enum class Sight { whole, part, bent };
+
+// A row on its way from sums of products to weights. The steps below go through several rows each: one row alone would
+// wait for its own maxima most of the time.
+struct RowWeights {
+  int32_t* sums;     // [attention_block]; later the bits of floats
+  int16_t* weights;  // [attention_block]
   KeyRange seen;
+  Sight sight;
   float scale;  // from a sum times a key's step to a logarithm; to a score, if it is bent
-  int weight_bits;
+  float largest, offset;
+  float heaviest;
+  BlockSums result;
 };
 
-// The lanes of vector v that `seen` has.
-OCTAVO_INLINE Mask16 lanes_of(KeyRange seen, int v) {
-  static constexpr float numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const F32x16 lanes = load(numbers);
-  const Mask16 from = ge(lanes, set1(static_cast<float>(seen.first - 16 * v)));
-  const F32x16 inside = select(from, lanes, set1(16.0f));
-  return lt(inside, set1(static_cast<float>(seen.end - 16 * v < 16 ? seen.end - 16 * v : 16)));
+// Calls body(v) for the vectors that hold what a row sees.
+template <Sight sight, class Body>
+OCTAVO_INLINE void each_vector(KeyRange seen, const Body& body) {
+  if constexpr (sight == Sight::whole) {
+#pragma GCC unroll 8
+    for (int v = 0; v < block_vectors; v++) body(v);
+  } else {
+    const int end = (seen.end + 15) / 16;
+#pragma GCC unroll 1
+    for (int v = seen.first / 16; v < end; v++) body(v);
+  }
 }
 
-// Writes `weights` [attention_block] for the vectors that hold what the row sees; with `whole` it sees all keys. False: a
-// score or an exponent is not finite. A `bend` makes logarithms of its own, `distance` being first key minus query.
-template <bool whole>
-OCTAVO_INLINE bool weigh(const RowScores& row, const BlockSteps& steps, const Bend* bend, int64_t distance,
-                         int16_t* weights, BlockSums* sums) {
-  const int begin = whole ? 0 : row.seen.first / 16, end = whole ? block_vectors : (row.seen.end + 15) / 16;
+// Which of two running results vector v goes to: two chains are shorter than one, in registers if v is a constant.
+template <Sight sight>
+constexpr int half_of(int v) {
+  return sight == Sight::whole ? v % 2 : 0;
+}
+
+// `x` where the row sees the keys of vector v, else `otherwise`.
+template <Sight sight>
+OCTAVO_INLINE F32x16 where_seen(KeyRange seen, int v, F32x16 x, F32x16 otherwise) {
+  if constexpr (sight == Sight::whole) return x;
+  static constexpr float numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const F32x16 keys = add(load(numbers), set1(static_cast<float>(16 * v)));
+  if (seen.first > 16 * v) x = select(ge(keys, set1(static_cast<float>(seen.first))), x, otherwise);
+  if (seen.end < 16 * v + 16) x = select(lt(keys, set1(static_cast<float>(seen.end))), x, otherwise);
+  return x;
+}
+
+OCTAVO_INLINE F32x16 stepped_sums(const RowWeights& row, const BlockSteps& steps, int v) {
+  return mul(to_f32(load_i32(row.sums + 16 * v)), load(steps.keys + 16 * v));
+}
+// Logarithms of a row's exponentials, at most 0.
+template <Sight sight>
+OCTAVO_INLINE F32x16 logarithms(const RowWeights& row, const BlockSteps& steps, int v) {
+  if constexpr (sight == Sight::bent)
+    return sub(as_f32(load_i32(row.sums + 16 * v)), set1(row.result.exponent));
+  return fma(sub(stepped_sums(row, steps, v), set1(row.largest)), set1(row.scale), set1(row.offset));
+}
+
+// The first step: the largest score. `distance` is the block's first key minus the query.
+template <Sight sight>
+OCTAVO_INLINE void find_largest(RowWeights& row, const BlockSteps& steps, const Bend& bend, int64_t distance) {
   const F32x16 low = set1(-__builtin_inff());
-  const auto cut = [&](int v) { return !whole && (row.seen.first > 16 * v || row.seen.end < 16 * v + 16); };
-  F32x16 y[block_vectors];
-  F32x16 most = low;
-#pragma GCC unroll 8
-  for (int v = begin; v < end; v++) {
-    y[v] = mul(to_f32(load_i32(row.sums + 16 * v)), load(steps.keys + 16 * v));
-    if (bend) y[v] = bend->logarithms(mul(y[v], set1(row.scale)), distance + 16 * v);
-    if (cut(v)) y[v] = select(lanes_of(row.seen, v), y[v], low);
-    most = max(y[v], most);
-  }
-  const float largest = reduce_max(most);
-  const float top = bend ? largest : largest * row.scale;
-  const float exponent = __builtin_ceilf(top);
-  if (!(__builtin_fabsf(exponent) < __builtin_inff())) return false;
-  const auto below = [&](int v) {
-    if (bend) return sub(y[v], set1(exponent));
-    return fma(sub(y[v], set1(largest)), set1(row.scale), set1(top - exponent));
-  };
-  if (bend || !(row.scale * steps.span < 0x1p126f)) {
-    for (int v = begin; v < end; v++) {
-      const F32x16 x = cut(v) ? select(lanes_of(row.seen, v), below(v), zero()) : below(v);
-      if (mask_bits(lt(abs(x), set1(__builtin_inff()))) != 0xffff) return false;
+  F32x16 most[2] = {low, low};
+  each_vector<sight>(row.seen, [&](int v) {
+    F32x16 y = stepped_sums(row, steps, v);
+    if constexpr (sight == Sight::bent) {
+      y = bend.logarithms(mul(y, set1(row.scale)), distance + 16 * v);
+      store_i32(row.sums + 16 * v, bits(y));
     }
-  }
-  I32x16 total = set1_i32(0);
-  F32x16 heaviest = zero();
-#pragma GCC unroll 8
-  for (int v = begin; v < end; v++) {
-    F32x16 p = exp2_of_nonpositive(below(v)), w = mul(p, load(steps.values + 16 * v));
-    if (cut(v)) {
-      const Mask16 seen = lanes_of(row.seen, v);
-      p = select(seen, p, zero());
-      w = select(seen, w, zero());
-    }
-    total = add(total, bits(fma(p, set1(0x1p16f), set1(rounding))));
-    heaviest = max(w, heaviest);
-    y[v] = w;
-  }
-  uint32_t heaviest_bits;
-  const float heaviest_weight = reduce_max(heaviest);
-  std::memcpy(&heaviest_bits, &heaviest_weight, sizeof heaviest_bits);
-  const int k = static_cast<int>((heaviest_bits + 0x7fffffu) >> 23) - 127;
-  const F32x16 factor = set1(power_of_two(row.weight_bits - k));
-#pragma GCC unroll 8
-  for (int v = begin; v < end; v++) store_i16(weights + 16 * v, bits(fma(y[v], factor, set1(rounding))));
-  // Each vector has added the bits of `rounding` too; the rest is at most 2^19, exact as a float.
-  int32_t rounding_bits;
-  std::memcpy(&rounding_bits, &rounding, sizeof rounding_bits);
-  const uint32_t added = static_cast<uint32_t>(end - begin) * static_cast<uint32_t>(rounding_bits);
-  sums->total = reduce_add(to_f32(add(total, set1_i32(static_cast<int32_t>(0u - added)))));
-  sums->exponent = exponent;
-  sums->unit = power_of_two(k - row.weight_bits);
-  return true;
+    F32x16& so_far = most[half_of<sight>(v)];
+    so_far = max(where_seen<sight>(row.seen, v, y, low), so_far);
+  });
+  row.largest = reduce_max(max(most[0], most[1]));
+}
+
+// The second: the exponent. False: it, or a logarithm, is not finite.
+template <Sight sight>
+OCTAVO_INLINE bool find_exponent(RowWeights& row, const BlockSteps& steps) {
+  const float top = sight == Sight::bent ? row.largest : row.largest * row.scale;
+  row.result.exponent = __builtin_ceilf(top);
+  row.offset = top - row.result.exponent;
+  if (!(__builtin_fabsf(row.result.exponent) < __builtin_inff())) return false;
+  if (sight != Sight::bent && row.scale * steps.span < 0x1p126f) return true;
+  bool finite = true;
+  each_vector<sight>(row.seen, [&](int v) {
+    const F32x16 x = where_seen<sight>(row.seen, v, logarithms<sight>(row, steps, v), zero());
+    finite &= mask_bits(lt(abs(x), set1(__builtin_inff()))) == 0xffff;
+  });
+  return finite;
+}
+
+// The third: exponentials, their sum, and the weights as floats.
+template <Sight sight>
+OCTAVO_INLINE void find_weights(RowWeights& row, const BlockSteps& steps) {
+  I32x16 total[2] = {set1_i32(0), set1_i32(0)};
+  F32x16 heaviest[2] = {zero(), zero()};
+  each_vector<sight>(row.seen, [&](int v) {
+    const F32x16 p = exp2_of_nonpositive(logarithms<sight>(row, steps, v));
+    const F32x16 w = where_seen<sight>(row.seen, v, mul(p, load(steps.values + 16 * v)), zero());
+    const F32x16 counted = where_seen<sight>(row.seen, v, p, zero());
+    const int half = half_of<sight>(v);
+    total[half] = add(total[half], bits(fma(counted, set1(0x1p16f), set1(rounding))));
+    heaviest[half] = max(w, heaviest[half]);
+    store_i32(row.sums + 16 * v, bits(w));
+  });
+  // Each vector has added the bits of `rounding` too; the rest is at most 2^23, exact as a float.
+  const uint32_t vectors = static_cast<uint32_t>((row.seen.end + 15) / 16 - row.seen.first / 16);
+  const int32_t added = static_cast<int32_t>(0u - vectors * rounding_bits);
+  row.result.total = reduce_add(to_f32(add(add(total[0], total[1]), set1_i32(added))));
+  row.heaviest = reduce_max(max(heaviest[0], heaviest[1]));
+}
+
+// The last: the weights as integers of at most 2^bits.
+template <Sight sight>
+OCTAVO_INLINE void round_weights(RowWeights& row, int bits_of_weights) {
+  uint32_t heaviest;
+  std::memcpy(&heaviest, &row.heaviest, sizeof heaviest);
+  const int k = static_cast<int>((heaviest + 0x7fffffu) >> 23) - 127;
+  row.result.unit = power_of_two(k - bits_of_weights);
+  const F32x16 factor = set1(power_of_two(bits_of_weights - k));
+  each_vector<sight>(row.seen, [&](int v) {
+    store_i16(row.weights + 16 * v, bits(fma(as_f32(load_i32(row.sums + 16 * v)), factor, set1(rounding))));
+  });
 }
 
 }  // namespace octavo::OCTAVO_ISA
