@@ -26,7 +26,7 @@ def rope_inputs(rows: int, heads: int, kv_heads: int, head_dim: int, turned: int
         "cos": np.cos(angles),
         "sin": np.sin(angles),
         "slots": rng.permutation(PAGES * 16)[:rows].astype(np.int32),
-        **quantized(*held, pages),
+        **quantized(held[0], held[1], pages),
     }
 
 

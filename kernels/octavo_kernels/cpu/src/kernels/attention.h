@@ -1,5 +1,5 @@
-// attention: the work of a step cut into tasks, each some queries of a sequence with one kv head, and the blocks of keys
-// of each row joined in ascending order.
+// attention: the work of a step cut into tasks, each some queries of a sequence with one kv head, and the blocks of
+// keys of each row joined in ascending order.
 //
 // With too few tasks for the team (decode of few sequences) their blocks of keys are separate work, and the thread that
 // finishes the last one joins them all. How work is cut never changes a row's arithmetic.

@@ -36,8 +36,8 @@ inline float power_of_two(int n) {
 }
 inline float power_of_two(float n) { return power_of_two(n >= -126.0f ? static_cast<int>(n) : -126); }
 
-// 2^x for x <= 0, never below 2^-125: a polynomial of degree 4, within 2.8e-6. Adding 1.5 * 2^23 rounds x to an integer n
-// and leaves it in the lowest bits, so that moving these up is multiplying by 2^n.
+// 2^x for x <= 0, never below 2^-125: a polynomial of degree 4, within 2.8e-6. Adding 1.5 * 2^23 rounds x to an integer
+// n and leaves it in the lowest bits, so that moving these up is multiplying by 2^n.
 inline constexpr float rounding = 0x1.8p23f;
 inline constexpr uint32_t rounding_bits = 0x4b400000;
 OCTAVO_INLINE F32x16 exp2_of_nonpositive(F32x16 x) {

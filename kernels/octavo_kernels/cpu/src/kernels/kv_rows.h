@@ -12,8 +12,8 @@ inline constexpr int most_kv_head = 256;
 
 constexpr int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
 
-// n numbers to integers of at most `most`, and zeros up to the next multiple of 16; the step, which is NaN where the row
-// has NaN or is too large.
+// n numbers to integers of at most `most`, and zeros up to the next multiple of 16; the step, which is NaN where the
+// row has NaN or is too large.
 inline float quantize_row(const float* x, int64_t n, int most, int16_t* integers) {
   const I32x16 magnitude = set1_i32(INT32_MAX);
   I32x16 bits_of_largest = set1_i32(0);
@@ -61,8 +61,8 @@ struct KvPages {
   // Its own elements only: another thread may be writing the pair's other position.
   template <class T>
   void put_value(int32_t slot, int64_t kv_head, const int16_t* integers) const {
-    const int64_t offset = slot % page_size;
-    T* target = values.row<T>(slot / page_size) + kv_head * head_dim * page_size + offset / 2 * 2 * head_dim + offset % 2;
+    const int64_t offset = slot % page_size, place = offset / 2 * 2 * head_dim + offset % 2;
+    T* target = values.row<T>(slot / page_size) + kv_head * head_dim * page_size + place;
     for (int d = 0; d < head_dim; d++) target[2 * d] = static_cast<T>(integers[d]);
   }
 };

@@ -200,13 +200,14 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, I32x16 digits) {
   return {dot_half(acc.low, weights.low, digits.low), dot_half(acc.high, weights.high, digits.high)};
 }
 
-// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens them;
-// `load_pairs_first` takes n pairs and zeros (tails.h).
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros (tails.h).
 struct Pairs {
   __m256i low, high;
 };
 inline Pairs load_pairs(const int16_t* p) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
 }
 inline Pairs load_pairs(const int8_t* p) {
   return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),

@@ -156,8 +156,8 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, I32x16 digits) {
   return {_mm512_dpbusd_epi32(acc.all, weights.all, digits.all)};
 }
 
-// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens them;
-// `load_pairs_first` takes n pairs and zeros.
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros.
 struct Pairs {
   __m512i all;
 };

@@ -161,8 +161,8 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, int8x16_t digits) {
 }
 #endif
 
-// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens them;
-// `load_pairs_first` takes n pairs and zeros (tails.h). First and second elements lie apart, 8 of each to a register.
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros (tails.h). First and second elements lie apart, 8 of each to a register.
 struct Pairs {
   int16x8_t first[2], second[2];
 };

@@ -152,8 +152,8 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, const Digits& digits) {
   return acc;
 }
 
-// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens them;
-// `load_pairs_first` takes n pairs and zeros.
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros.
 struct Pairs {
   int16_t element[32];
 };
