@@ -183,6 +183,19 @@ def test_keys_that_no_float_can_weigh_give_nan_for_their_row_only():
         assert np.array_equal(y[1:], expected[1:])
 
 
+@pytest.mark.parametrize("kv", ["int16", "int8"])
+def test_integers_that_append_never_writes_give_sums_that_wrap_alike_everywhere(kv):
+    case = Sequences([(300, 20), (700, 1)], head_dim=64, kv=kv)
+    inputs = case.inputs()
+    rng = np.random.default_rng(1)
+    for name in ("keys", "values"):
+        raw = rng.integers(0, 256, inputs[name].nbytes, dtype=np.uint8)
+        inputs[name] = raw.view(inputs[name].dtype).reshape(inputs[name].shape)
+    expected = case.attend(cpu(1, "scalar"), inputs)
+    assert np.isfinite(expected).all()
+    assert all(np.array_equal(case.attend(backend, inputs), expected) for backend in every_cpu())
+
+
 def test_no_queries():
     case = Sequences([(0, 0), (40, 0)])
     assert case.attend(cpu(2), case.inputs()).shape == (0, case.heads * case.head_dim)
