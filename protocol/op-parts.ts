@@ -5,7 +5,6 @@ export const f32 = (...shape: string[]) => ({ dtypes: ["float32"], shape }) as c
 export const i32 = (...shape: string[]) => ({ dtypes: ["int32"], shape }) as const;
 export const i8 = (...shape: string[]) => ({ dtypes: ["int8"], shape }) as const;
 export const float = (...shape: string[]) => ({ dtypes: ["float32", "float16", "bfloat16"], shape }) as const;
-export const half = (...shape: string[]) => ({ dtypes: ["float16", "bfloat16"], shape }) as const;
 export const optional = <T extends Operand>(operand: T) => ({ ...operand, optional: true }) as const;
 export const mutated = <T extends Operand>(operand: T) => ({ ...operand, mutated: true }) as const;
 export const packed = <T extends Operand>(operand: T) => ({ ...operand, packed: true }) as const;
@@ -54,13 +53,36 @@ export const ropeRules = [
   shapeRule("2*R", "at most", "headDim", "the tables turn {2*R} elements of heads of {headDim}"),
 ];
 
-export const alikeRule = {
+/**
+ * A layer's KV pages of 16 positions. Each row of K and of V is integers times a step of its own (docs/numerics.md,
+ * "append"); pairs of what attention multiplies and adds lie side by side.
+ */
+export const kvPages = {
+  /** [headDim / 2][16 positions][2 elements] of each page and head. */
+  keys: { dtypes: ["int16", "int8"], shape: ["G", "kvHeads", "16*headDim"] },
+  /** [8 pairs of positions][headDim][2 positions] of each page and head. */
+  values: { dtypes: ["int16", "int8"], shape: ["G", "kvHeads", "16*headDim"] },
+  /** The steps of the 16 keys, then those of the 16 values. */
+  steps: { dtypes: ["float32"], shape: ["G", "kvHeads", "32"] },
+} as const;
+
+export const kvAttributes = {
+  kvHeads: { type: "integer", min: 1, max: 1024 },
+  headDim: { type: "integer", min: 2, max: 256 },
+} as const;
+
+const alikeRule = {
   relation: "dtype",
   left: "keys",
   right: "values",
   code: "OCTAVO_DTYPE_MISMATCH",
   text: "keys are {keys}, values {values}; they must be alike",
 } as const;
+
+export const kvRules = [
+  alikeRule,
+  shapeRule("headDim", "multiple", "2", "heads of {headDim} elements; pages hold pairs of them"),
+];
 
 export const VOCABULARY = "a vocabulary of {V}; it must be fixed, at least 1 and below 2^31: ids are int32";
 export const vocabularyRules = [

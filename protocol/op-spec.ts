@@ -9,7 +9,7 @@
  * a packed weight keeps the shape [N, K].
  */
 
-export const DTYPES = ["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const;
+export const DTYPES = ["float32", "float16", "bfloat16", "int8", "int16", "int32", "int64"] as const;
 export type DType = (typeof DTYPES)[number];
 
 export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = {
@@ -17,6 +17,7 @@ export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = {
   float16: 2,
   bfloat16: 2,
   int8: 1,
+  int16: 2,
   int32: 4,
   int64: 8,
 };

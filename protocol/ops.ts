@@ -8,14 +8,15 @@
  */
 import {
   activationAttribute,
-  alikeRule,
   depthRules,
   digitOutputs,
   f32,
   float,
-  half,
   i8,
   i32,
+  kvAttributes,
+  kvPages,
+  kvRules,
   mutated,
   normAttributes,
   optional,
@@ -174,47 +175,48 @@ export const OPS = {
     rules: ropeRules,
   },
   append: {
-    summary: "Write each token's K and V into its slot of the KV pages.",
+    summary: "Write each token's K and V into its slot of the KV pages: integers, and a step for each row of a head.",
     formula:
-      "slot = page * 16 + offset; keys[page, h, :, offset] = k[t, h], values[page, h, offset, :] = v[t, h]; what the pages' type cannot hold becomes NaN",
+      "slot = page * 16 + offset; step = max |x| / most, rint(x * (most / max |x|)); most of int16 pages: 4095 for k, 2047 for v; of int8: 127; a row that is not finite has the step NaN; docs/numerics.md",
     inputs: {
       k: f32("T", "kvHeads*headDim"),
       v: f32("T", "kvHeads*headDim"),
       slots: i32("T"),
-      keys: mutated(half("G", "kvHeads", "headDim", "16")),
-      values: mutated(half("G", "kvHeads", "16", "headDim")),
+      keys: mutated(kvPages.keys),
+      values: mutated(kvPages.values),
+      steps: mutated(kvPages.steps),
     },
     outputs: {},
-    attributes: {
-      kvHeads: { type: "integer", min: 1, max: 1024 },
-      headDim: { type: "integer", min: 2, max: 1024 },
-    },
-    rules: [alikeRule],
+    attributes: kvAttributes,
+    rules: kvRules,
   },
   attention: {
-    summary: "Causal attention over KV pages, in ascending chunks of 256 keys whatever the batch or the layout.",
+    summary:
+      "Attention over KV pages: exact integer sums in each block of 128 keys, blocks in ascending order, whatever the batch or the layout.",
     formula:
-      "y[t] = softmax(scale * q k^T) v over keys 0..position; query i of sequence b has position lengths[b] - queries(b) + i",
+      "y[t] = softmax(scale * q k^T + ...) v over the keys that query t sees; query i of sequence b has position lengths[b] - queries(b) + i; docs/numerics.md",
     inputs: {
       q: f32("T", "heads*headDim"),
-      keys: half("G", "kvHeads", "headDim", "16"),
-      values: half("G", "kvHeads", "16", "headDim"),
+      ...kvPages,
       /** Page of keys 16j..16j+15 of sequence b at [b, j]. */
       pages: i32("B", "J"),
       /** Keys of each sequence, this step's included. */
       lengths: i32("B"),
       /** First query row of each sequence, and T at the end. */
       starts: i32("B+1"),
-      /** ALiBi slopes. */
+      /** ALiBi: slope * (key - query) is added to scores. */
       slopes: optional(f32("heads")),
+      /** By distance: bias[h, clamp(key - query + R // 2, 0, R - 1)] is added to scores. */
+      bias: optional(f32("heads", "R")),
     },
     outputs: { y: f32("T", "heads*headDim") },
     attributes: {
       heads: { type: "integer", min: 1, max: 1024 },
-      kvHeads: { type: "integer", min: 1, max: 1024 },
-      headDim: { type: "integer", min: 2, max: 1024 },
-      scale: { type: "number" },
-      /** Keys a query sees, itself included; 0 is all. */
+      ...kvAttributes,
+      scale: { type: "number", min: 0 },
+      /** A query sees the keys up to its own position; else those after it too. */
+      causal: { type: "boolean", default: true },
+      /** Keys less than this far from the query are seen, itself included; 0 is all. */
       window: { type: "integer", min: 0, max: 2147483647, default: 0 },
       /** cap * tanh(score / cap); 0 is off. */
       softcap: { type: "number", min: 0, default: 0 },
@@ -227,7 +229,7 @@ export const OPS = {
         code: "OCTAVO_BAD_ARGUMENT",
         text: "{heads} heads cannot share {kvHeads} kv heads evenly",
       },
-      alikeRule,
+      ...kvRules,
     ],
   },
   glu: {
@@ -373,12 +375,13 @@ export const OPS = {
       cos: f32("P", "R"),
       sin: f32("P", "R"),
       slots: i32("T"),
-      keys: mutated(half("G", "kvHeads", "headDim", "16")),
-      values: mutated(half("G", "kvHeads", "16", "headDim")),
+      keys: mutated(kvPages.keys),
+      values: mutated(kvPages.values),
+      steps: mutated(kvPages.steps),
     },
     outputs: { y: f32("T", "W") },
-    attributes: { ...ropeAttributes, kvHeads: { type: "integer", min: 1, max: 1024 } },
-    rules: [...ropeRules, alikeRule],
+    attributes: { ...ropeAttributes, ...kvAttributes },
+    rules: [...ropeRules, ...kvRules],
   },
 } as const satisfies Record<string, OpSpec>;
 
@@ -389,7 +392,9 @@ export const PACKED_ROWS = 16;
 export const PACKED_COLUMNS = 64;
 /** Positions per KV page; the `16` in the shapes above. */
 export const PAGE_SIZE = 16;
-/** Keys per softmax chunk of `attention`. */
-export const ATTENTION_CHUNK = 256;
+/** Keys per block of `attention`. */
+export const ATTENTION_BLOCK = 128;
+/** Largest integers of K and V in pages of each type. */
+export const KV_LEVELS = { int16: { keys: 4095, values: 2047 }, int8: { keys: 127, values: 127 } } as const;
 /** Most `topLogprobs` per row. */
 export const MAX_LOGPROBS = 20;

@@ -11,9 +11,9 @@
  * `thread` (cpu: bytes of each thread), `shared` (cpu: of all threads together), `scratch` (triton: of the op's launches,
  * at most, for steps of any size up to the limits; parts begin at multiples of 256).
  */
-import { ATTENTION_CHUNK, type OpName, PAGE_SIZE } from "./ops.ts";
+import { ATTENTION_BLOCK, type OpName, PAGE_SIZE } from "./ops.ts";
 
-/** cpu: partial outputs of attention that wait to be joined, unless one query needs more. */
+/** cpu: sums of attention's blocks of keys that wait to be joined, unless one query needs more. */
 export const PARTIAL_BYTES = 4 * 2 ** 20;
 /** triton: partial results of a split op (attention over keys, linear_int8 over columns). More, and the op is not split. */
 export const SPLIT_BYTES = 128 * 2 ** 20;
@@ -62,18 +62,18 @@ export const WORKSPACE: Readonly<Partial<Record<OpName, WorkspaceFormulas>>> = {
   attention: {
     group: "heads // kvHeads",
     padded: "pad(headDim, 16)",
-    chunks: `ceil(J * ${PAGE_SIZE}, ${ATTENTION_CHUNK})`,
-    row: "4 * (chunks * padded + 2 * pad(chunks, 16))",
-    // A block of queries with their scores, converted pages, and the partial outputs of its rows.
+    chunks: `ceil(J * ${PAGE_SIZE}, ${ATTENTION_BLOCK})`,
+    // The tasks' rows: numbers of each, o, scores, weights and integers of q, beside the steps of a block of keys.
     rows: "max(1, 48 // group) * group",
-    pages: "min(16, max(1, 256 // padded))",
-    block: "pad(rows * headDim, 16) + rows * 272 + 64 * headDim + pages * 16 * padded",
-    thread: `4 * pad(block, 16) + max(min(row * rows, ${PARTIAL_BYTES}), row * group)`,
-    query: "max(1, row * heads)",
+    steps: `pad(8 * ${ATTENTION_BLOCK} + 24, 64)`,
+    thread: `steps + pad(32 * rows, 64) + rows * (4 * padded + 6 * ${ATTENTION_BLOCK}) + pad(2 * rows * padded, 64)`,
+    // Blocks of keys of a row that wait to be joined.
+    waiting: "4 * (chunks * padded + 3 * pad(chunks, 16))",
+    query: "max(1, waiting * heads)",
     shared: `min(1, threads - 1) * query * max(1, min(T, ${PARTIAL_BYTES} // query))`,
     // One query per sequence: chunks apart, or a tile per query; many queries: tiles of 64 rows, or 32 on sm_100.
     alone: "max(0, min(T, 4 * B - 1))",
-    split: `min(${SPLIT_BYTES}, 4 * alone * heads * chunks * (headDim + ${ATTENTION_CHUNK} + 2))`,
+    split: `min(${SPLIT_BYTES}, 4 * alone * heads * chunks * (headDim + ${ATTENTION_BLOCK} + 2))`,
     small: "max(pow2(group), min(8192 // pow2(headDim), 32))",
     large: "max(pow2(group), min(8192 // pow2(headDim), 64))",
     tiles: "max((T // (small // group) + B) * small, (T // (large // group) + B) * large)",

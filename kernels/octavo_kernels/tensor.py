@@ -83,7 +83,7 @@ Tensors = Mapping[int, Tensor]
 def allocate(dtype: str, layout: str, shape: tuple[int, ...]) -> Tensor:
     """A zeroed tensor. Raises KernelError OCTAVO_OUT_OF_MEMORY when the system does not give the memory."""
     size = nbytes(dtype, layout, shape)
-    # KV pages (rank 4) are touched here and there: with huge pages a first short prompt has 2 MiB zeroed per layer and
+    # KV pages (rank 3) are touched here and there: with huge pages a first short prompt has 2 MiB zeroed per layer and
     # cache, 70 to 150 ms for the demo model instead of 10, and the memory is taken for good.
     return Tensor(dtype, layout, tuple(shape), aligned_bytes(size, huge=len(shape) <= 2))
 

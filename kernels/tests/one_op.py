@@ -10,7 +10,7 @@ from octavo_kernels import Backend, open_backend
 from octavo_kernels.generated.ops import OPS
 from proofs.conformance.case import Case, run_case
 
-_DTYPES = {"float32": "float32", "float16": "float16", "uint16": "bfloat16", "int32": "int32", "int8": "int8"}
+_DTYPES = {name: name for name in ("float32", "float16", "int32", "int16", "int8")} | {"uint16": "bfloat16"}
 
 
 @cache

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from one_op import bfloat16, cpu, every_cpu, reference, run, same_bits
+from one_op import cpu, every_cpu, reference, run, same_bits
+from proofs.conformance.paging import quantized
 
 
 @dataclass
@@ -17,8 +18,11 @@ class Sequences:
     heads: int = 6
     kv_heads: int = 2
     head_dim: int = 32
-    bfloat: bool = False
+    kv: str = "int16"
     alibi: bool = False
+    #: Distances that a bias knows; 0 is none.
+    distances: int = 0
+    causal: bool = True
     seed: int = 0
     window: int = 0
     softcap: float = 0
@@ -31,17 +35,19 @@ class Sequences:
         for b, count in enumerate(used):
             pages[b, :count] = numbers[sum(used[:b]) :][:count]
         rows = sum(queries for _, queries in self.lengths)
-        kv = rng.standard_normal((2, numbers.size, self.kv_heads, self.head_dim * 16)).astype(np.float32)
-        keys, values = (bfloat16(x) if self.bfloat else x.astype(np.float16) for x in kv)
+        k, v = rng.standard_normal((2, numbers.size, self.kv_heads, 16, self.head_dim)).astype(np.float32)
         return {
             "q": rng.standard_normal((rows, self.heads * self.head_dim)).astype(np.float32),
-            "keys": keys.reshape(-1, self.kv_heads, self.head_dim, 16),
-            "values": values.reshape(-1, self.kv_heads, 16, self.head_dim),
+            **quantized(k, v, self.kv),
             "pages": pages,
             "lengths": np.array([keys for keys, _ in self.lengths], np.int32),
             "starts": np.cumsum([0, *(queries for _, queries in self.lengths)]).astype(np.int32),
             **({"slopes": rng.random(self.heads).astype(np.float32)} if self.alibi else {}),
+            **({"bias": self._bias(rng)} if self.distances else {}),
         }
+
+    def _bias(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.standard_normal((self.heads, self.distances)).astype(np.float32)
 
     def attend(self, backend, inputs, places: str = "step") -> np.ndarray:
         return run(
@@ -54,6 +60,7 @@ class Sequences:
             kvHeads=self.kv_heads,
             headDim=self.head_dim,
             scale=self.head_dim**-0.5,
+            causal=self.causal,
             window=self.window,
             softcap=self.softcap,
         )["y"]
@@ -62,17 +69,22 @@ class Sequences:
 CASES = {
     "one key": Sequences([(1, 1)]),
     "decode, long": Sequences([(700, 1)]),
-    "decode, batch": Sequences([(300, 1), (1, 1), (256, 1), (257, 1)]),
+    "decode, batch": Sequences([(300, 1), (1, 1), (256, 1), (257, 1), (127, 1), (128, 1), (129, 1)]),
     "prefill": Sequences([(290, 290)], heads=3, kv_heads=1, head_dim=16),
     "chunked prefill": Sequences([(530, 20)]),
     "mixed": Sequences([(5, 5), (40, 3), (300, 1), (0, 0), (17, 17)]),
     "every head its own keys": Sequences([(270, 9)], heads=4, kv_heads=4),
-    "bfloat16 pages": Sequences([(300, 9)], heads=8, kv_heads=1, head_dim=80, bfloat=True),
+    "8-bit pages": Sequences([(300, 9)], heads=8, kv_heads=1, head_dim=80, kv="int8"),
+    "8-bit pages, decode": Sequences([(700, 1), (20, 1)], kv="int8"),
+    "both directions": Sequences([(300, 300), (20, 20)], heads=3, kv_heads=1, head_dim=16, causal=False),
+    "both directions, window": Sequences([(300, 40)], causal=False, window=70),
+    "bias by distance": Sequences([(300, 30), (5, 5)], distances=33),
+    "bias by distance, both directions": Sequences([(140, 140)], heads=2, distances=64, causal=False, softcap=4.0),
     "odd head": Sequences([(33, 33)], heads=2, kv_heads=1, head_dim=50),
     "window": Sequences([(700, 50), (90, 7)], window=100),
     "narrow window": Sequences([(700, 1), (90, 7)], window=5),
     "alibi": Sequences([(300, 30)], alibi=True),
-    "wide head": Sequences([(20, 3)], heads=2, kv_heads=1, head_dim=272),
+    "wide head": Sequences([(20, 3)], heads=2, kv_heads=1, head_dim=256),
 }
 
 
@@ -136,8 +148,10 @@ def test_pages_may_lie_anywhere():
     inputs = case.inputs()
     expected = case.attend(cpu(2), inputs)
     order = np.random.default_rng(5).permutation(inputs["keys"].shape[0])
-    moved = {**inputs, "keys": np.empty_like(inputs["keys"]), "values": np.empty_like(inputs["values"])}
-    moved["keys"][order], moved["values"][order] = inputs["keys"], inputs["values"]
+    moved = dict(inputs)
+    for name in ("keys", "values", "steps"):
+        moved[name] = np.empty_like(inputs[name])
+        moved[name][order] = inputs[name]
     moved["pages"] = np.where(inputs["pages"] < 0, -1, order[inputs["pages"]]).astype(np.int32)
     assert np.array_equal(case.attend(cpu(2), moved), expected)
 
@@ -148,11 +162,11 @@ def test_what_lies_behind_a_sequence_and_later_keys_do_not_matter(queries):
     inputs = case.inputs()
     expected = case.attend(cpu(2), inputs)
     last = inputs["pages"][0, 299 // 16]
-    inputs["keys"][last, :, :, 300 % 16 :] = np.nan
-    inputs["values"][last, :, 300 % 16 :] = np.inf
+    beyond = [place for offset in range(300 % 16, 16) for place in (offset, 16 + offset)]
+    inputs["steps"][last][:, beyond] = np.nan
     assert np.array_equal(case.attend(cpu(2), inputs), expected)
     # The last key becomes unusable: only the last query, which sees it, loses its answer.
-    inputs["values"][last, :, 299 % 16] = np.nan
+    inputs["steps"][last, :, 16 + 299 % 16] = np.nan
     spoilt = case.attend(cpu(2), inputs)
     assert np.isnan(spoilt[-1]).all()
     assert np.array_equal(spoilt[:-1], expected[:-1])
@@ -167,6 +181,19 @@ def test_keys_that_no_float_can_weigh_give_nan_for_their_row_only():
         y = case.attend(backend, inputs)
         assert np.isnan(y[0]).all()
         assert np.array_equal(y[1:], expected[1:])
+
+
+@pytest.mark.parametrize("kv", ["int16", "int8"])
+def test_integers_that_append_never_writes_give_sums_that_wrap_alike_everywhere(kv):
+    case = Sequences([(300, 20), (700, 1)], head_dim=64, kv=kv)
+    inputs = case.inputs()
+    rng = np.random.default_rng(1)
+    for name in ("keys", "values"):
+        raw = rng.integers(0, 256, inputs[name].nbytes, dtype=np.uint8)
+        inputs[name] = raw.view(inputs[name].dtype).reshape(inputs[name].shape)
+    expected = case.attend(cpu(1, "scalar"), inputs)
+    assert np.isfinite(expected).all()
+    assert all(np.array_equal(case.attend(backend, inputs), expected) for backend in every_cpu())
 
 
 def test_no_queries():

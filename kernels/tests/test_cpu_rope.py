@@ -5,28 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from one_op import cpu, every_cpu, reference, run, same_bits
+from proofs.conformance.paging import quantized
 
 PAGES = 5
+PAGE_OPERANDS = ("keys", "values", "steps")
 
 
-def rope_inputs(rows: int, heads: int, kv_heads: int, head_dim: int, turned: int, dtype=np.float16):
+def rope_inputs(rows: int, heads: int, kv_heads: int, head_dim: int, turned: int, pages: str = "int16"):
     """Inputs of rope_append; some ops take a part of them."""
     rng = np.random.default_rng(rows)
     angles = rng.random((64, turned)).astype(np.float32) * 6
-    kv = rng.standard_normal((2, rows, kv_heads * head_dim)).astype(np.float32)
-    pages = rng.standard_normal((2, PAGES, kv_heads, head_dim * 16)).astype(dtype if dtype != np.uint16 else np.float32)
-    if dtype == np.uint16:
-        pages = (pages.view(np.uint32) >> 16).astype(np.uint16)
+    k, v = rng.standard_normal((2, rows, kv_heads * head_dim)).astype(np.float32)
+    held = rng.standard_normal((2, PAGES, kv_heads, 16, head_dim)).astype(np.float32)
     return {
         "q": rng.standard_normal((rows, heads * head_dim)).astype(np.float32),
-        "k": kv[0],
-        "v": kv[1] * 1e5,  # some beyond float16
+        "k": k,
+        # Some beyond what a row may hold.
+        "v": v * np.float32(2.0**50),
         "positions": rng.integers(0, 64, rows, dtype=np.int32),
         "cos": np.cos(angles),
         "sin": np.sin(angles),
         "slots": rng.permutation(PAGES * 16)[:rows].astype(np.int32),
-        "keys": pages[0].reshape(PAGES, kv_heads, head_dim, 16),
-        "values": pages[1].reshape(PAGES, kv_heads, 16, head_dim),
+        **quantized(held[0], held[1], pages),
     }
 
 
@@ -46,11 +46,11 @@ def test_rope_equals_the_definition(pairing, head_dim, turned):
             assert same_bits(y, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.uint16])
-@pytest.mark.parametrize("head_dim", [64, 40, 6])
+@pytest.mark.parametrize("pages", ["int16", "int8"])
+@pytest.mark.parametrize("head_dim", [64, 40, 6, 256])
 @pytest.mark.parametrize("rows", [1, 20])
-def test_append_equals_the_definition(dtype, head_dim, rows):
-    inputs = only(rope_inputs(rows, 1, 3, head_dim, 1, dtype), "k", "v", "slots", "keys", "values")
+def test_append_equals_the_definition(pages, head_dim, rows):
+    inputs = only(rope_inputs(rows, 1, 3, head_dim, 1, pages), "k", "v", "slots", *PAGE_OPERANDS)
     expected = run(reference(), "append", inputs, {}, kvHeads=3, headDim=head_dim)
     for backend in every_cpu():
         assert same_bits(run(backend, "append", inputs, {}, kvHeads=3, headDim=head_dim), expected)
@@ -58,23 +58,22 @@ def test_append_equals_the_definition(dtype, head_dim, rows):
 
 @pytest.mark.parametrize("pairing", ["half", "interleaved"])
 @pytest.mark.parametrize(("head_dim", "turned"), [(64, 32), (40, 10), (6, 2)])
-@pytest.mark.parametrize("rows", [1, 2, 33])
-def test_rope_append_equals_rope_then_append(pairing, head_dim, turned, rows):
-    inputs = rope_inputs(rows, 6, 2, head_dim, turned)
+@pytest.mark.parametrize(("rows", "pages"), [(1, "int16"), (2, "int8"), (33, "int16")])
+def test_rope_append_equals_rope_then_append(pairing, head_dim, turned, rows, pages):
+    inputs = rope_inputs(rows, 6, 2, head_dim, turned, pages)
     rotation = {"headDim": head_dim, "pairing": pairing}
     tables = ("positions", "cos", "sin")
     for backend in every_cpu():
         q = run(backend, "rope", only(inputs, *tables, x="q"), {"y": inputs["q"].shape}, **rotation)["y"]
         k = run(backend, "rope", only(inputs, *tables, x="k"), {"y": inputs["k"].shape}, **rotation)["y"]
-        pages = run(
-            backend, "append", {**only(inputs, "v", "slots", "keys", "values"), "k": k}, {}, kvHeads=2, headDim=head_dim
-        )
+        appended = {**only(inputs, "v", "slots", *PAGE_OPERANDS), "k": k}
+        written = run(backend, "append", appended, {}, kvHeads=2, headDim=head_dim)
         fused = run(backend, "rope_append", inputs, {"y": inputs["q"].shape}, kvHeads=2, **rotation)
-        assert same_bits(fused, {"y": q, **pages})
+        assert same_bits(fused, {"y": q, **written})
 
 
 def test_no_rows():
     inputs = rope_inputs(0, 6, 2, 16, 8)
     y = run(cpu(2), "rope_append", inputs, {"y": (0, 96)}, kvHeads=2, headDim=16, pairing="half")
     assert y["y"].shape == (0, 96)
-    assert same_bits({"keys": y["keys"], "values": y["values"]}, only(inputs, "keys", "values"))
+    assert same_bits(only(y, *PAGE_OPERANDS), only(inputs, *PAGE_OPERANDS))

@@ -1,9 +1,10 @@
 /** `kernels/octavo_kernels/cpu/src/generated/ops.h`: op codes and the index of every operand, attribute and enum value. */
 import {
-  ATTENTION_CHUNK,
+  ATTENTION_BLOCK,
   BYTES_PER_ELEMENT,
   DTYPES,
   LAYOUTS,
+  KV_LEVELS,
   MAX_LOGPROBS,
   OPS,
   type OpSpec,
@@ -61,7 +62,11 @@ inline constexpr int size_count = ${SIZE_NAMES.length};
 
 inline constexpr int packed_rows = ${PACKED_ROWS};
 inline constexpr int page_size = ${PAGE_SIZE};
-inline constexpr int attention_chunk = ${ATTENTION_CHUNK};
+inline constexpr int attention_block = ${ATTENTION_BLOCK};
+// Largest integers of K and V in pages of each type.
+${Object.entries(KV_LEVELS)
+  .map(([dtype, { keys, values }]) => `inline constexpr int ${dtype}_keys = ${keys}, ${dtype}_values = ${values};`)
+  .join("\n")}
 inline constexpr int max_logprobs = ${MAX_LOGPROBS};
 
 inline constexpr int op_count = ${specs.length};

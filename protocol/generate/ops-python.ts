@@ -1,10 +1,11 @@
 /** `kernels/octavo_kernels/generated/ops.py`: the op table as frozen dataclasses. */
 import {
-  ATTENTION_CHUNK,
+  ATTENTION_BLOCK,
   type Attribute,
   BYTES_PER_ELEMENT,
   DTYPES,
   LAYOUTS,
+  KV_LEVELS,
   MAX_LOGPROBS,
   OPS,
   type Operand,
@@ -135,7 +136,13 @@ ${bracketed("SIZES = ", "(", SIZE_NAMES.map(text), ")")}
 PACKED_ROWS = ${PACKED_ROWS}
 PACKED_COLUMNS = ${PACKED_COLUMNS}
 PAGE_SIZE = ${PAGE_SIZE}
-ATTENTION_CHUNK = ${ATTENTION_CHUNK}
+ATTENTION_BLOCK = ${ATTENTION_BLOCK}
+#: Largest integers of K and V in pages of each type.
+KV_LEVELS = {
+${Object.entries(KV_LEVELS)
+  .map(([dtype, { keys, values }]) => `    ${text(dtype)}: (${keys}, ${values}),`)
+  .join("\n")}
+}
 MAX_LOGPROBS = ${MAX_LOGPROBS}
 
 

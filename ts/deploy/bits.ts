@@ -88,7 +88,7 @@ function definedBits({ operand, dtype, shape, data }: Result): Words {
   if (dtype === "int64") return new BigUint64Array(bytes.buffer);
   if (dtype === "int8") return bytes;
   const words = data.BYTES_PER_ELEMENT === 2 ? new Uint16Array(bytes.buffer) : new Uint32Array(bytes.buffer);
-  if (dtype !== "int32") {
+  if (dtype !== "int32" && dtype !== "int16") {
     const [infinity, nan] = NANS[dtype];
     const magnitude = words instanceof Uint32Array ? 0x7fff_ffff : 0x7fff;
     for (let i = 0; i < words.length; i++) if ((words[i]! & magnitude) > infinity) words[i] = nan;

@@ -6,7 +6,7 @@ import type { LoweredProgram, PayloadArray } from "./lower.ts";
 import { elementsOf } from "./shapes.ts";
 
 /** 16-bit floats are shown as their bits. */
-export type PayloadData = Float32Array | Int32Array | Uint16Array | Int8Array | BigInt64Array;
+export type PayloadData = Float32Array | Int32Array | Uint16Array | Int8Array | Int16Array | BigInt64Array;
 
 /** How host memory holds each dtype; 16-bit floats as their bits. */
 export const TYPED_ARRAYS = {
@@ -14,6 +14,7 @@ export const TYPED_ARRAYS = {
   float16: Uint16Array,
   bfloat16: Uint16Array,
   int8: Int8Array,
+  int16: Int16Array,
   int32: Int32Array,
   int64: BigInt64Array,
 } as const satisfies Record<DType, unknown>;

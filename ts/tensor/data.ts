@@ -11,6 +11,7 @@ export interface HostArrays {
   float16: Uint16Array;
   bfloat16: Uint16Array;
   int8: Int8Array;
+  int16: Int16Array;
   int32: Int32Array;
   int64: BigInt64Array;
 }
@@ -30,13 +31,14 @@ export function dtypeOf(data: HostData): DType {
   if (Array.isArray(data) || data instanceof Float32Array) return "float32";
   if (data instanceof Int32Array) return "int32";
   if (data instanceof Int8Array) return "int8";
+  if (data instanceof Int16Array) return "int16";
   if (data instanceof BigInt64Array) return "int64";
   const hint =
     data instanceof Uint16Array ? "it takes dtype float16 or bfloat16" : `it takes ${TAKEN}, or a list of numbers`;
   throw new OctavoError("OCTAVO_DTYPE_MISMATCH", `no dtype follows from ${kindOf(data)}; ${hint}`);
 }
 
-const TAKEN = "a Float32Array, Uint16Array (16-bit floats as bits), Int8Array, Int32Array, BigInt64Array";
+const TAKEN = "a Float32Array, Uint16Array (16-bit floats as bits), Int8Array, Int16Array, Int32Array, BigInt64Array";
 
 /** Throws `OCTAVO_DTYPE_MISMATCH` for a dtype that is none. */
 export function checkDtype(dtype: unknown): asserts dtype is DType {
@@ -112,7 +114,7 @@ function floats(numbers: readonly number[] | Float32Array, dtype: FloatType): Fl
   return rounded;
 }
 
-const LIMITS = { int8: 2 ** 7, int32: 2 ** 31, int64: Number.MAX_SAFE_INTEGER } as const;
+const LIMITS = { int8: 2 ** 7, int16: 2 ** 15, int32: 2 ** 31, int64: Number.MAX_SAFE_INTEGER } as const;
 
 function integers(numbers: readonly number[], dtype: IntegerType) {
   const limit = LIMITS[dtype];
@@ -120,5 +122,5 @@ function integers(numbers: readonly number[], dtype: IntegerType) {
   if (wrong >= 0)
     throw new OctavoError("OCTAVO_DTYPE_MISMATCH", `element ${wrong} is ${numbers[wrong]}, not an ${dtype}`);
   if (dtype === "int64") return BigInt64Array.from(numbers, (n) => BigInt(n));
-  return dtype === "int8" ? Int8Array.from(numbers) : Int32Array.from(numbers);
+  return TYPED_ARRAYS[dtype].from(numbers);
 }

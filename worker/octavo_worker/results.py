@@ -13,7 +13,6 @@ from octavo_kernels.generated.ops import DTYPES
 _WIDER = {
     "bool": "int8",
     "uint8": "int32",
-    "int16": "int32",
     "uint16": "int32",
     "uint32": "int64",
     "float8_e4m3fn": "float16",
@@ -23,7 +22,7 @@ _WIDER = {
 _NARROWER = {"float64": "float32", "uint64": "int64"}
 _ACCEPTED = (
     "a function returns None, a tensor, or a list or tuple of them; a tensor is a torch.Tensor, a numpy array, or a "
-    f"Python bool, int or float, of {', '.join(DTYPES)}; bool becomes int8, uint8, int16 and uint16 become int32, "
+    f"Python bool, int or float, of {', '.join(DTYPES)}; bool becomes int8, uint8 and uint16 become int32, "
     "uint32 becomes int64, and float64 becomes float32 and uint64 int64 where every value is exactly the same there"
 )
 

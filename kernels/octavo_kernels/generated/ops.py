@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from .errors import ErrorCode
 
-DTYPES = ("float32", "float16", "bfloat16", "int8", "int32", "int64")
+DTYPES = ("float32", "float16", "bfloat16", "int8", "int16", "int32", "int64")
 LAYOUTS = ("plain", "packed")
-BYTES_PER_ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8}
+BYTES_PER_ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int16": 2, "int32": 4, "int64": 8}
 
 #: Sizes that a step brings. "S+1" and "B+1" may stand in shapes and follow from S and B.
 SIZES = ("T", "S", "B", "J", "H", "D", "Q")
@@ -16,7 +16,12 @@ SIZES = ("T", "S", "B", "J", "H", "D", "Q")
 PACKED_ROWS = 16
 PACKED_COLUMNS = 64
 PAGE_SIZE = 16
-ATTENTION_CHUNK = 256
+ATTENTION_BLOCK = 128
+#: Largest integers of K and V in pages of each type.
+KV_LEVELS = {
+    "int16": (4095, 2047),
+    "int8": (127, 127),
+}
 MAX_LOGPROBS = 20
 
 
@@ -295,12 +300,13 @@ OPS: dict[str, OpSpec] = {
             "k": Operand(("float32",), ("T", "kvHeads*headDim")),
             "v": Operand(("float32",), ("T", "kvHeads*headDim")),
             "slots": Operand(("int32",), ("T",)),
-            "keys": Operand(("float16", "bfloat16"), ("G", "kvHeads", "headDim", "16"), mutated=True),
-            "values": Operand(("float16", "bfloat16"), ("G", "kvHeads", "16", "headDim"), mutated=True),
+            "keys": Operand(("int16", "int8"), ("G", "kvHeads", "16*headDim"), mutated=True),
+            "values": Operand(("int16", "int8"), ("G", "kvHeads", "16*headDim"), mutated=True),
+            "steps": Operand(("float32",), ("G", "kvHeads", "32"), mutated=True),
         },
         attributes={
             "kvHeads": Attribute("integer", min=1, max=1024),
-            "headDim": Attribute("integer", min=2, max=1024),
+            "headDim": Attribute("integer", min=2, max=256),
         },
         rules=(
             Rule(
@@ -310,18 +316,27 @@ OPS: dict[str, OpSpec] = {
                 ErrorCode.DTYPE_MISMATCH,
                 "keys are {keys}, values {values}; they must be alike",
             ),
+            Rule(
+                "multiple",
+                "headDim",
+                "2",
+                ErrorCode.SHAPE_MISMATCH,
+                "heads of {headDim} elements; pages hold pairs of them",
+            ),
         ),
     ),
     "attention": OpSpec(
         code=14,
         inputs={
             "q": Operand(("float32",), ("T", "heads*headDim")),
-            "keys": Operand(("float16", "bfloat16"), ("G", "kvHeads", "headDim", "16")),
-            "values": Operand(("float16", "bfloat16"), ("G", "kvHeads", "16", "headDim")),
+            "keys": Operand(("int16", "int8"), ("G", "kvHeads", "16*headDim")),
+            "values": Operand(("int16", "int8"), ("G", "kvHeads", "16*headDim")),
+            "steps": Operand(("float32",), ("G", "kvHeads", "32")),
             "pages": Operand(("int32",), ("B", "J")),
             "lengths": Operand(("int32",), ("B",)),
             "starts": Operand(("int32",), ("B+1",)),
             "slopes": Operand(("float32",), ("heads",), optional=True),
+            "bias": Operand(("float32",), ("heads", "R"), optional=True),
         },
         outputs={
             "y": Operand(("float32",), ("T", "heads*headDim")),
@@ -329,8 +344,9 @@ OPS: dict[str, OpSpec] = {
         attributes={
             "heads": Attribute("integer", min=1, max=1024),
             "kvHeads": Attribute("integer", min=1, max=1024),
-            "headDim": Attribute("integer", min=2, max=1024),
-            "scale": Attribute("number"),
+            "headDim": Attribute("integer", min=2, max=256),
+            "scale": Attribute("number", min=0.0),
+            "causal": Attribute("boolean", default=True),
             "window": Attribute("integer", min=0, max=2147483647, default=0),
             "softcap": Attribute("number", min=0.0, default=0.0),
         },
@@ -348,6 +364,13 @@ OPS: dict[str, OpSpec] = {
                 "values",
                 ErrorCode.DTYPE_MISMATCH,
                 "keys are {keys}, values {values}; they must be alike",
+            ),
+            Rule(
+                "multiple",
+                "headDim",
+                "2",
+                ErrorCode.SHAPE_MISMATCH,
+                "heads of {headDim} elements; pages hold pairs of them",
             ),
         ),
     ),
@@ -609,14 +632,15 @@ OPS: dict[str, OpSpec] = {
             "cos": Operand(("float32",), ("P", "R")),
             "sin": Operand(("float32",), ("P", "R")),
             "slots": Operand(("int32",), ("T",)),
-            "keys": Operand(("float16", "bfloat16"), ("G", "kvHeads", "headDim", "16"), mutated=True),
-            "values": Operand(("float16", "bfloat16"), ("G", "kvHeads", "16", "headDim"), mutated=True),
+            "keys": Operand(("int16", "int8"), ("G", "kvHeads", "16*headDim"), mutated=True),
+            "values": Operand(("int16", "int8"), ("G", "kvHeads", "16*headDim"), mutated=True),
+            "steps": Operand(("float32",), ("G", "kvHeads", "32"), mutated=True),
         },
         outputs={
             "y": Operand(("float32",), ("T", "W")),
         },
         attributes={
-            "headDim": Attribute("integer", min=2, max=1024),
+            "headDim": Attribute("integer", min=2, max=256),
             "pairing": Attribute("enum", default="half", values=("half", "interleaved")),
             "kvHeads": Attribute("integer", min=1, max=1024),
         },
@@ -635,6 +659,13 @@ OPS: dict[str, OpSpec] = {
                 "values",
                 ErrorCode.DTYPE_MISMATCH,
                 "keys are {keys}, values {values}; they must be alike",
+            ),
+            Rule(
+                "multiple",
+                "headDim",
+                "2",
+                ErrorCode.SHAPE_MISMATCH,
+                "heads of {headDim} elements; pages hold pairs of them",
             ),
         ),
         fuses=("rope", "rope", "append"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..generated.ops import PAGE_SIZE
+from .pages import write_rows
 
 
 def rope(
@@ -32,22 +32,13 @@ def append(
     slots: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
+    steps: torch.Tensor,
     kvHeads: int,
     headDim: int,
 ) -> dict[str, torch.Tensor]:
-    """Write k, v [T, kvHeads*headDim] into keys [G, kvHeads, headDim, 16] and values [G, kvHeads, 16, headDim].
-
-    What the pages' type cannot hold becomes NaN: attention could not tell an infinite key from one without weight.
-    """
-    pages, offsets = slots.long() // PAGE_SIZE, slots.long() % PAGE_SIZE
-    keys[pages, :, :, offsets] = _held(k.reshape(k.shape[0], kvHeads, headDim), keys.dtype)
-    values[pages, :, offsets, :] = _held(v.reshape(v.shape[0], kvHeads, headDim), values.dtype)
+    """Write k, v [T, kvHeads*headDim] into keys and values [G, kvHeads, 16*headDim] and steps [G, kvHeads, 32]."""
+    write_rows(k, v, slots, keys, values, steps, headDim)
     return {}
-
-
-def _held(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    rounded = x.to(dtype)
-    return torch.where(rounded.isfinite(), rounded, torch.tensor(torch.nan, dtype=dtype))
 
 
 def rope_append(
@@ -61,12 +52,12 @@ def rope_append(
     slots: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
+    steps: torch.Tensor,
     headDim: int,
     pairing: str,
     kvHeads: int,
 ) -> dict[str, torch.Tensor]:
     """rope(q); append(rope(k), v)."""
     tables = {"positions": positions, "cos": cos, "sin": sin, "headDim": headDim, "pairing": pairing}
-    turned = rope(x=k, **tables)["y"]
-    append(k=turned, v=v, slots=slots, keys=keys, values=values, kvHeads=kvHeads, headDim=headDim)
+    write_rows(rope(x=k, **tables)["y"], v, slots, keys, values, steps, headDim)
     return rope(x=q, **tables)

@@ -41,9 +41,9 @@ def _rope_append(case: Case, writer: ProgramWriter, values: dict[str, int]) -> P
     turned = writer.output("float32", "plain", writer.shape_of(values["k"]))
     writer.operation("rope", {"x": values["k"], **tables}, {"y": turned}, _own(case, "rope"))
     writer.operation("rope", {"x": values["q"], **tables}, {"y": outputs["y"]}, _own(case, "rope"))
-    pages = {name: values[name] for name in ("v", "slots", "keys", "values")}
+    pages = {name: values[name] for name in ("v", "slots", "keys", "values", "steps")}
     writer.operation("append", {"k": turned, **pages}, {}, _own(case, "append"))
-    return writer.finish({**outputs, "keys": values["keys"], "values": values["values"]})
+    return writer.finish({**outputs, **{name: values[name] for name in ("keys", "values", "steps")}})
 
 
 def _own(case: Case, op: str) -> dict:

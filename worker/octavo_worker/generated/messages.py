@@ -21,7 +21,7 @@ Integer = Annotated[int, Meta(ge=-9007199254740991, le=9007199254740991)]
 Finite = Annotated[float, Meta(ge=-1.7976931348623157e308, le=1.7976931348623157e308)]
 Name = Annotated[str, Meta(max_length=256)]
 
-DType = Literal["float32", "float16", "bfloat16", "int8", "int32", "int64"]
+DType = Literal["float32", "float16", "bfloat16", "int8", "int16", "int32", "int64"]
 Layout = Literal["plain", "packed"]
 OpName = Literal[
     "embed",

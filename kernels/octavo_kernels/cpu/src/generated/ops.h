@@ -12,10 +12,11 @@ enum class DType : int32_t {
   float16 = 1,
   bfloat16 = 2,
   int8 = 3,
-  int32 = 4,
-  int64 = 5,
+  int16 = 4,
+  int32 = 5,
+  int64 = 6,
 };
-inline constexpr int bytes_per_element[] = {4, 2, 2, 1, 4, 8};
+inline constexpr int bytes_per_element[] = {4, 2, 2, 1, 2, 4, 8};
 
 enum class Layout : int32_t {
   plain = 0,
@@ -27,13 +28,16 @@ inline constexpr int size_count = 7;
 
 inline constexpr int packed_rows = 16;
 inline constexpr int page_size = 16;
-inline constexpr int attention_chunk = 256;
+inline constexpr int attention_block = 128;
+// Largest integers of K and V in pages of each type.
+inline constexpr int int16_keys = 4095, int16_values = 2047;
+inline constexpr int int8_keys = 127, int8_values = 127;
 inline constexpr int max_logprobs = 20;
 
 inline constexpr int op_count = 29;
 inline constexpr int max_inputs = 10;
 inline constexpr int max_outputs = 5;
-inline constexpr int max_attributes = 6;
+inline constexpr int max_attributes = 7;
 
 enum class OpCode : int32_t {
   embed = 0,
@@ -227,6 +231,7 @@ inline constexpr int v = 1;
 inline constexpr int slots = 2;
 inline constexpr int keys = 3;
 inline constexpr int values = 4;
+inline constexpr int steps = 5;
 inline constexpr int attr_kvHeads = 0;
 inline constexpr int attr_headDim = 1;
 }  // namespace op_append
@@ -235,17 +240,20 @@ namespace op_attention {
 inline constexpr int q = 0;
 inline constexpr int keys = 1;
 inline constexpr int values = 2;
-inline constexpr int pages = 3;
-inline constexpr int lengths = 4;
-inline constexpr int starts = 5;
-inline constexpr int slopes = 6;
+inline constexpr int steps = 3;
+inline constexpr int pages = 4;
+inline constexpr int lengths = 5;
+inline constexpr int starts = 6;
+inline constexpr int slopes = 7;
+inline constexpr int bias = 8;
 inline constexpr int out_y = 0;
 inline constexpr int attr_heads = 0;
 inline constexpr int attr_kvHeads = 1;
 inline constexpr int attr_headDim = 2;
 inline constexpr int attr_scale = 3;
-inline constexpr int attr_window = 4;
-inline constexpr int attr_softcap = 5;
+inline constexpr int attr_causal = 4;
+inline constexpr int attr_window = 5;
+inline constexpr int attr_softcap = 6;
 }  // namespace op_attention
 
 namespace op_glu {
@@ -428,6 +436,7 @@ inline constexpr int sin = 5;
 inline constexpr int slots = 6;
 inline constexpr int keys = 7;
 inline constexpr int values = 8;
+inline constexpr int steps = 9;
 inline constexpr int out_y = 0;
 inline constexpr int attr_headDim = 0;
 inline constexpr int attr_pairing = 1;

@@ -1,144 +1,143 @@
-// attention: the work of a step cut into blocks of queries, and the chunks of each row joined in ascending order.
+// attention: the work of a step cut into tasks, each some queries of a sequence with one kv head, and the blocks of
+// keys of each row joined in ascending order.
 //
-// With too few blocks for the team (decode of few sequences) the chunks of a block are separate work, and the thread
-// that finishes the last one joins them all. How work is cut never changes a row's arithmetic.
+// With too few tasks for the team (decode of few sequences) their blocks of keys are separate work, and the thread that
+// finishes the last one joins them all. How work is cut never changes a row's arithmetic.
 #pragma once
 
-#include "attention_chunk.h"
+#include "attention_block.h"
 
 namespace octavo::OCTAVO_ISA {
 
-// Rows of a block: several queries share each conversion of a page to floats.
-inline constexpr int attention_block_rows = 48;
-// Partial outputs that wait to be joined, unless a single query needs more.
-inline constexpr int64_t attention_partial_bytes = 4 << 20;
+// Rows of a task: several queries share each load of a page.
+inline constexpr int attention_task_rows = 48;
+// Blocks that wait to be joined, unless a single query needs more.
+inline constexpr int64_t attention_waiting_bytes = 4 << 20;
 
-inline int64_t attention_chunks(int64_t pages) { return (pages + chunk_pages - 1) / chunk_pages; }
+inline int64_t attention_blocks(int64_t pages) { return (pages + block_pages - 1) / block_pages; }
 
-// Bytes that a row's chunks take until they are joined.
-inline int64_t attention_row_bytes(const AttentionShape& shape, int64_t pages) {
-  const int64_t chunks = attention_chunks(pages);
-  return static_cast<int64_t>(sizeof(float)) * (chunks * shape.padded + 2 * round_up_16(chunks));
-}
-
-// Queries of a block when the page table has `pages` columns.
-inline int attention_queries(const AttentionShape& shape, int64_t pages) {
-  const int64_t query_bytes = attention_row_bytes(shape, pages) * shape.group;
-  int64_t queries = attention_block_rows / shape.group;
-  if (queries * query_bytes > attention_partial_bytes) queries = attention_partial_bytes / query_bytes;
-  return queries < 1 ? 1 : static_cast<int>(queries);
-}
-
-// Where the chunks of a block's rows wait: output [chunk][row][padded], largest and total [row][chunk].
+// Where the blocks of keys of some rows wait: output [block][row][padded], the others [row][block].
 struct RowParts {
   float* output;
-  float* largest;
+  float* exponent;
   float* total;
+  float* unit;
   int64_t stride;
   int rows, padded;
 
-  static int64_t floats(int64_t rows, int64_t chunks, int padded) {
-    return rows * (chunks * padded + 2 * round_up_16(chunks));
+  static int64_t floats(int64_t rows, int64_t blocks, int padded) {
+    return rows * (blocks * padded + 3 * round_up_16(blocks));
   }
-  RowParts(float* memory, int block_rows, int64_t chunks, int padded_elements) {
-    stride = round_up_16(chunks);
+  RowParts(float* memory, int block_rows, int64_t blocks, int padded_elements) {
+    stride = round_up_16(blocks);
     rows = block_rows;
     padded = padded_elements;
-    largest = memory;
-    total = largest + rows * stride;
-    output = total + rows * stride;
+    exponent = memory;
+    total = exponent + rows * stride;
+    unit = total + rows * stride;
+    output = unit + rows * stride;
   }
-  ChunkPart chunk(int64_t index) const {
-    return {output + index * rows * padded, largest + index, total + index, stride};
+  BlockPart block(int64_t index) const {
+    return {output + index * rows * padded, exponent + index, total + index, unit + index, stride};
   }
 };
 
-// y = sum_c exp(m_c - m) o_c / sum_c exp(m_c - m) l_c over the chunks in ascending order.
-inline void join_chunks(const AttentionShape& shape, const AttentionBlock& block, const RowParts& parts,
-                        int64_t chunks, const Operand& y) {
-  const F32x16 low = set1(-__builtin_inff());
+// o / l of one row, NaN of a row that is lost.
+inline void finish_row(const AttentionShape& shape, const AttentionRows& block, int row, const RowState& state,
+                       const float* output, const Operand& y) {
+  float* out = y.row<float>(block.query_row + row / shape.group) +
+               static_cast<int64_t>(block.kv_head * shape.group + row % shape.group) * shape.head_dim;
+  const F32x16 divisor = set1(state.scale == state.scale ? state.total : __builtin_nanf(""));
+  for (int d = 0; d < shape.head_dim; d += 16)
+    store_part(out + d, div(load(output + d), divisor), shape.head_dim - d);
+}
+
+// The steps across `blocks` blocks that have waited, ascending: the same operations as if they had not.
+inline void join_blocks(const AttentionShape& shape, const AttentionRows& block, const RowParts& parts, int64_t blocks,
+                        const Operand& y) {
   for (int row = 0; row < block.rows; row++) {
-    float* largest = parts.largest + row * parts.stride;
+    float* old = parts.exponent + row * parts.stride;
+    float* own = parts.unit + row * parts.stride;
     const float* total = parts.total + row * parts.stride;
-    F32x16 most = low;
-    for (int64_t c = 0; c < chunks; c += 16)
-      most = max(most, load_part(largest + c, chunks - c, -__builtin_inff()));
-    const F32x16 maximum = set1(reduce_max(most));
-    for (int64_t c = 0; c < chunks; c += 16) store(largest + c, exp(sub(load(largest + c), maximum)));
-    float sum = 0;
-    for (int64_t c = 0; c < chunks; c++)
-      if (total[c] != 0) sum = __builtin_fmaf(largest[c], total[c], sum);
-    float* out = y.row<float>(block.query_row + row / shape.group) +
-                 static_cast<int64_t>(block.kv_head * shape.group + row % shape.group) * shape.head_dim;
-    const F32x16 divisor = set1(sum);
+    RowState state = {0, -__builtin_inff(), 0, 0, 0, 0, {}};
+    for (int64_t b = 0; b < blocks; b++) {
+      if (total[b] != total[b]) state.scale = total[b];
+      if (!(total[b] > 0)) continue;
+      state.add({old[b], total[b], own[b]});
+      old[b] = state.old;
+      own[b] = state.own;
+    }
+    alignas(64) float output[most_kv_head];
     for (int d = 0; d < shape.head_dim; d += 16) {
       F32x16 o = zero();
-      for (int64_t c = 0; c < chunks; c++) {
-        if (total[c] == 0) continue;
-        o = fma(set1(largest[c]), load(parts.output + (c * parts.rows + row) * parts.padded + d), o);
+      for (int64_t b = 0; b < blocks; b++) {
+        if (!(total[b] > 0)) continue;
+        const float* sums = parts.output + (b * parts.rows + row) * parts.padded + d;
+        o = fma(load(sums), set1(own[b]), mul(o, set1(old[b])));
       }
-      store_part(out + d, div(o, divisor), shape.head_dim - d);
+      store(output + d, o);
     }
+    finish_row(shape, block, row, state, output, y);
   }
 }
 
-// How a step's queries are cut into blocks, and blocks into work.
+// How a step's queries are cut into tasks.
 struct AttentionWork {
   const OpCall& call;
   const AttentionShape shape;
-  int block_queries;
-  int64_t blocks = 0;
-  // Chunks are separate work.
+  int task_queries;
+  int64_t tasks = 0;
+  // Blocks of keys are separate work.
   bool split = false;
-  // Most chunks of a block.
-  int64_t chunks;
+  // Most blocks of a sequence.
+  int64_t blocks;
 
   AttentionWork(const OpCall& c, int threads) : call(c), shape(c) {
-    const int64_t pages = c.in[op_attention::pages].shape[1];
     const int64_t queries = c.in[op_attention::q].shape[0];
     const int64_t enough = static_cast<int64_t>(4) * threads;
-    chunks = attention_chunks(pages);
-    block_queries = attention_queries(shape, pages);
-    blocks = count_blocks();
-    while (blocks < enough && block_queries > 4 && queries > 1) {
-      block_queries /= 2;
-      blocks = count_blocks();
+    blocks = attention_blocks(c.in[op_attention::pages].shape[1]);
+    task_queries = most_queries();
+    tasks = count_tasks();
+    while (tasks < enough && task_queries > 4 && queries > 1) {
+      task_queries /= 2;
+      tasks = count_tasks();
     }
-    split = threads > 1 && blocks < enough && chunks > 1 && fits_shared(queries);
+    split = threads > 1 && tasks < enough && blocks > 1 && fits_shared(queries);
   }
-  // Whether the chunks of `queries` queries may wait in shared memory.
+  int most_queries() const { return shape.group > attention_task_rows ? 1 : attention_task_rows / shape.group; }
+  // Whether the blocks of `queries` queries may wait in shared memory.
   bool fits_shared(int64_t queries) const {
-    return queries == 1 || queries <= attention_partial_bytes / (shape.heads * attention_row_bytes(shape, pages()));
+    const int64_t bytes = static_cast<int64_t>(sizeof(float)) * RowParts::floats(shape.heads, blocks, shape.padded);
+    return queries == 1 || queries <= attention_waiting_bytes / bytes;
   }
-  int64_t pages() const { return call.in[op_attention::pages].shape[1]; }
-  int64_t count_blocks() const {
+  int64_t count_tasks() const {
     const Operand& starts = call.in[op_attention::starts];
     int64_t count = 0;
     for (int64_t b = 0; b + 1 < starts.shape[0]; b++) {
       const int queries = starts.row<int32_t>(b + 1)[0] - starts.row<int32_t>(b)[0];
-      count += (queries + block_queries - 1) / block_queries;
+      count += (queries + task_queries - 1) / task_queries;
     }
     return count * shape.kv_heads;
   }
 };
 
-// Walks the work in order; later blocks of a sequence, which see more keys, come first.
+// Walks the work in order; later tasks of a sequence, which see more keys, come first.
 class AttentionWalk {
  public:
   explicit AttentionWalk(const AttentionWork& work) : work_(work) { enter(0); }
 
-  // Moves on to work `index`, not before the present one. Sets `block` and, for split work, `chunk`.
+  // Moves on to work `index`, not before the present one. Sets `task` and, for split work, `block`.
   bool seek(int64_t index) {
     while (sequence_ < sequences()) {
       while (left_ > 0) {
-        set_block();
-        const int64_t size = work_.split ? end_chunk - first_chunk : 1;
+        set_task();
+        const int64_t size = work_.split ? end_block - first_block : 1;
         if (index < base_ + size) {
-          chunk = first_chunk + (index - base_);
+          block = first_block + (index - base_);
           return true;
         }
         base_ += size;
-        next_block();
+        next_task();
       }
       enter(sequence_ + 1);
     }
@@ -151,9 +150,9 @@ class AttentionWalk {
     return base_;
   }
 
-  AttentionBlock block = {};
-  int64_t first_chunk = 0, end_chunk = 0, chunk = 0;
-  // Rows of this step before the block's.
+  AttentionRows task = {};
+  int64_t first_block = 0, end_block = 0, block = 0;
+  // Rows of this step before the task's.
   int64_t row_base = 0;
 
  private:
@@ -166,26 +165,26 @@ class AttentionWalk {
     const Operand& starts = work_.call.in[op_attention::starts];
     start_ = starts.row<int32_t>(sequence)[0];
     queries_ = starts.row<int32_t>(sequence + 1)[0] - start_;
-    left_ = (queries_ + work_.block_queries - 1) / work_.block_queries;
+    left_ = (queries_ + work_.task_queries - 1) / work_.task_queries;
   }
-  void next_block() {
+  void next_task() {
     if (++kv_head_ < work_.shape.kv_heads) return;
     kv_head_ = 0;
     left_--;
   }
-  void set_block() {
-    const int first = (left_ - 1) * work_.block_queries;
-    const int end = first + work_.block_queries < queries_ ? first + work_.block_queries : queries_;
-    const int32_t length = work_.call.in[op_attention::lengths].row<int32_t>(sequence_)[0];
-    block.queries = end - first;
-    block.rows = block.queries * work_.shape.group;
-    block.position = static_cast<int64_t>(length) - queries_ + first;
-    block.kv_head = kv_head_;
-    block.query_row = start_ + first;
-    block.pages = work_.call.in[op_attention::pages].row<int32_t>(sequence_);
-    first_chunk = block.first_key(0, work_.shape.window) / attention_chunk;
-    end_chunk = (block.end_key(block.queries - 1) + attention_chunk - 1) / attention_chunk;
-    row_base = static_cast<int64_t>(block.query_row) * work_.shape.heads + static_cast<int64_t>(kv_head_) * block.rows;
+  void set_task() {
+    const int first = (left_ - 1) * work_.task_queries;
+    const int end = first + work_.task_queries < queries_ ? first + work_.task_queries : queries_;
+    task.queries = end - first;
+    task.rows = task.queries * work_.shape.group;
+    task.length = work_.call.in[op_attention::lengths].row<int32_t>(sequence_)[0];
+    task.position = task.length - queries_ + first;
+    task.kv_head = kv_head_;
+    task.query_row = start_ + first;
+    task.pages = work_.call.in[op_attention::pages].row<int32_t>(sequence_);
+    first_block = task.first_key(work_.shape, 0) / attention_block;
+    end_block = (task.end_key(work_.shape, task.queries - 1) + attention_block - 1) / attention_block;
+    row_base = static_cast<int64_t>(task.query_row) * work_.shape.heads + static_cast<int64_t>(kv_head_) * task.rows;
   }
 
   const AttentionWork& work_;
@@ -193,47 +192,37 @@ class AttentionWalk {
   int start_ = 0, queries_ = 0, left_ = 0, kv_head_ = 0;
 };
 
-inline void gather_queries(const AttentionShape& shape, const AttentionBlock& block, const Operand& q, float* target) {
-  const int64_t elements = static_cast<int64_t>(shape.group) * shape.head_dim;
-  for (int i = 0; i < block.queries; i++)
-    std::memcpy(target + i * elements, q.row<float>(block.query_row + i) + block.kv_head * elements,
-                sizeof(float) * elements);
-}
-
-inline void attend(const AttentionWork& work, const AttentionBlock& block, int64_t chunk, const ChunkScratch& scratch,
-                   const ChunkPart& part) {
-  if (work.call.in[op_attention::keys].dtype == DType::float16) {
-    attend_chunk<Float16>(work.call, work.shape, block, chunk, scratch, part);
+inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, bool after, bool more,
+                   const AttentionScratch& scratch, const BlockPart* part) {
+  if (work.shape.wide) {
+    attend_block<int16_t>(work.call, work.shape, task, block, after, more, scratch, part);
   } else {
-    attend_chunk<BFloat16>(work.call, work.shape, block, chunk, scratch, part);
+    attend_block<int8_t>(work.call, work.shape, task, block, after, more, scratch, part);
   }
 }
 
-inline void attend_blocks(const AttentionWork& work, const Worker& worker) {
+inline void attend_tasks(const AttentionWork& work, const Worker& worker) {
   const AttentionShape& shape = work.shape;
-  const Operand& y = work.call.out[op_attention::out_y];
-  const int most_rows = work.block_queries * shape.group;
-  float* memory = reinterpret_cast<float*>(worker.scratch);
-  const ChunkScratch scratch(memory, shape, most_rows);
-  float* waiting = memory + round_up_16(static_cast<int64_t>(ChunkScratch::floats(shape, most_rows)));
+  const AttentionScratch scratch(worker.scratch, shape, static_cast<int64_t>(work.task_queries) * shape.group);
   AttentionWalk walk(work);
   int64_t index, end;
-  while (worker.next(work.blocks, 1, &index, &end) && walk.seek(index)) {
-    const RowParts parts(waiting, walk.block.rows, walk.end_chunk - walk.first_chunk, shape.padded);
-    gather_queries(shape, walk.block, work.call.in[op_attention::q], scratch.q);
-    for (int64_t c = walk.first_chunk; c < walk.end_chunk; c++)
-      attend(work, walk.block, c, scratch, parts.chunk(c - walk.first_chunk));
-    join_chunks(shape, walk.block, parts, walk.end_chunk - walk.first_chunk, y);
+  while (worker.next(work.tasks, 1, &index, &end) && walk.seek(index)) {
+    begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
+    for (int64_t b = walk.first_block; b < walk.end_block; b++)
+      attend(work, walk.task, b, b > walk.first_block, b + 1 < walk.end_block, scratch, nullptr);
+    for (int row = 0; row < walk.task.rows; row++)
+      finish_row(shape, walk.task, row, scratch.state[row], scratch.output + row * shape.padded,
+                 work.call.out[op_attention::out_y]);
   }
 }
 
 inline void attend_split(const AttentionWork& work, const Worker& worker) {
   const AttentionShape& shape = work.shape;
-  const ChunkScratch scratch(reinterpret_cast<float*>(worker.scratch), shape, work.block_queries * shape.group);
+  const AttentionScratch scratch(worker.scratch, shape, static_cast<int64_t>(work.task_queries) * shape.group);
   float* shared = reinterpret_cast<float*>(worker.shared);
-  const int64_t row_floats = RowParts::floats(1, work.chunks, shape.padded);
+  const int64_t row_floats = RowParts::floats(1, work.blocks, shape.padded);
   const auto parts = [&](const AttentionWalk& walk) {
-    return RowParts(shared + walk.row_base * row_floats, walk.block.rows, walk.end_chunk - walk.first_chunk,
+    return RowParts(shared + walk.row_base * row_floats, walk.task.rows, walk.end_block - walk.first_block,
                     shape.padded);
   };
   // The cursor's low half counts work taken, its high half work done.
@@ -245,13 +234,14 @@ inline void attend_split(const AttentionWork& work, const Worker& worker) {
   do {
     const int64_t index = worker.cursor->fetch_add(1, std::memory_order_relaxed) & (one_done - 1);
     if (!walk.seek(index)) return;
-    gather_queries(shape, walk.block, work.call.in[op_attention::q], scratch.q);
-    attend(work, walk.block, walk.chunk, scratch, parts(walk).chunk(walk.chunk - walk.first_chunk));
+    const BlockPart part = parts(walk).block(walk.block - walk.first_block);
+    begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
+    attend(work, walk.task, walk.block, false, false, scratch, &part);
     done = (worker.cursor->fetch_add(one_done, std::memory_order_acq_rel) >> 32) + 1;
   } while (done < count);
-  AttentionWalk blocks(work);
-  for (int64_t index = 0; blocks.seek(index); index += blocks.end_chunk - blocks.first_chunk)
-    join_chunks(shape, blocks.block, parts(blocks), blocks.end_chunk - blocks.first_chunk,
+  AttentionWalk tasks(work);
+  for (int64_t index = 0; tasks.seek(index); index += tasks.end_block - tasks.first_block)
+    join_blocks(shape, tasks.task, parts(tasks), tasks.end_block - tasks.first_block,
                 work.call.out[op_attention::out_y]);
 }
 
@@ -261,7 +251,7 @@ inline void run_attention(const OpCall& call, const Worker& worker) {
   if (work.split) {
     attend_split(work, worker);
   } else {
-    attend_blocks(work, worker);
+    attend_tasks(work, worker);
   }
 }
 

@@ -6,9 +6,6 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// Longest head of the op table.
-inline constexpr int most_head_dim = 1024;
-
 inline void run_rope_append(const OpCall& call, const Worker& worker) {
   namespace op = op_rope_append;
   const Operand& q = call.in[op::q];
@@ -16,10 +13,11 @@ inline void run_rope_append(const OpCall& call, const Worker& worker) {
   const Operand& v = call.in[op::v];
   const Operand& cos = call.in[op::cos];
   const Operand& sin = call.in[op::sin];
-  const int64_t head_dim = call.integer(op::attr_headDim), kv_heads = call.integer(op::attr_kvHeads);
+  const int head_dim = call.integer(op::attr_headDim);
+  const int64_t kv_heads = call.integer(op::attr_kvHeads);
   const int64_t heads = q.shape[1] / head_dim;
   const Rotation rotation = {head_dim, cos.shape[1], call.integer(op::attr_pairing) == op::pairing_interleaved};
-  const KvPages pages = {call.in[op::keys], call.in[op::values], head_dim};
+  const KvPages pages = {call.in[op::keys], call.in[op::values], call.in[op::steps], head_dim};
   // Heads of q and of K and V are even work, so that one token's are shared by the team too.
   const int64_t items = heads + kv_heads;
   int64_t begin, end;
@@ -35,10 +33,9 @@ inline void run_rope_append(const OpCall& call, const Worker& worker) {
     }
     const int32_t slot = call.in[op::slots].row<int32_t>(t)[0];
     const int64_t head = item - heads;
-    alignas(64) float turned[most_head_dim];
+    alignas(64) float turned[most_kv_head];
     rotation.turn(turned, k.row<float>(t) + head * head_dim, c, s);
-    pages.write_key(slot, head, turned);
-    pages.write_value(slot, head, v.row<float>(t) + head * head_dim);
+    pages.write(slot, head, turned, v.row<float>(t) + head * head_dim);
   }
 }
 

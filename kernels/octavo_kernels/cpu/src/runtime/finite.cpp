@@ -25,17 +25,14 @@ bool rows_finite(const Operand& operand) {
   return true;
 }
 
-// keys [G, kv_heads, head_dim, 16], values [G, kv_heads, 16, head_dim].
-bool slots_finite(const Operand& slots, const Operand& keys, const Operand& values) {
-  const int64_t heads = keys.shape[1], head_dim = keys.shape[2];
+// Of each row that `slots` name, the step of its key and that of its value; steps [G, kv_heads, 32].
+bool slots_finite(const Operand& slots, const Operand& steps) {
   for (int64_t t = 0; t < slots.shape[0]; t++) {
     const int32_t slot = *slots.row<int32_t>(t);
     const int64_t page = slot / page_size, offset = slot % page_size;
-    for (int64_t head = 0; head < heads; head++) {
-      for (int64_t d = 0; d < head_dim; d++) {
-        if (!finite(keys, page, (head * head_dim + d) * page_size + offset)) return false;
-        if (!finite(values, page, (head * page_size + offset) * head_dim + d)) return false;
-      }
+    for (int64_t head = 0; head < steps.shape[1]; head++) {
+      const int64_t column = head * 2 * page_size + offset;
+      if (!finite(steps, page, column) || !finite(steps, page, column + page_size)) return false;
     }
   }
   return true;
@@ -52,11 +49,9 @@ bool ids_drawn(const Operand& ids) {
 bool results_finite(const OpCall& call) {
   switch (call.code) {
     case OpCode::sample: return ids_drawn(call.out[op_sample::out_ids]);  // its logprobs are NaN where nobody wants them
-    case OpCode::append:
-      return slots_finite(call.in[op_append::slots], call.in[op_append::keys], call.in[op_append::values]);
+    case OpCode::append: return slots_finite(call.in[op_append::slots], call.in[op_append::steps]);
     case OpCode::rope_append:
-      if (!slots_finite(call.in[op_rope_append::slots], call.in[op_rope_append::keys], call.in[op_rope_append::values]))
-        return false;
+      if (!slots_finite(call.in[op_rope_append::slots], call.in[op_rope_append::steps])) return false;
       break;
     default: break;
   }

@@ -45,6 +45,12 @@ inline void store_i8(int8_t* p, I32x16 v) {
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
+// The low halves.
+inline void store_i16(int16_t* p, I32x16 v) {
+  const __m256i mask = _mm256_set1_epi32(0xffff);
+  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(v.low, mask), _mm256_and_si256(v.high, mask));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(words, 0xd8));
+}
 
 // Floats.
 inline F32x16 add(F32x16 a, F32x16 b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
@@ -192,6 +198,33 @@ inline __m256i dot_half(__m256i acc, __m256i weights, __m256i digits) {
 }
 inline I32x16 dot(I32x16 acc, const Int8x64& weights, I32x16 digits) {
   return {dot_half(acc.low, weights.low, digits.low), dot_half(acc.high, weights.high, digits.high)};
+}
+
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros (tails.h).
+struct Pairs {
+  __m256i low, high;
+};
+inline Pairs load_pairs(const int16_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
+}
+inline Pairs load_pairs(const int8_t* p) {
+  return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16)))};
+}
+// The same pair for every lane.
+struct Pair {
+  __m256i both;
+};
+inline Pair load_pair(const int16_t* p) {
+  int32_t both;
+  std::memcpy(&both, p, 4);
+  return {_mm256_set1_epi32(both)};
+}
+inline I32x16 dot(I32x16 acc, const Pairs& pairs, Pair pair) {
+  return {_mm256_add_epi32(acc.low, _mm256_madd_epi16(pairs.low, pair.both)),
+          _mm256_add_epi32(acc.high, _mm256_madd_epi16(pairs.high, pair.both))};
 }
 
 }  // namespace octavo::OCTAVO_ISA

@@ -37,6 +37,10 @@ inline void store_i32(int32_t* p, I32x16 v) { _mm512_storeu_si512(p, v.all); }
 inline void store_i8(int8_t* p, I32x16 v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(v.all));
 }
+// The low halves.
+inline void store_i16(int16_t* p, I32x16 v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v.all));
+}
 
 // Floats.
 inline F32x16 add(F32x16 a, F32x16 b) { return _mm512_add_ps(a, b); }
@@ -150,6 +154,29 @@ inline I32x16 load_digits(const int8_t* p) {
 }
 inline I32x16 dot(I32x16 acc, const Int8x64& weights, I32x16 digits) {
   return {_mm512_dpbusd_epi32(acc.all, weights.all, digits.all)};
+}
+
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros.
+struct Pairs {
+  __m512i all;
+};
+inline Pairs load_pairs(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+inline Pairs load_pairs(const int8_t* p) {
+  return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline Pairs load_pairs_first(const int16_t* p, int n) { return {_mm512_maskz_loadu_epi32(first_lanes(n), p)}; }
+inline Pairs load_pairs_first(const int8_t* p, int n) {
+  return {_mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi16(first_lanes(n), p))};
+}
+// The same pair for every lane.
+inline I32x16 load_pair(const int16_t* p) {
+  int32_t both;
+  __builtin_memcpy(&both, p, 4);
+  return set1_i32(both);
+}
+inline I32x16 dot(I32x16 acc, const Pairs& pairs, I32x16 pair) {
+  return {_mm512_dpwssd_epi32(acc.all, pairs.all, pair.all)};
 }
 
 }  // namespace octavo::OCTAVO_ISA

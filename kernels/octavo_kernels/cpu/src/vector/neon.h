@@ -41,6 +41,10 @@ inline void store_i8(int8_t* p, I32x16 v) {
   const int16x8_t high = vcombine_s16(vqmovn_s32(v.part[2]), vqmovn_s32(v.part[3]));
   vst1q_s8(p, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));
 }
+// The low halves.
+inline void store_i16(int16_t* p, I32x16 v) {
+  for (int i = 0; i < 4; i++) vst1_s16(p + 4 * i, vmovn_s32(v.part[i]));
+}
 
 // Floats. The approximate and the fused forms are not used: each of these rounds once, as IEEE 754 says.
 inline F32x16 add(F32x16 a, F32x16 b) { F32x16 r; OCTAVO_EACH(vaddq_f32(a.part[i], b.part[i])); }
@@ -156,6 +160,35 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, int8x16_t digits) {
   return acc;
 }
 #endif
+
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros (tails.h). First and second elements lie apart, 8 of each to a register.
+struct Pairs {
+  int16x8_t first[2], second[2];
+};
+inline Pairs load_pairs(const int16_t* p) {
+  const int16x8x2_t low = vld2q_s16(p), high = vld2q_s16(p + 16);
+  return {{low.val[0], high.val[0]}, {low.val[1], high.val[1]}};
+}
+inline Pairs load_pairs(const int8_t* p) {
+  const int8x16x2_t all = vld2q_s8(p);
+  return {{vmovl_s8(vget_low_s8(all.val[0])), vmovl_high_s8(all.val[0])},
+          {vmovl_s8(vget_low_s8(all.val[1])), vmovl_high_s8(all.val[1])}};
+}
+// The same pair for every lane.
+struct Pair {
+  int16x8_t first, second;
+};
+inline Pair load_pair(const int16_t* p) { return {vdupq_n_s16(p[0]), vdupq_n_s16(p[1])}; }
+inline I32x16 dot(I32x16 acc, const Pairs& pairs, const Pair& pair) {
+  for (int i = 0; i < 2; i++) {
+    int32x4_t low = vmlal_s16(acc.part[2 * i], vget_low_s16(pairs.first[i]), vget_low_s16(pair.first));
+    int32x4_t high = vmlal_high_s16(acc.part[2 * i + 1], pairs.first[i], pair.first);
+    acc.part[2 * i] = vmlal_s16(low, vget_low_s16(pairs.second[i]), vget_low_s16(pair.second));
+    acc.part[2 * i + 1] = vmlal_high_s16(high, pairs.second[i], pair.second);
+  }
+  return acc;
+}
 
 }  // namespace octavo::OCTAVO_ISA
 

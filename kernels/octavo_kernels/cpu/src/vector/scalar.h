@@ -41,6 +41,10 @@ inline void store_i8(int8_t* p, I32x16 v) {
     p[i] = static_cast<int8_t>(x > 127 ? 127 : x < -128 ? -128 : x);
   }
 }
+// The low halves.
+inline void store_i16(int16_t* p, I32x16 v) {
+  for (int i = 0; i < 16; i++) p[i] = static_cast<int16_t>(v.lane[i]);
+}
 
 // Floats.
 inline F32x16 add(F32x16 a, F32x16 b) { OCTAVO_LANES(F32x16, a.lane[i] + b.lane[i]); }
@@ -58,7 +62,9 @@ inline F32x16 neg(F32x16 a) { OCTAVO_LANES(F32x16, -a.lane[i]); }
 inline F32x16 round(F32x16 a) { OCTAVO_LANES(F32x16, std::nearbyint(a.lane[i])); }
 
 // Conversions.
-inline I32x16 to_i32(F32x16 a) { OCTAVO_LANES(I32x16, static_cast<int32_t>(std::nearbyint(a.lane[i]))); }
+// What int32 does not hold, and NaN, is as on x86.
+inline int32_t to_i32(float x) { return std::fabs(x) < 0x1p31f ? static_cast<int32_t>(std::nearbyint(x)) : INT32_MIN; }
+inline I32x16 to_i32(F32x16 a) { OCTAVO_LANES(I32x16, to_i32(a.lane[i])); }
 inline F32x16 to_f32(I32x16 a) { OCTAVO_LANES(F32x16, static_cast<float>(a.lane[i])); }
 inline I32x16 bits(F32x16 a) { OCTAVO_LANES(I32x16, static_cast<int32_t>(bits_of_float(a.lane[i]))); }
 inline F32x16 as_f32(I32x16 a) { OCTAVO_LANES(F32x16, float_of_bits(static_cast<uint32_t>(a.lane[i]))); }
@@ -75,8 +81,10 @@ inline void store_bf16_first(uint16_t* p, F32x16 v, int n) {
 inline void store_f16(uint16_t* p, F32x16 v) { store_f16_first(p, v, 16); }
 inline void store_bf16(uint16_t* p, F32x16 v) { store_bf16_first(p, v, 16); }
 
-// Integers.
-inline I32x16 add(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] + b.lane[i]); }
+// Integers. Sums wrap.
+inline I32x16 add(I32x16 a, I32x16 b) {
+  OCTAVO_LANES(I32x16, static_cast<int32_t>(static_cast<uint32_t>(a.lane[i]) + static_cast<uint32_t>(b.lane[i])));
+}
 inline I32x16 sub(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] - b.lane[i]); }
 inline I32x16 mul(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] * b.lane[i]); }
 inline I32x16 bit_and(I32x16 a, I32x16 b) { OCTAVO_LANES(I32x16, a.lane[i] & b.lane[i]); }
@@ -140,6 +148,35 @@ inline I32x16 dot(I32x16 acc, const Int8x64& weights, const Digits& digits) {
   for (int i = 0; i < 16; i++) {
     const int8_t* w = weights.byte + 4 * i;
     acc.lane[i] += w[0] * digits.byte[0] + w[1] * digits.byte[1] + w[2] * digits.byte[2] + w[3] * digits.byte[3];
+  }
+  return acc;
+}
+
+// Dot products of 16 pairs of 16-bit integers, pair by pair, with one pair; sums wrap. `load_pairs` of bytes widens
+// them; `load_pairs_first` takes n pairs and zeros.
+struct Pairs {
+  int16_t element[32];
+};
+struct Pair {
+  int32_t first, second;
+};
+template <class T>
+inline Pairs load_pairs_first(const T* p, int n) {
+  Pairs r;
+  for (int i = 0; i < 32; i++) r.element[i] = i < 2 * n ? p[i] : 0;
+  return r;
+}
+template <class T>
+inline Pairs load_pairs(const T* p) {
+  return load_pairs_first(p, 16);
+}
+// The same pair for every lane.
+inline Pair load_pair(const int16_t* p) { return {p[0], p[1]}; }
+inline I32x16 dot(I32x16 acc, const Pairs& pairs, const Pair& pair) {
+  for (int i = 0; i < 16; i++) {
+    const uint32_t first = static_cast<uint32_t>(pairs.element[2 * i] * pair.first);
+    const uint32_t second = static_cast<uint32_t>(pairs.element[2 * i + 1] * pair.second);
+    acc.lane[i] = static_cast<int32_t>(static_cast<uint32_t>(acc.lane[i]) + first + second);
   }
   return acc;
 }

@@ -36,5 +36,11 @@ inline void store_bf16_first(uint16_t* p, F32x16 v, int n) {
   store_bf16(lanes, v);
   std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(uint16_t));
 }
+template <class T>
+inline Pairs load_pairs_first(const T* p, int n) {
+  T elements[32] = {};
+  std::memcpy(elements, p, static_cast<size_t>(2 * n) * sizeof(T));
+  return load_pairs(elements);
+}
 
 }  // namespace octavo::OCTAVO_ISA

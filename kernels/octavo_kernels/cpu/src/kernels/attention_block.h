@@ -1,0 +1,371 @@
+// One block of 128 keys of attention, for some rows: exact scores, weights, and exact sums of weighted values.
+//
+// Rows are some queries of one sequence with the query heads of one kv head: row r is query r / group, head r % group.
+// They share each load of a key or value; no row's numbers depend on the others.
+#pragma once
+
+#include "attention_weights.h"
+#include "kv_rows.h"
+
+namespace octavo::OCTAVO_ISA {
+
+inline constexpr int block_pages = attention_block / page_size;
+
+struct AttentionShape {
+  int heads, kv_heads, head_dim;
+  int group;   // query heads of a kv head
+  int padded;  // head_dim rounded up to 16
+  float scale, softcap;
+  bool causal;
+  int64_t window;
+  const float* slopes;
+  const float* bias;
+  int64_t distances;
+  bool wide;  // int16 pages
+  int query_levels, weight_bits;
+
+  explicit AttentionShape(const OpCall& call) {
+    namespace op = op_attention;
+    heads = call.integer(op::attr_heads);
+    kv_heads = call.integer(op::attr_kvHeads);
+    head_dim = call.integer(op::attr_headDim);
+    group = heads / kv_heads;
+    padded = static_cast<int>(round_up_16(head_dim));
+    scale = call.number(op::attr_scale);
+    softcap = call.number(op::attr_softcap);
+    causal = call.flag(op::attr_causal);
+    window = call.integer(op::attr_window);
+    slopes = call.in[op::slopes].as<float>();
+    bias = call.in[op::bias].as<float>();
+    distances = bias ? call.in[op::bias].shape[1] : 0;
+    wide = call.in[op::keys].dtype == DType::int16;
+    // A sum of products must fit int32.
+    const int fit = INT32_MAX / ((wide ? int16_keys : int8_keys) * head_dim), most = wide ? 8191 : 32639;
+    query_levels = fit < most ? fit : most;
+    weight_bits = wide ? 13 : 14;
+  }
+  bool bent() const { return softcap != 0 || slopes || bias; }
+  // What makes a sum of products, times both steps, a score, or its binary logarithm if nothing bends scores.
+  float score_scale() const { return bent() ? scale : scale * exp_log2_e; }
+  Bend bend(int head, const Operand& biases) const {
+    return {softcap, slopes ? slopes[head] : 0, bias ? biases.row<float>(head) : nullptr, distances};
+  }
+};
+
+struct AttentionRows {
+  int queries, rows;
+  int64_t position;  // of the first query
+  int64_t length;    // keys of the sequence
+  int kv_head;
+  int query_row;         // of the first query, in q and y
+  const int32_t* pages;  // of the sequence
+
+  // Keys [first, end) that query i sees; both rise with i.
+  int64_t first_key(const AttentionShape& shape, int i) const {
+    const int64_t low = shape.window ? position + i - shape.window + 1 : 0;
+    return low > 0 ? low : 0;
+  }
+  int64_t end_key(const AttentionShape& shape, int i) const {
+    if (shape.causal) return position + i + 1;
+    const int64_t high = position + i + shape.window;
+    return shape.window && high < length ? high : length;
+  }
+  // Of the block that starts at `block_key`.
+  KeyRange seen(const AttentionShape& shape, int64_t block_key, int row) const {
+    const int query = row / shape.group;
+    const auto clip = [&](int64_t key) {
+      const int64_t x = key - block_key;
+      return static_cast<int>(x < 0 ? 0 : x > attention_block ? attention_block : x);
+    };
+    return {clip(first_key(shape, query)), clip(end_key(shape, query))};
+  }
+};
+
+// What a row carries through the blocks of keys.
+struct RowState {
+  float scale;            // q's step times the shape's score_scale(); NaN once the row is lost
+  float exponent, total;  // E and l
+  float old, own;         // factors of this block's step, of what was and of the block's sums
+  int32_t sees;           // whether it sees any of this block
+  int32_t unused[2];
+
+  // The step of a block across blocks, but for o.
+  void add(const BlockSums& block) {
+    const float next = block.exponent > exponent ? block.exponent : exponent;
+    const float factor = power_of_two(block.exponent - next);
+    old = power_of_two(exponent - next);
+    own = factor * block.unit;
+    total = __builtin_fmaf(block.total, factor * 0x1p-16f, total * old);
+    exponent = next;
+  }
+};
+static_assert(sizeof(RowState) == 32, "protocol/workspace.ts");
+
+// A thread's memory for blocks of `rows` rows; protocol/workspace.ts says how much it is.
+struct AttentionScratch {
+  BlockSteps* steps;
+  RowState* state;   // [rows]
+  float* output;     // [rows][padded], o
+  int32_t* sums;     // [rows][attention_block]
+  int16_t* weights;  // [rows][attention_block]
+  int16_t* q;        // [rows][padded]
+
+  AttentionScratch(uint8_t* memory, const AttentionShape& shape, int64_t rows) {
+    const auto take = [&](int64_t bytes) {
+      uint8_t* start = memory;
+      memory += (bytes + 63) / 64 * 64;
+      return start;
+    };
+    steps = reinterpret_cast<BlockSteps*>(take(sizeof(BlockSteps)));
+    state = reinterpret_cast<RowState*>(take(rows * static_cast<int64_t>(sizeof(RowState))));
+    output = reinterpret_cast<float*>(take(4 * rows * shape.padded));
+    sums = reinterpret_cast<int32_t*>(take(4 * rows * attention_block));
+    weights = reinterpret_cast<int16_t*>(take(2 * rows * attention_block));
+    q = reinterpret_cast<int16_t*>(take(2 * rows * shape.padded));
+  }
+};
+static_assert(sizeof(BlockSteps) == 8 * attention_block + 24, "protocol/workspace.ts");
+
+// Where a block's sums wait when blocks are separate work: floats [rows][padded] of the sums of weighted values, and of
+// each row what is left of BlockSums; total 0: the row sees nothing of it, NaN: it is lost.
+struct BlockPart {
+  float* output;
+  float* exponent;
+  float* total;
+  float* unit;
+  int64_t stride;  // from one row's numbers to the next
+};
+
+// q's rows as integers, and rows that have seen nothing.
+inline void begin_rows(const AttentionShape& shape, const AttentionRows& block, const Operand& q,
+                       const AttentionScratch& scratch) {
+  const float score_scale = shape.score_scale();
+  for (int row = 0; row < block.rows; row++) {
+    const float* x = q.row<float>(block.query_row + row / shape.group) +
+                     static_cast<int64_t>(block.kv_head * shape.group + row % shape.group) * shape.head_dim;
+    const float step = quantize_row(x, shape.head_dim, shape.query_levels, scratch.q + row * shape.padded);
+    scratch.state[row] = {step * score_scale, -__builtin_inff(), 0, 0, 0, 0, {}};
+  }
+  std::memset(scratch.output, 0, sizeof(float) * block.rows * shape.padded);
+}
+
+// The steps of the pages [first, end) of a block.
+inline void gather_steps(const float* const* pages, int first, int end, BlockSteps* steps) {
+  const F32x16 infinite = set1(__builtin_inff());
+  F32x16 largest = zero();
+  uint32_t any_lost = 0;
+  for (int i = first; i < end; i++) {
+    const F32x16 keys = load(pages[i]), values = load(pages[i] + page_size);
+    store(steps->keys + page_size * i, keys);
+    store(steps->values + page_size * i, values);
+    largest = max(abs(keys), largest);
+    const uint16_t good = mask_bits(lt(abs(keys), infinite)) & mask_bits(lt(abs(values), infinite));
+    steps->lost[i] = static_cast<uint16_t>(~good);
+    any_lost |= steps->lost[i];
+  }
+  steps->span = reduce_max(largest) * 0x1p32f;
+  steps->any_lost = any_lost != 0;
+}
+
+inline bool sees_lost(const BlockSteps& steps, KeyRange seen) {
+  for (int key = seen.first; key < seen.end; key++)
+    if (steps.lost[key / 16] >> key % 16 & 1) return true;
+  return false;
+}
+
+// Rows that go through the steps of attention_weights.h together.
+inline constexpr int weighed_together = 8;
+
+// Calls body with a type whose `value` is the row's sight.
+template <Sight s>
+struct Sees {
+  static constexpr Sight value = s;
+};
+template <class Body>
+OCTAVO_INLINE void with_sight(Sight sight, const Body& body) {
+  switch (sight) {
+    case Sight::whole: return body(Sees<Sight::whole>());
+    case Sight::part: return body(Sees<Sight::part>());
+    default: return body(Sees<Sight::bent>());
+  }
+}
+
+// Weights of the values for all rows, and each row's step across blocks (or what waits in `part`).
+inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, const Operand& biases,
+                       int64_t block_key, const AttentionScratch& scratch, const BlockPart* part) {
+  const BlockSteps& steps = *scratch.steps;
+  RowWeights weighed[weighed_together];
+  int numbers[weighed_together];
+  for (int first = 0; first < block.rows; first += weighed_together) {
+    const int end = first + weighed_together < block.rows ? first + weighed_together : block.rows;
+    int count = 0;
+    for (int row = first; row < end; row++) {
+      RowState& state = scratch.state[row];
+      const KeyRange seen = block.seen(shape, block_key, row);
+      int16_t* weights = scratch.weights + row * attention_block;
+      const bool whole = seen.first == 0 && seen.end == attention_block;
+      if (!whole) std::memset(weights, 0, sizeof(int16_t) * attention_block);
+      if (steps.any_lost && sees_lost(steps, seen)) state.scale = __builtin_nanf("");
+      state.sees = seen.first < seen.end && state.scale == state.scale;
+      if (!state.sees) continue;
+      RowWeights& next = weighed[count];
+      next = {scratch.sums + row * attention_block, weights, seen, Sight::part, state.scale, 0, 0, 0, {0, 0, 0}};
+      next.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
+      numbers[count++] = row;
+    }
+    for (int i = 0; i < count; i++) {
+      const int head = block.kv_head * shape.group + numbers[i] % shape.group;
+      const int64_t distance = block_key - (block.position + numbers[i] / shape.group);
+      with_sight(weighed[i].sight, [&](auto sight) {
+        find_largest<decltype(sight)::value>(weighed[i], steps, shape.bend(head, biases), distance);
+      });
+    }
+    for (int i = 0; i < count; i++) {
+      RowState& state = scratch.state[numbers[i]];
+      with_sight(weighed[i].sight, [&](auto sight) {
+        if (find_exponent<decltype(sight)::value>(weighed[i], steps)) return;
+        state.scale = __builtin_nanf("");
+        state.sees = 0;
+      });
+    }
+    for (int i = 0; i < count; i++)
+      with_sight(weighed[i].sight, [&](auto sight) { find_weights<decltype(sight)::value>(weighed[i], steps); });
+    for (int i = 0; i < count; i++) {
+      with_sight(weighed[i].sight,
+                 [&](auto sight) { round_weights<decltype(sight)::value>(weighed[i], shape.weight_bits); });
+      RowState& state = scratch.state[numbers[i]];
+      if (!part && state.sees) state.add(weighed[i].result);
+    }
+    if (!part) continue;
+    for (int row = first, i = 0; row < end; row++) {
+      const bool taken = i < count && numbers[i] == row;
+      const BlockSums sums = taken ? weighed[i++].result : BlockSums{0, 0, 0};
+      const float scale = scratch.state[row].scale;
+      part->exponent[row * part->stride] = sums.exponent;
+      part->total[row * part->stride] = scale == scale ? sums.total : scale;
+      part->unit[row * part->stride] = sums.unit;
+    }
+  }
+}
+
+// The sums of weighted values of one tile of rows, into o, or to where they wait.
+template <class T>
+inline void weigh_values(const AttentionShape& shape, int first_row, int rows, const ValuePairs<T>& values, int element,
+                         int end_element, const AttentionScratch& scratch, const BlockPart* part) {
+  const int16_t* weights = scratch.weights + first_row * attention_block;
+  const auto take = [&](int row, int at, const I32x16& sum) {
+    const RowState& state = scratch.state[first_row + row];
+    if (!state.sees) return;
+    const int64_t place = static_cast<int64_t>(first_row + row) * shape.padded + at;
+    if (part) {
+      store(part->output + place, to_f32(sum));
+    } else {
+      float* o = scratch.output + place;
+      store(o, fma(to_f32(sum), set1(state.own), mul(load(o), set1(state.old))));
+    }
+  };
+  with_rows(rows, [&](auto count) {
+    constexpr int R = decltype(count)::value, C = attention_tile_columns(R);
+    const auto go = [&](auto columns) {
+      constexpr int c_count = decltype(columns)::value;
+      for (; element + 16 * c_count <= end_element; element += 16 * c_count) {
+        const int at = element;
+        value_tile<R, c_count>(weights, attention_block, values, at,
+                               [&](int r, int c, const I32x16& sum) { take(r, at + 16 * c, sum); });
+      }
+    };
+    go(Count<C>());
+    if constexpr (C > 4) go(Count<4>());
+    if constexpr (C > 1) go(Count<1>());
+  });
+  if (element < end_element)
+    value_tail(rows, weights, attention_block, values, element,
+               [&](int r, const I32x16& sum) { take(r, element, sum); });
+}
+
+// The pages of one block of keys with one kv head.
+template <class T>
+struct BlockPages {
+  const T* keys[block_pages];
+  const T* values[block_pages];
+  const float* steps[block_pages];
+
+  BlockPages(const OpCall& call, const AttentionShape& shape, const AttentionRows& block, int64_t index, int first,
+             int end) {
+    namespace op = op_attention;
+    const int64_t offset = static_cast<int64_t>(block.kv_head) * page_size * shape.head_dim;
+    for (int i = first; i < end; i++) {
+      const int64_t page = block.pages[index * block_pages + i];
+      keys[i] = call.in[op::keys].row<T>(page) + offset;
+      values[i] = call.in[op::values].row<T>(page) + offset;
+      steps[i] = call.in[op::steps].row<float>(page) + block.kv_head * 2 * page_size;
+    }
+  }
+};
+
+// What the rows [first, first + count) see of a block, as one range.
+inline KeyRange seen_by(const AttentionShape& shape, const AttentionRows& block, int64_t block_key, int first,
+                        int count) {
+  return {block.seen(shape, block_key, first).first, block.seen(shape, block_key, first + count - 1).end};
+}
+inline int end_page(KeyRange seen) { return (seen.end + page_size - 1) / page_size; }
+
+template <class T>
+inline void prefetch_pages(const T* const* pages, int first, int end, int head_dim) {
+  for (int page = first; page < end; page++)
+    for (int i = 0; i < head_dim * page_size; i += 64 / static_cast<int>(sizeof(T))) prefetch(pages[page] + i);
+}
+
+// Block `index` of keys for rows that begin_rows has begun. `after`: right after the one before; `more`: the next one
+// follows.
+template <class T>
+inline void attend_block(const OpCall& call, const AttentionShape& shape, const AttentionRows& block, int64_t index,
+                         bool after, bool more, const AttentionScratch& scratch, const BlockPart* part) {
+  const int64_t block_key = index * attention_block;
+  const KeyRange all = seen_by(shape, block, block_key, 0, block.rows);
+  const int first_page = all.first / page_size, last_page = end_page(all);
+  const BlockPages<T> pages(call, shape, block, index, first_page, last_page);
+  gather_steps(pages.steps, first_page, last_page, scratch.steps);
+  // Pages and elements that stay in the first-level cache for all tiles of rows. A single tile needs them once, from
+  // memory: it asks for what comes next while it multiplies (whole pages one after the other, up to 1.2 times as fast
+  // as line by line beside the products).
+  const bool once = block.rows <= attention_tile_rows;
+  const int some_pages = block.rows > 2 ? 4 : block_pages, some_elements = once ? shape.head_dim : 64;
+  for (int page = first_page; page < last_page; page += some_pages) {
+    const int stop = page + some_pages < last_page ? page + some_pages : last_page;
+    if (once) {
+      prefetch_pages(pages.values, page, stop, shape.head_dim);
+      if (!after) prefetch_pages(pages.keys, stop, stop < last_page ? last_page : stop, shape.head_dim);
+    }
+    each_tile(block.rows, [&](int row, int rows) {
+      const KeyRange seen = seen_by(shape, block, block_key, row, rows);
+      const int first = page > seen.first / page_size ? page : seen.first / page_size;
+      const int end = stop < end_page(seen) ? stop : end_page(seen);
+      with_rows(rows, [&](auto count) {
+        score_rows<decltype(count)::value>(scratch.sums + row * attention_block, attention_block,
+                                           scratch.q + row * shape.padded, shape.padded, pages.keys, first, end,
+                                           shape.head_dim / 2);
+      });
+    });
+  }
+  const int64_t next_key = block_key + attention_block;
+  const int next_end = once && more ? end_page(seen_by(shape, block, next_key, 0, block.rows)) : 0;
+  const BlockPages<T> next(call, shape, block, index + 1, 0, next_end);
+  prefetch_pages(next.keys, 0, next_end / 2, shape.head_dim);
+  weigh_rows(shape, block, call.in[op_attention::bias], block_key, scratch, part);
+  prefetch_pages(next.keys, next_end / 2, next_end, shape.head_dim);
+  for (int i = 0; i < next_end; i++) {
+    prefetch(next.steps[i]);
+    prefetch(next.steps[i] + page_size);
+  }
+  for (int element = 0; element < shape.head_dim; element += some_elements) {
+    const int end = element + some_elements < shape.head_dim ? element + some_elements : shape.head_dim;
+    each_tile(block.rows, [&](int row, int rows) {
+      const KeyRange seen = seen_by(shape, block, block_key, row, rows);
+      const ValuePairs<T> pairs = {pages.values, shape.head_dim, seen.first / 2, (seen.end + 1) / 2};
+      weigh_values<T>(shape, row, rows, pairs, element, end, scratch, part);
+    });
+  }
+}
+
+}  // namespace octavo::OCTAVO_ISA
