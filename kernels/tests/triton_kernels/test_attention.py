@@ -13,17 +13,27 @@ from test_cpu_attention import Sequences
 
 CASES = {
     "one key": Sequences([(1, 1)], head_dim=16),
-    "one key less than a chunk, a chunk, one more": Sequences([(255, 1), (256, 1), (257, 1)], head_dim=16),
+    "one key less than a block, a block, one more": Sequences([(127, 1), (128, 1), (129, 1)], head_dim=16),
     "every head its own keys": Sequences([(19, 2)], heads=3, kv_heads=3, head_dim=16),
     "three heads per kv head": Sequences([(19, 1)], heads=3, kv_heads=1, head_dim=16),
     "eight heads per kv head": Sequences([(19, 1), (40, 1)], heads=8, kv_heads=1, head_dim=16),
     "prefill that continues a sequence": Sequences([(270, 20)], heads=4, kv_heads=2, head_dim=16),
     "prefill of several sequences and one without": Sequences([(9, 9), (0, 0), (33, 21)], head_dim=16),
-    "window smaller than a chunk": Sequences([(300, 24)], heads=2, kv_heads=1, head_dim=16, window=30),
-    "window over chunks, one query": Sequences([(600, 1)], heads=2, kv_heads=1, head_dim=16, window=300),
-    "head of 80 in bfloat16": Sequences([(20, 6)], heads=2, kv_heads=1, head_dim=80, bfloat=True),
+    "prefill of many tiles": Sequences([(300, 200)], heads=4, kv_heads=1, head_dim=16),
+    "window smaller than a block": Sequences([(300, 24)], heads=2, kv_heads=1, head_dim=16, window=30),
+    "window over blocks, one query": Sequences([(600, 1)], heads=2, kv_heads=1, head_dim=16, window=300),
+    "both directions": Sequences([(300, 300), (20, 3)], heads=3, kv_heads=1, head_dim=16, causal=False),
+    "both directions, window": Sequences([(300, 40)], heads=2, kv_heads=1, causal=False, window=70),
+    "both directions, one query": Sequences([(300, 1), (20, 1)], head_dim=16, causal=False),
+    "8-bit pages": Sequences([(300, 9)], heads=8, kv_heads=1, head_dim=80, kv="int8"),
+    "8-bit pages, decode": Sequences([(300, 1), (20, 1)], head_dim=16, kv="int8"),
+    "head of 50": Sequences([(33, 33)], heads=2, kv_heads=1, head_dim=50),
+    "head of 80": Sequences([(20, 6)], heads=2, kv_heads=1, head_dim=80),
     "head of 96": Sequences([(20, 1)], heads=2, kv_heads=1, head_dim=96),
+    "head of 256": Sequences([(20, 1), (30, 9)], heads=2, kv_heads=1, head_dim=256),
     "alibi and softcap": Sequences([(40, 8)], heads=4, kv_heads=2, head_dim=16, alibi=True, softcap=3.0),
+    "bias by distance": Sequences([(300, 30), (5, 5)], head_dim=16, distances=33),
+    "bias by distance, one query, both directions": Sequences([(140, 1)], heads=2, distances=64, causal=False),
 }
 
 
