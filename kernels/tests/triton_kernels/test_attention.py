@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import opened
-from one_op import bfloat16, reference, same_bits
+from octavo_kernels.reference.pages import kv_levels
+from one_op import reference, same_bits
 from test_cpu_attention import Sequences
 
 CASES = {
@@ -65,7 +66,7 @@ def test_a_sequence_alone_and_in_a_batch_is_the_same():
 
 @pytest.mark.parametrize("cut", [1, 7, 20])
 def test_a_prompt_in_pieces_is_the_same(cut):
-    """One query goes through chunks as programs, more of them through tiles."""
+    """One query goes through blocks as programs, more of them through tiles."""
     whole = Sequences([(266, 26)], heads=3, kv_heads=1, head_dim=16, window=250)
     inputs = whole.inputs()
     expected = whole.attend(triton(), inputs)
@@ -80,13 +81,17 @@ def test_a_prompt_in_pieces_is_the_same(cut):
         assert np.array_equal(whole.attend(triton(), piece), expected[first:end])
 
 
+PAGES = ("keys", "values", "steps")
+
+
 def test_pages_may_lie_anywhere():
     case = Sequences([(60, 9), (40, 1)], head_dim=16)
     inputs = case.inputs()
     expected = case.attend(triton(), inputs)
     order = np.random.default_rng(5).permutation(inputs["keys"].shape[0])
-    moved = {**inputs, "keys": np.empty_like(inputs["keys"]), "values": np.empty_like(inputs["values"])}
-    moved["keys"][order], moved["values"][order] = inputs["keys"], inputs["values"]
+    moved = {**inputs, **{name: np.empty_like(inputs[name]) for name in PAGES}}
+    for name in PAGES:
+        moved[name][order] = inputs[name]
     moved["pages"] = np.where(inputs["pages"] < 0, -1, order[inputs["pages"]]).astype(np.int32)
     assert np.array_equal(case.attend(triton(), moved), expected)
 
@@ -97,11 +102,15 @@ def test_what_a_query_does_not_see_does_not_matter(queries):
     inputs = case.inputs()
     expected = case.attend(triton(), inputs)
     last = inputs["pages"][0, 43 // 16]
-    inputs["keys"][last, :, :, 44 % 16 :] = np.nan
-    inputs["values"][last, :, 44 % 16 :] = np.inf
+    steps = inputs["steps"].reshape(-1, case.kv_heads, 2, 16)
+    steps[last, ..., 44 % 16 :] = np.nan
+    keys = inputs["keys"].reshape(-1, case.kv_heads, case.head_dim // 2, 16, 2)
+    keys[last, :, :, 44 % 16 :] = 4095
+    values = inputs["values"].reshape(-1, case.kv_heads, 8, case.head_dim, 2)
+    values[last, :, 44 % 16 // 2 :] = 2047
     assert np.array_equal(case.attend(triton(), inputs), expected)
     # The last key becomes unusable: only the last query, which sees it, loses its answer.
-    inputs["values"][last, :, 43 % 16] = np.nan
+    steps[last, :, 1, 43 % 16] = np.nan
     spoilt = case.attend(triton(), inputs)
     assert np.isnan(spoilt[-1]).all()
     assert np.array_equal(spoilt[:-1], expected[:-1])
@@ -159,7 +168,7 @@ def test_a_captured_graph_has_room_for_more_rows_and_sequences(case, form):
     }
     launches = PLANS["attention"](
         Context(90, 132 if form == "few programs" else 1),
-        **operands, heads=4, kvHeads=2, headDim=16, scale=16**-0.5, window=0, softcap=0.0,
+        **operands, heads=4, kvHeads=2, headDim=16, scale=16**-0.5, causal=True, window=0, softcap=0.0,
     )  # fmt: skip
     for launch in launches:
         interpreter.run(launch)
@@ -167,8 +176,17 @@ def test_a_captured_graph_has_room_for_more_rows_and_sequences(case, form):
     assert (padded["y"][rows:] == 7).all()
 
 
-def test_bfloat16_pages_are_read_as_they_are():
-    case = Sequences([(20, 1)], heads=2, kv_heads=1, head_dim=16, bfloat=True)
+@pytest.mark.parametrize("kv", ["int16", "int8"])
+@pytest.mark.parametrize("queries", [1, 9])
+@pytest.mark.parametrize("head_dim", [16, 80, 256])
+def test_sums_at_the_edge_of_int32_are_exact(kv, queries, head_dim):
+    """Rows whose elements are all as large as they get, of both signs: tensor cores saturate where integers wrap."""
+    case = Sequences([(40, queries)], heads=2, kv_heads=1, head_dim=head_dim, kv=kv)
     inputs = case.inputs()
-    inputs["values"][:] = bfloat16(np.array([1e30], np.float32))[0]
-    assert np.array_equal(case.attend(triton(), inputs), case.attend(reference(), inputs))
+    levels_k, levels_v = kv_levels(getattr(torch, kv))
+    keys = inputs["keys"].reshape(-1, head_dim // 2, 16, 2)
+    keys[:] = np.where(np.arange(16) % 2, levels_k, -levels_k)[:, None]
+    inputs["values"][:] = -levels_v
+    inputs["steps"][:] = 1e-6
+    inputs["q"][:] = -3.0
+    assert same_bits({"y": case.attend(triton(), inputs)}, {"y": case.attend(reference(), inputs)})

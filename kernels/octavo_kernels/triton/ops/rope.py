@@ -180,7 +180,12 @@ def rope_append(
     heads = width // headDim
     arguments = {**tensors(q=q, k=k, v=v, y=y), **strides(q=q, k=k, v=v, y=y), "rows": y.rows, "heads": heads}
     arguments |= {**_tables(positions, cos, sin), **_pages(slots, keys, values, steps)}
-    constants = {**_turning(cos, headDim, pairing), **_levels(keys), "KV_HEADS": kvHeads, "DEPENDENT": dependent(context)}
+    constants = {
+        **_turning(cos, headDim, pairing),
+        **_levels(keys),
+        "KV_HEADS": kvHeads,
+        "DEPENDENT": dependent(context),
+    }
     grid = (count, heads + kvHeads)
     return [Launch(rope_append_heads, grid, arguments, constants, _warps(headDim), dependent=dependent(context))]
 

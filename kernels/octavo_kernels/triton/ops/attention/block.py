@@ -57,9 +57,7 @@ def last_seen(position, length, CAUSAL: tl.constexpr, WINDOW: tl.constexpr):
 
 
 @triton.jit
-def load_queries(
-    rows, real, LEVELS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, WIDE: tl.constexpr
-):
+def load_queries(rows, real, LEVELS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, WIDE: tl.constexpr):
     """rows [M]: pointers to rows of q, of which those in `real` are read -> (digits high and low [M, BLOCK_D], step
     [M])."""
     column = column_of(tl.arange(0, BLOCK_D), BLOCK_D)[None, :]

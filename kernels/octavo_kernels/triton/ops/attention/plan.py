@@ -58,7 +58,15 @@ def attention(
     group, blocks = heads // kvHeads, cdiv(pages_per_sequence * PAGE_SIZE, ATTENTION_BLOCK)
     block_d = max(32, _power_of_two(headDim))  # the least depth of an int8 product
     arguments = tensors(
-        q=q, keys=keys, values=values, steps=steps, pages=pages, lengths=lengths, starts=starts, slopes=slopes, bias=bias
+        q=q,
+        keys=keys,
+        values=values,
+        steps=steps,
+        pages=pages,
+        lengths=lengths,
+        starts=starts,
+        slopes=slopes,
+        bias=bias,
     )
     arguments |= {"sequences": lengths.rows, **strides(q=q, pages=pages, page=keys, steps=steps)}
     arguments |= {"reach": bias.shape[1] if bias else 0, "scale": float(scale), "softcap": float(softcap)}
@@ -95,7 +103,7 @@ def attention(
     arguments |= {**tensors(y=y), **strides(y=y)}
     sizes = {"QUERIES": queries, "M": tile_rows}
     warps = 4 if tile_rows * block_d <= 64 * 128 else 8
-    return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps)]
+    return [Launch(attend_tiles, (kvHeads, tiles), arguments, {**constants, **sizes}, warps)]
 
 
 def _power_of_two(n: int) -> int:

@@ -51,9 +51,7 @@ def attend_blocks(
             m = tl.arange(0, M)
             real = m < GROUP
             h = head * GROUP + m % GROUP
-            high, low, step = load_queries(
-                q + t.to(tl.int64) * q_stride + h * D, real, LEVELS, D, BLOCK_D, WIDE
-            )
+            high, low, step = load_queries(q + t.to(tl.int64) * q_stride + h * D, real, LEVELS, D, BLOCK_D, WIDE)
             slope = step
             if slopes is not None:
                 slope = tl.load(slopes + h)

@@ -25,13 +25,13 @@ def attend_tiles(
     LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
 ):  # fmt: skip
-    """Program (tile, kv head): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP.
+    """Program (kv head, tile): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP.
 
     Sequence b's tiles are numbered from starts[b] // QUERIES + b on: that leaves room for all of them, and the numbers
-    between are nobody's.
+    between are nobody's. The last ones, which mostly see most, come first.
     """
-    tile = tl.program_id(0)
-    head = tl.program_id(1)
+    head = tl.program_id(0)
+    tile = tl.num_programs(1) - 1 - tl.program_id(1)
     b = last_not_above(starts, tl.load(sequences), tile, QUERIES, 1)
     start_row = tl.load(starts + b)
     end_row = tl.load(starts + b + 1)
