@@ -22,9 +22,9 @@ def row_integers(x, LEVELS: tl.constexpr):
     bits = tl.maximum(tl.where(good, largest, numbers.ONE_BITS), _SMALLEST_BITS)
     unit = bits.to(tl.float32, bitcast=True)
     factor = tl.where(good, tl.div_rn(tl.zeros_like(unit) + LEVELS, unit), 0.0)
-    if last > 0:
-        scaled = tl.where(good[:, None], x, 0.0) * factor[:, None]
-    else:
-        scaled = tl.where(good, x, 0.0) * factor
     step = tl.div_rn(unit, tl.zeros_like(unit) + LEVELS)
-    return numbers.rint_to_int(scaled), tl.where(good, step, float("nan"))
+    if last > 0:
+        good_of, factor = tl.expand_dims(good, last), tl.expand_dims(factor, last)
+    else:
+        good_of = good
+    return numbers.rint_to_int(tl.where(good_of, x, 0.0) * factor), tl.where(good, step, float("nan"))

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from ... import numbers
 from ..integers import row_integers
-from .digits import column_of, digits, digits_of, key_matrix, load_keys, load_values, ordered_keys, value_matrix
+from .digits import column_of, digits, digits_of, key_matrix, ordered_keys, value_matrix
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
 #: Levels of the sum of exponentials: this is 1.
@@ -68,10 +68,11 @@ def load_queries(rows, real, LEVELS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.
 
 
 @triton.jit
-def page_numbers(pages, block, last):
-    """int64 [8]: the pages of a block, those beyond the one of key `last` being page 0, of which nothing is seen."""
+def block_offsets(pages, block, last, head, page_stride, D: tl.constexpr):
+    """int64 [8]: where a head of each page of a block begins. Pages beyond the one of key `last` are page 0, of which
+    nothing is seen."""
     page = block * 8 + tl.arange(0, 8)
-    return tl.load(pages + page, mask=page * 16 <= last, other=0).to(tl.int64)
+    return tl.load(pages + page, mask=page * 16 <= last, other=0).to(tl.int64) * page_stride + head * (16 * D)
 
 
 @triton.jit
@@ -86,11 +87,10 @@ def load_steps(steps, pages, block, last, head, steps_stride):
 
 
 @triton.jit
-def products(high, low, keys, offsets, D: tl.constexpr, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr):
-    """[M, 128] int32: q times the keys of a block, exact."""
-    x = load_keys(keys, offsets, D, BLOCK_D)
+def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr):
+    """[M, 128] int32: q times the keys of a block (`load_keys`), exact."""
     if WIDE:
-        first, second = digits(x, ASM)
+        first, second = digits(keys, ASM)
         first, second = key_matrix(first, BLOCK_D).T, key_matrix(second, BLOCK_D).T
         # Tensor cores saturate, and without the last term a sum may be beyond int32: that is added as an integer.
         total = tl.dot(high, first, out_dtype=tl.int32) * 128
@@ -98,27 +98,23 @@ def products(high, low, keys, offsets, D: tl.constexpr, BLOCK_D: tl.constexpr, W
         total = tl.dot(low, first, total, out_dtype=tl.int32)
         return total * 128 + tl.dot(low, second, out_dtype=tl.int32)
     else:
-        k = key_matrix(x, BLOCK_D).T
+        k = key_matrix(keys, BLOCK_D).T
         return tl.dot(low, k, tl.dot(high, k, out_dtype=tl.int32) * 256, out_dtype=tl.int32)
 
 
 @triton.jit
-def weighted_values(
-    levels, values, offsets, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
-    WIDE: tl.constexpr, ASM: tl.constexpr,
-):  # fmt: skip
-    """[M, BLOCK_D] int32: the sum of a block's values times the levels [M, 128] of their weights, exact."""
-    x = load_values(values, offsets, D, BLOCK_D)
+def weighted_values(levels, values, M: tl.constexpr, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr):
+    """[M, BLOCK_D] int32: the sum of a block's values (`load_values`) times levels [M, 128], exact."""
     high, low = digits_of(ordered_keys(levels, M), WIDE)
     if WIDE:
-        first, second = digits(x, ASM)
+        first, second = digits(values, ASM)
         first, second = value_matrix(first, BLOCK_D).T, value_matrix(second, BLOCK_D).T
         total = tl.dot(high, first, out_dtype=tl.int32) * 128
         total = tl.dot(high, second, total, out_dtype=tl.int32)
         total = tl.dot(low, first, total, out_dtype=tl.int32)
         return tl.dot(low, second, total * 128, out_dtype=tl.int32)
     else:
-        v = value_matrix(x, BLOCK_D).T
+        v = value_matrix(values, BLOCK_D).T
         return tl.dot(low, v, tl.dot(high, v, out_dtype=tl.int32) * 256, out_dtype=tl.int32)
 
 
@@ -193,24 +189,21 @@ def power_of_exponent(n):
 
 @triton.jit
 def weigh_block(
-    high, low, step, block, query, length, slope, bias,
-    keys, steps, pages, head, page_stride, steps_stride, reach, scale, softcap,
-    D: tl.constexpr, BLOCK_D: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr,
+    high, low, step, keys, key_steps, value_steps, block, query, length, slope, bias, reach, scale, softcap,
+    BLOCK_D: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, BIAS: tl.constexpr,
     MASKED: tl.constexpr,
 ):  # fmt: skip
-    """Of a block: exponent, sum of exponentials, k [M], levels of weights [M, 128], which rows are NaN [M], where its
-    pages lie [8], and which rows see any of it [M]; of the others the rest is anything."""
-    offsets = page_numbers(pages, block, length - 1) * page_stride + head * (16 * D)
-    key_steps, value_steps = load_steps(steps, pages, block, length - 1, head, steps_stride)
+    """Of a block: exponent, sum of exponentials, k [M], levels of weights [M, 128], which rows are NaN, and which see
+    any of it [M]; of the others the rest is anything."""
     key = block * 128 + tl.arange(0, 128)
     distance = key[None, :] - query[:, None]
     first, last = first_seen(query, WINDOW), last_seen(query, length, CAUSAL, WINDOW)
     visible = (key[None, :] >= first[:, None]) & (key[None, :] <= last[:, None])
-    product = products(high, low, keys, offsets, D, BLOCK_D, WIDE, ASM)
+    product = products(high, low, keys, BLOCK_D, WIDE, ASM)
     e, p, bad = exponents(
         product, key_steps, step, visible, distance, slope, bias, reach, scale, softcap, SOFTCAP, ALIBI, BIAS, MASKED
     )
     sums, k, levels, spoilt = levels_of_weights(p, value_steps, visible, BITS, MASKED)
     seen = tl.maximum(first, block * 128) <= tl.minimum(last, block * 128 + 127)
-    return e, sums, k, levels, bad | spoilt, offsets, seen
+    return e, sums, k, levels, bad | spoilt, seen

@@ -56,7 +56,7 @@ def column_of(place, BLOCK_D: tl.constexpr):
 
 @triton.jit
 def load_keys(keys, offsets, D: tl.constexpr, BLOCK_D: tl.constexpr):
-    """offsets [8], of pages and heads -> their integers [8 of D, 8 pages, BLOCK_D / 16, 32]: pairs of elements by key."""
+    """offsets [8], of pages and heads -> their integers [8 of D, 8 pages, BLOCK_D / 16, 32]: by key, in pairs."""
     ROWS: tl.constexpr = BLOCK_D // 16
     row = tl.arange(0, 8)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
     place = row[:, None, :, None] * 32 + tl.arange(0, 32)[None, None, None, :]

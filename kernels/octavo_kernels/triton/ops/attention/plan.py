@@ -42,8 +42,8 @@ def attention(
     window: int,
     softcap: float,
 ) -> list[Launch]:
-    """q [T, heads*headDim], keys and values [G, kvHeads, 16*headDim] int16 or int8, steps [G, kvHeads, 32], pages [B, J],
-    lengths [B], starts [B+1], slopes [heads], bias [heads, R] -> y as q.
+    """q [T, heads*headDim], keys and values [G, kvHeads, 16*headDim] int16 or int8, steps [G, kvHeads, 32],
+    pages [B, J], lengths [B], starts [B+1], slopes [heads], bias [heads, R] -> y as q.
 
     The form follows from the capacities alone, and the results do not depend on it. One query per sequence, few
     programs: a program per block of keys and kv head, joined by a second launch. One query, many programs: a program

@@ -8,14 +8,17 @@ import triton.language as tl
 from ... import numbers
 from ..dependent import follow
 from .block import (
+    block_offsets,
     first_seen,
     last_not_above,
     last_seen,
     load_queries,
+    load_steps,
     power_of_exponent,
     weigh_block,
     weighted_values,
 )
+from .digits import load_keys, load_values
 
 
 @triton.jit
@@ -58,17 +61,22 @@ def attend_blocks(
             rows_of_bias = h
             if bias is not None:
                 rows_of_bias = bias + h * reach
-            e, sums, k, levels, wrong, offsets, _ = weigh_block(
-                high, low, step, block, position + m * 0, length, slope, rows_of_bias,
-                keys, steps, pages + b.to(tl.int64) * pages_stride, head,
-                page_stride, steps_stride, reach, scale, softcap,
-                D, BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
+            # All is asked for at once.
+            table = pages + b.to(tl.int64) * pages_stride
+            offsets = block_offsets(table, block, length - 1, head, page_stride, D)
+            block_keys = load_keys(keys, offsets, D, BLOCK_D)
+            block_values = load_values(values, offsets, D, BLOCK_D)
+            key_steps, value_steps = load_steps(steps, table, block, length - 1, head, steps_stride)
+            e, sums, k, levels, wrong, _ = weigh_block(
+                high, low, step, block_keys, key_steps, value_steps,
+                block, position + m * 0, length, slope, rows_of_bias, reach, scale, softcap,
+                BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
             )  # fmt: skip
             part = (t.to(tl.int64) * tl.num_programs(0) * GROUP + h) * tl.num_programs(1) + block
             tl.store(exponents + part, tl.where(wrong | (step != step), float("nan"), e), mask=real)
             tl.store(powers + part, k, mask=real)
             tl.store(totals + part, sums, mask=real)
-            output = weighted_values(levels, values, offsets, M, D, BLOCK_D, WIDE, ASM)
+            output = weighted_values(levels, block_values, M, BLOCK_D, WIDE, ASM)
             d = tl.arange(0, BLOCK_D)[None, :]
             tl.store(outputs + part[:, None] * D + d, output, mask=real[:, None] & (d < D))
 

@@ -7,14 +7,17 @@ import triton.language as tl
 
 from ... import numbers
 from .block import (
+    block_offsets,
     first_seen,
     last_not_above,
     last_seen,
     load_queries,
+    load_steps,
     power_of_exponent,
     weigh_block,
     weighted_values,
 )
+from .digits import load_keys, load_values
 
 
 @triton.jit
@@ -96,10 +99,12 @@ def visit_block(
     MASKED: tl.constexpr,
 ):  # fmt: skip
     """(output [M, BLOCK_D], total, exponent, bad [M]) with one block more."""
-    e, sums, k, levels, wrong, offsets, seen = weigh_block(
-        high, low, step, block, query, length, slope, bias,
-        keys, steps, pages, head, page_stride, steps_stride, reach, scale, softcap,
-        D, BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, ALIBI, BIAS, MASKED,
+    offsets = block_offsets(pages, block, length - 1, head, page_stride, D)
+    key_steps, value_steps = load_steps(steps, pages, block, length - 1, head, steps_stride)
+    e, sums, k, levels, wrong, seen = weigh_block(
+        high, low, step, load_keys(keys, offsets, D, BLOCK_D), key_steps, value_steps,
+        block, query, length, slope, bias, reach, scale, softcap,
+        BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, ALIBI, BIAS, MASKED,
     )  # fmt: skip
     larger = tl.maximum(exponent, e)
     if MASKED:
@@ -112,7 +117,7 @@ def visit_block(
         own = tl.where(seen, own, -0.0)
         factor = tl.where(seen, factor, -0.0)
     total = tl.fma(sums.to(tl.float32), own * (1.0 / 65536), total * old)
-    values_of = weighted_values(levels, values, offsets, M, D, BLOCK_D, WIDE, ASM)
+    values_of = weighted_values(levels, load_values(values, offsets, D, BLOCK_D), M, BLOCK_D, WIDE, ASM)
     factors = tl.broadcast_to(factor[:, None], (M, BLOCK_D))
     output = tl.fma(values_of.to(tl.float32), factors, output * old[:, None])
     return output, total, larger, bad | (wrong & seen).to(tl.int32)
