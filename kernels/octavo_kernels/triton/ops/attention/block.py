@@ -11,7 +11,7 @@ import triton.language as tl
 
 from ... import numbers
 from ..integers import row_integers
-from .digits import column_of, digits, digits_of, key_matrix, ordered_keys, value_matrix
+from .digits import digits, digits_of, key_matrix, ordered_columns, ordered_keys, value_matrix
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
 #: Levels of the sum of exponentials: this is 1.
@@ -57,13 +57,15 @@ def last_seen(position, length, CAUSAL: tl.constexpr, WINDOW: tl.constexpr):
 
 
 @triton.jit
-def load_queries(rows, real, LEVELS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, WIDE: tl.constexpr):
+def load_queries(
+    rows, real, M: tl.constexpr, LEVELS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, WIDE: tl.constexpr
+):
     """rows [M]: pointers to rows of q, of which those in `real` are read -> (digits high and low [M, BLOCK_D], step
     [M])."""
-    column = column_of(tl.arange(0, BLOCK_D), BLOCK_D)[None, :]
-    q = tl.load(rows[:, None] + column, mask=real[:, None] & (column < D), other=0.0)
+    d = tl.arange(0, BLOCK_D)[None, :]
+    q = tl.load(rows[:, None] + d, mask=real[:, None] & (d < D), other=0.0)
     integers, step = row_integers(q, LEVELS)
-    high, low = digits_of(integers, WIDE)
+    high, low = digits_of(ordered_columns(integers, M, BLOCK_D), WIDE)
     return high, low, step
 
 
@@ -87,16 +89,22 @@ def load_steps(steps, pages, block, last, head, steps_stride):
 
 
 @triton.jit
-def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr):
-    """[M, 128] int32: q times the keys of a block (`load_keys`), exact."""
+def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr):
+    """[M, 128] int32: q times the keys of a block (`load_keys`), exact.
+
+    Without its last term a sum may be beyond int32. So that is added as an integer, which takes as many registers again,
+    unless sums of tensor cores wrap (ONE_SUM).
+    """
     if WIDE:
         first, second = digits(keys, ASM)
         first, second = key_matrix(first, BLOCK_D).T, key_matrix(second, BLOCK_D).T
-        # Tensor cores saturate, and without the last term a sum may be beyond int32: that is added as an integer.
         total = tl.dot(high, first, out_dtype=tl.int32) * 128
         total = tl.dot(high, second, total, out_dtype=tl.int32)
-        total = tl.dot(low, first, total, out_dtype=tl.int32)
-        return total * 128 + tl.dot(low, second, out_dtype=tl.int32)
+        total = tl.dot(low, first, total, out_dtype=tl.int32) * 128
+        if ONE_SUM:
+            return tl.dot(low, second, total, out_dtype=tl.int32)
+        else:
+            return total + tl.dot(low, second, out_dtype=tl.int32)
     else:
         k = key_matrix(keys, BLOCK_D).T
         return tl.dot(low, k, tl.dot(high, k, out_dtype=tl.int32) * 256, out_dtype=tl.int32)
@@ -111,8 +119,8 @@ def weighted_values(levels, values, M: tl.constexpr, BLOCK_D: tl.constexpr, WIDE
         first, second = value_matrix(first, BLOCK_D).T, value_matrix(second, BLOCK_D).T
         total = tl.dot(high, first, out_dtype=tl.int32) * 128
         total = tl.dot(high, second, total, out_dtype=tl.int32)
-        total = tl.dot(low, first, total, out_dtype=tl.int32)
-        return tl.dot(low, second, total * 128, out_dtype=tl.int32)
+        total = tl.dot(low, first, total, out_dtype=tl.int32) * 128
+        return tl.dot(low, second, total, out_dtype=tl.int32)
     else:
         v = value_matrix(values, BLOCK_D).T
         return tl.dot(low, v, tl.dot(high, v, out_dtype=tl.int32) * 256, out_dtype=tl.int32)
@@ -190,7 +198,7 @@ def power_of_exponent(n):
 @triton.jit
 def weigh_block(
     high, low, step, keys, key_steps, value_steps, block, query, length, slope, bias, reach, scale, softcap,
-    BLOCK_D: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr,
+    BLOCK_D: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, BIAS: tl.constexpr,
     MASKED: tl.constexpr,
 ):  # fmt: skip
@@ -200,7 +208,7 @@ def weigh_block(
     distance = key[None, :] - query[:, None]
     first, last = first_seen(query, WINDOW), last_seen(query, length, CAUSAL, WINDOW)
     visible = (key[None, :] >= first[:, None]) & (key[None, :] <= last[:, None])
-    product = products(high, low, keys, BLOCK_D, WIDE, ASM)
+    product = products(high, low, keys, BLOCK_D, WIDE, ONE_SUM, ASM)
     e, p, bad = exponents(
         product, key_steps, step, visible, distance, slope, bias, reach, scale, softcap, SOFTCAP, ALIBI, BIAS, MASKED
     )

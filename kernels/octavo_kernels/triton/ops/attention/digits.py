@@ -49,16 +49,21 @@ def digits_of(x, WIDE: tl.constexpr):
 
 
 @triton.jit
-def column_of(place, BLOCK_D: tl.constexpr):
-    """The element of a head at each place of `key_matrix`'s columns."""
-    return (place % 16 // 2 * (BLOCK_D // 16) + place // 16) * 2 + place % 2
+def ordered_columns(x, M: tl.constexpr, BLOCK_D: tl.constexpr):
+    """[M, BLOCK_D] -> the columns as in `key_matrix`."""
+    x = tl.reshape(x, (M, 8, BLOCK_D // 16, 2))
+    return tl.reshape(tl.permute(x, (0, 2, 1, 3)), (M, BLOCK_D))
+
+
+# A thread has 16 bytes of the last axis of what is loaded. Neighbouring threads go on there, then along the first axis,
+# then warps along the second: so the third one is a thread's own.
 
 
 @triton.jit
 def load_keys(keys, offsets, D: tl.constexpr, BLOCK_D: tl.constexpr):
-    """offsets [8], of pages and heads -> their integers [8 of D, 8 pages, BLOCK_D / 16, 32]: by key, in pairs."""
+    """offsets [8], of pages and heads -> their integers [BLOCK_D / 16, 8 pages, 8, 32]."""
     ROWS: tl.constexpr = BLOCK_D // 16
-    row = tl.arange(0, 8)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
+    row = tl.arange(0, ROWS)[:, None] + tl.arange(0, 8)[None, :] * ROWS
     place = row[:, None, :, None] * 32 + tl.arange(0, 32)[None, None, None, :]
     at = keys + offsets[None, :, None, None] + place
     if D == BLOCK_D:
@@ -69,17 +74,17 @@ def load_keys(keys, offsets, D: tl.constexpr, BLOCK_D: tl.constexpr):
 
 @triton.jit
 def key_matrix(x, BLOCK_D: tl.constexpr):
-    """Of `load_keys`, or digits of it -> [128 keys, BLOCK_D], columns in the order of `column_of`."""
-    x = tl.reshape(x, (8, 8, BLOCK_D // 16, 16, 2))
-    return tl.reshape(tl.permute(x, (1, 3, 2, 0, 4)), (128, BLOCK_D))
+    """Of `load_keys`, or digits of it -> [128 keys, BLOCK_D], columns in the order of `ordered_columns`."""
+    x = tl.reshape(x, (BLOCK_D // 16, 8, 8, 16, 2))
+    return tl.reshape(tl.permute(x, (1, 3, 0, 2, 4)), (128, BLOCK_D))
 
 
 @triton.jit
 def load_values(values, offsets, D: tl.constexpr, BLOCK_D: tl.constexpr):
-    """offsets [8], of pages and heads -> their integers [8 pairs of keys, 8 pages, 2 BLOCK_D]."""
+    """offsets [8], of pages and heads -> their integers [8 pages, 8 pairs of keys, 2 BLOCK_D]."""
     place = tl.arange(0, 2 * BLOCK_D)
-    row = tl.arange(0, 8)[:, None, None] * (2 * D) + place[None, None, :]
-    at = values + offsets[None, :, None] + row
+    row = tl.arange(0, 8)[None, :, None] * (2 * D) + place[None, None, :]
+    at = values + offsets[:, None, None] + row
     if D == BLOCK_D:
         return tl.load(at)
     else:
@@ -89,8 +94,8 @@ def load_values(values, offsets, D: tl.constexpr, BLOCK_D: tl.constexpr):
 @triton.jit
 def value_matrix(x, BLOCK_D: tl.constexpr):
     """Of `load_values`, or digits of it -> [BLOCK_D, 128 keys], keys in the order of `ordered_keys`."""
-    x = tl.reshape(x, (2, 4, 8, BLOCK_D, 2))
-    return tl.reshape(tl.permute(x, (3, 2, 1, 0, 4)), (BLOCK_D, 128))
+    x = tl.reshape(x, (8, 2, 4, BLOCK_D, 2))
+    return tl.reshape(tl.permute(x, (3, 0, 2, 1, 4)), (BLOCK_D, 128))
 
 
 @triton.jit

@@ -89,7 +89,7 @@ def attention(
         joined = {**tensors(lengths=lengths, starts=starts, y=y), "rows": q.rows, "sequences": lengths.rows}
         joined |= {"blocks": blocks, **strides(y=y)}
         attending = {**arguments, **parts, "rows": q.rows}
-        constants |= {"M": rows_alone, **after}
+        constants |= {"M": rows_alone, "ONE_SUM": _wraps(context, rows_alone), **after}
         grid = (kvHeads, blocks, rows)
         return [
             Launch(attend_blocks, grid, attending, constants, dependent=after["DEPENDENT"]),
@@ -101,9 +101,16 @@ def attention(
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
     arguments |= {**tensors(y=y), **strides(y=y)}
-    sizes = {"QUERIES": queries, "M": tile_rows}
-    warps = 4 if tile_rows * block_d <= 64 * 128 else 8
+    sizes = {"QUERIES": queries, "M": tile_rows, "ONE_SUM": _wraps(context, tile_rows)}
+    # A thread has 64 sums and as many outputs with wgmma, which four warps do together, and else half of them.
+    most = 64 * 128 if context.architecture == 90 else 64 * 64
+    warps = 4 if tile_rows * block_d <= most else 8
     return [Launch(attend_tiles, (kvHeads, tiles), arguments, {**constants, **sizes}, warps)]
+
+
+def _wraps(context: Context, rows: int) -> bool:
+    """Whether sums of int8 products wrap instead of saturating: those of wgmma, which takes 64 rows at a time."""
+    return context.architecture == 90 and rows >= _TILE_ROWS
 
 
 def _power_of_two(n: int) -> int:

@@ -34,7 +34,7 @@ def attend_blocks(
     q, keys, values, steps, pages, lengths, starts, slopes, bias, exponents, powers, totals, outputs,
     rows, sequences, q_stride, pages_stride, page_stride, steps_stride, reach, scale, softcap,
     GROUP: tl.constexpr, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
-    LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr,
+    LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """Program (kv head, block, query row): what a block gives to the query heads of a kv head.
@@ -54,7 +54,7 @@ def attend_blocks(
             m = tl.arange(0, M)
             real = m < GROUP
             h = head * GROUP + m % GROUP
-            high, low, step = load_queries(q + t.to(tl.int64) * q_stride + h * D, real, LEVELS, D, BLOCK_D, WIDE)
+            high, low, step = load_queries(q + t.to(tl.int64) * q_stride + h * D, real, M, LEVELS, D, BLOCK_D, WIDE)
             slope = step
             if slopes is not None:
                 slope = tl.load(slopes + h)
@@ -70,7 +70,7 @@ def attend_blocks(
             e, sums, k, levels, wrong, _ = weigh_block(
                 high, low, step, block_keys, key_steps, value_steps,
                 block, position + m * 0, length, slope, rows_of_bias, reach, scale, softcap,
-                BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
+                BLOCK_D, BITS, WIDE, ONE_SUM, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
             )  # fmt: skip
             part = (t.to(tl.int64) * tl.num_programs(0) * GROUP + h) * tl.num_programs(1) + block
             tl.store(exponents + part, tl.where(wrong | (step != step), float("nan"), e), mask=real)

@@ -25,7 +25,7 @@ def attend_tiles(
     q, keys, values, steps, pages, lengths, starts, slopes, bias, y,
     sequences, q_stride, pages_stride, page_stride, steps_stride, y_stride, reach, scale, softcap,
     GROUP: tl.constexpr, QUERIES: tl.constexpr, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
-    LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr,
+    LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
 ):  # fmt: skip
     """Program (kv head, tile): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP.
@@ -51,7 +51,7 @@ def attend_tiles(
         query = tl.minimum(t + before, last_query)
         h = head * GROUP + m % GROUP
         rows = q + t.to(tl.int64) * q_stride + h * D
-        high, low, step = load_queries(rows, real, LEVELS, D, BLOCK_D, WIDE)
+        high, low, step = load_queries(rows, real, M, LEVELS, D, BLOCK_D, WIDE)
         slope = step
         if slopes is not None:
             slope = tl.load(slopes + h)
@@ -74,14 +74,14 @@ def attend_tiles(
                 output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
                 keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
                 page_stride, steps_stride, reach, scale, softcap,
-                M, D, BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
+                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
             )  # fmt: skip
         for block in tl.range(common, end):
             output, total, exponent, bad = visit_block(
                 output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
                 keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
                 page_stride, steps_stride, reach, scale, softcap,
-                M, D, BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
+                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
             )  # fmt: skip
         d = tl.arange(0, BLOCK_D)
         result = tl.div_rn(output, tl.broadcast_to(total[:, None], (M, BLOCK_D)))
@@ -94,7 +94,8 @@ def attend_tiles(
 def visit_block(
     output, total, exponent, bad, high, low, step, block, query, length, slope, bias,
     keys, values, steps, pages, head, page_stride, steps_stride, reach, scale, softcap,
-    M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ASM: tl.constexpr,
+    M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr,
+    ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, BIAS: tl.constexpr,
     MASKED: tl.constexpr,
 ):  # fmt: skip
@@ -104,7 +105,7 @@ def visit_block(
     e, sums, k, levels, wrong, seen = weigh_block(
         high, low, step, load_keys(keys, offsets, D, BLOCK_D), key_steps, value_steps,
         block, query, length, slope, bias, reach, scale, softcap,
-        BLOCK_D, BITS, WIDE, ASM, CAUSAL, WINDOW, SOFTCAP, ALIBI, BIAS, MASKED,
+        BLOCK_D, BITS, WIDE, ONE_SUM, ASM, CAUSAL, WINDOW, SOFTCAP, ALIBI, BIAS, MASKED,
     )  # fmt: skip
     larger = tl.maximum(exponent, e)
     if MASKED:
