@@ -90,9 +90,9 @@ def attention(
         joined |= {"blocks": blocks, **strides(y=y)}
         attending = {**arguments, **parts, "rows": q.rows}
         constants |= {"M": rows_alone, "ONE_SUM": _wraps(context, rows_alone), **after}
-        grid = (kvHeads, blocks, rows)
+        grid, warps = (kvHeads, blocks, rows), 8 if block_d >= ATTENTION_BLOCK else 4
         return [
-            Launch(attend_blocks, grid, attending, constants, dependent=after["DEPENDENT"]),
+            Launch(attend_blocks, grid, attending, constants, warps, dependent=after["DEPENDENT"]),
             Launch(
                 join_blocks, (heads, rows), {**parts, **joined}, {**joining, **after}, 1, dependent=after["DEPENDENT"]
             ),
@@ -102,9 +102,9 @@ def attention(
     tiles = rows // queries + lengths.shape[0]
     arguments |= {**tensors(y=y), **strides(y=y)}
     sizes = {"QUERIES": queries, "M": tile_rows, "ONE_SUM": _wraps(context, tile_rows)}
-    # A thread has 64 sums and as many outputs with wgmma, which four warps do together, and else half of them.
-    most = 64 * 128 if context.architecture == 90 else 64 * 64
-    warps = 4 if tile_rows * block_d <= most else 8
+    # Of scores or outputs a thread has at most 64 where sums wrap, and else, with another sum beside each, 32.
+    elements = tile_rows * max(block_d, ATTENTION_BLOCK)
+    warps = max(4, min(16, elements // (32 * (64 if sizes["ONE_SUM"] else 32))))
     return [Launch(attend_tiles, (kvHeads, tiles), arguments, {**constants, **sizes}, warps)]
 
 

@@ -74,14 +74,16 @@ def attend_tiles(
                 output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
                 keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
                 page_stride, steps_stride, reach, scale, softcap,
-                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
+                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
+                CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
             )  # fmt: skip
         for block in tl.range(common, end):
             output, total, exponent, bad = visit_block(
                 output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
                 keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
                 page_stride, steps_stride, reach, scale, softcap,
-                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM, CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
+                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
+                CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
             )  # fmt: skip
         d = tl.arange(0, BLOCK_D)
         result = tl.div_rn(output, tl.broadcast_to(total[:, None], (M, BLOCK_D)))
@@ -94,8 +96,8 @@ def attend_tiles(
 def visit_block(
     output, total, exponent, bad, high, low, step, block, query, length, slope, bias,
     keys, values, steps, pages, head, page_stride, steps_stride, reach, scale, softcap,
-    M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr,
-    ASM: tl.constexpr,
+    M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, BIAS: tl.constexpr,
     MASKED: tl.constexpr,
 ):  # fmt: skip
