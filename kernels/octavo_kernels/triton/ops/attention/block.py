@@ -16,8 +16,7 @@ from .digits import digits, digits_of, key_matrix, ordered_columns, ordered_keys
 _LOG2_E = tl.constexpr(1.4426950408889634)
 #: Levels of the sum of exponentials: this is 1.
 _SUM_LEVELS = tl.constexpr(65536.0)
-#: From this factor on (log2 of a score, of a product times its key's step) differences of scores may be infinite: such
-#: products are below 2^75.
+#: Products times their key's step are below 2^75, so that below this factor differences of scores are finite.
 _HUGE = tl.constexpr(2.0**51)
 
 
@@ -164,12 +163,21 @@ def exponents(
         factors = tl.broadcast_to(factor[:, None], y.shape)
         x = tl.fma(y - largest[:, None], factors, least)
         bad = factor < 0
-        if tl.max((factor >= _HUGE).to(tl.int32), axis=0) > 0:
-            wrong = ~numbers.is_finite(x)
-            if MASKED:
-                wrong = wrong & visible
-            bad = tl.max(wrong.to(tl.int32), axis=1) > 0
+        if MASKED:  # as all blocks are of which a score may be infinite; see `unmasked`
+            lowest = tl.min(tl.where(visible, y, float("inf")), axis=1)
+            bad = ~numbers.is_finite(tl.fma(lowest - largest, factor, top - e))
     return e, numbers.exp2_of_negative(x), bad | ~numbers.is_finite(e)
+
+
+@triton.jit
+def unmasked(first, last, step, scale, WINDOW: tl.constexpr):
+    """How many of the first blocks need no mask, for rows of which the first one sees the keys `first` to `last`: all
+    their keys are seen, and no score is infinite."""
+    if WINDOW > 0:
+        return first // 128
+    else:
+        huge = tl.max((step * (scale * _LOG2_E) >= _HUGE).to(tl.int32), axis=0) > 0
+        return tl.where(huge, 0, (last + 1) // 128)
 
 
 @triton.jit

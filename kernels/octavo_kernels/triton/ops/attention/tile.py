@@ -13,6 +13,7 @@ from .block import (
     last_seen,
     load_queries,
     load_steps,
+    unmasked,
     power_of_exponent,
     weigh_block,
     weighted_values,
@@ -65,10 +66,9 @@ def attend_tiles(
 
         begin = first_seen(first_query, WINDOW) // 128
         end = last_seen(last_query, length, CAUSAL, WINDOW) // 128 + 1
-        # Blocks of which all rows see all keys come first, and are not masked; with a window there may be none.
-        common = begin
-        if WINDOW == 0:
-            common = (last_seen(first_query, length, CAUSAL, WINDOW) + 1) // 128
+        common = unmasked(
+            first_seen(first_query, WINDOW), last_seen(first_query, length, CAUSAL, WINDOW), step, scale, WINDOW
+        )
         for block in tl.range(begin, common):
             output, total, exponent, bad = visit_block(
                 output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
