@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import opened
 from octavo_kernels.reference.pages import kv_levels
-from one_op import reference, same_bits
+from one_op import reference, run, same_bits
 from test_cpu_attention import Sequences
 
 CASES = {
@@ -190,3 +190,20 @@ def test_sums_at_the_edge_of_int32_are_exact(kv, queries, head_dim):
     inputs["steps"][:] = 1e-6
     inputs["q"][:] = -3.0
     assert same_bits({"y": case.attend(triton(), inputs)}, {"y": case.attend(reference(), inputs)})
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e30, 1e38])
+@pytest.mark.parametrize("queries", [1, 150])
+def test_scores_without_a_spread_and_infinite_ones_are_as_defined(scale, queries):
+    """Blocks that need no mask are not looked through for infinite scores unless a step and the scale allow some."""
+    case = Sequences([(300, queries)], heads=2, kv_heads=1, head_dim=16)
+    inputs = case.inputs()
+    inputs["q"][1::3] *= 1e-9
+
+    def attend(backend):
+        attributes = {"heads": 2, "kvHeads": 1, "headDim": 16, "scale": scale, "causal": True}
+        return run(backend, "attention", inputs, {"y": inputs["q"].shape}, window=0, softcap=0.0, **attributes)
+
+    expected = attend(reference())
+    assert same_bits(attend(triton()), expected)
+    assert np.isnan(expected["y"]).any() == (scale > 1e37)

@@ -92,7 +92,7 @@ def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ONE_SUM
     """[M, 128] int32: q times the keys of a block (`load_keys`), exact.
 
     Without its last term a sum may be beyond int32. So that is added as an integer, which takes as many registers
-    again, unless sums of tensor cores wrap (ONE_SUM).
+    again, unless it always fits or sums of tensor cores wrap (ONE_SUM).
     """
     if WIDE:
         first, second = digits(keys, ASM)

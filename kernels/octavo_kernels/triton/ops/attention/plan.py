@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from ....errors import ErrorCode, KernelError
 from ....generated.ops import ATTENTION_BLOCK, PAGE_SIZE
 from ....generated.workspace import SPLIT_BYTES
 from ....reference.attention import query_levels, weight_bits
+from ....reference.pages import kv_levels
 from ...launch import Context, Launch, Operand, cdiv, strides, tensors
 from ..dependent import dependent
 from .split import attend_blocks, join_blocks
@@ -89,7 +92,7 @@ def attention(
         joined = {**tensors(lengths=lengths, starts=starts, y=y), "rows": q.rows, "sequences": lengths.rows}
         joined |= {"blocks": blocks, **strides(y=y)}
         attending = {**arguments, **parts, "rows": q.rows}
-        constants |= {"M": rows_alone, "ONE_SUM": _wraps(context, rows_alone), **after}
+        constants |= {"M": rows_alone, "ONE_SUM": _wraps(context, rows_alone) or _one_sum(headDim), **after}
         grid, warps = (kvHeads, blocks, rows), 8 if block_d >= ATTENTION_BLOCK else 4
         return [
             Launch(attend_blocks, grid, attending, constants, warps, dependent=after["DEPENDENT"]),
@@ -97,12 +100,14 @@ def attention(
                 join_blocks, (heads, rows), {**parts, **joined}, {**joining, **after}, 1, dependent=after["DEPENDENT"]
             ),
         ]
-    tile_rows = rows_alone if alone else max(_TILE_ROWS, _power_of_two(group))
+    # Of an mma product that another one follows Triton gives each warp its own rows if there are as many as columns.
+    narrow = context.architecture != 90 and block_d <= 64
+    tile_rows = rows_alone if alone else max(2 * _TILE_ROWS if narrow else _TILE_ROWS, _power_of_two(group))
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
     arguments |= {**tensors(y=y), **strides(y=y)}
-    sizes = {"QUERIES": queries, "M": tile_rows, "ONE_SUM": _wraps(context, tile_rows)}
-    # Of scores or outputs a thread has at most 64 where sums wrap, and else, with another sum beside each, 32.
+    sizes = {"QUERIES": queries, "M": tile_rows, "ONE_SUM": _wraps(context, tile_rows) or _one_sum(headDim)}
+    # Of scores or outputs a thread has at most 64, and with another sum beside each score 32.
     elements = tile_rows * max(block_d, ATTENTION_BLOCK)
     warps = max(4, min(16, elements // (32 * (64 if sizes["ONE_SUM"] else 32))))
     return [Launch(attend_tiles, (kvHeads, tiles), arguments, {**constants, **sizes}, warps)]
@@ -111,6 +116,15 @@ def attention(
 def _wraps(context: Context, rows: int) -> bool:
     """Whether sums of int8 products wrap instead of saturating: those of wgmma, which takes 64 rows at a time."""
     return context.architecture == 90 and rows >= _TILE_ROWS
+
+
+@cache
+def _one_sum(head_dim: int) -> bool:
+    """Whether products of q and k of 16-bit pages, without those of both low digits, always fit int32 (digits.py)."""
+    most, key = query_levels(torch.int16, head_dim), kv_levels(torch.int16)[0]
+    # For each q the largest magnitudes are at the ends of k.
+    largest = max(abs((q >> 7) * k + (q & 127) * (k >> 7)) for q in range(-most, most + 1) for k in (-key, key))
+    return 128 * largest * head_dim < 2**31
 
 
 def _power_of_two(n: int) -> int:
