@@ -71,14 +71,9 @@ export const WORKSPACE: Readonly<Partial<Record<OpName, WorkspaceFormulas>>> = {
     waiting: "4 * (chunks * padded + 3 * pad(chunks, 16))",
     query: "max(1, waiting * heads)",
     shared: `min(1, threads - 1) * query * max(1, min(T, ${PARTIAL_BYTES} // query))`,
-    // One query per sequence: chunks apart, or a tile per query; many queries: tiles of 64 rows, or 32 on sm_100.
+    // One query per sequence and few programs: blocks apart; tiles of queries need nothing.
     alone: "max(0, min(T, 4 * B - 1))",
-    split: `min(${SPLIT_BYTES}, 4 * alone * heads * chunks * (headDim + ${ATTENTION_BLOCK} + 2))`,
-    small: "max(pow2(group), min(8192 // pow2(headDim), 32))",
-    large: "max(pow2(group), min(8192 // pow2(headDim), 64))",
-    tiles: "max((T // (small // group) + B) * small, (T // (large // group) + B) * large)",
-    maxima: "4 * kvHeads * chunks * max((alone + B) * pow2(group), tiles)",
-    scratch: "max(split, maxima) + 4 * 256",
+    scratch: `min(${SPLIT_BYTES}, 4 * alone * heads * chunks * (headDim + 3)) + 4 * 256`,
   },
   sample: {
     thread: "20 * V",

@@ -65,12 +65,7 @@ WORKSPACE: dict[str, dict[str, str]] = {
         "query": "max(1, waiting * heads)",
         "shared": "min(1, threads - 1) * query * max(1, min(T, 4194304 // query))",
         "alone": "max(0, min(T, 4 * B - 1))",
-        "split": "min(134217728, 4 * alone * heads * chunks * (headDim + 128 + 2))",
-        "small": "max(pow2(group), min(8192 // pow2(headDim), 32))",
-        "large": "max(pow2(group), min(8192 // pow2(headDim), 64))",
-        "tiles": "max((T // (small // group) + B) * small, (T // (large // group) + B) * large)",
-        "maxima": "4 * kvHeads * chunks * max((alone + B) * pow2(group), tiles)",
-        "scratch": "max(split, maxima) + 4 * 256",
+        "scratch": "min(134217728, 4 * alone * heads * chunks * (headDim + 3)) + 4 * 256",
     },
     "sample": {
         "thread": "20 * V",

@@ -32,6 +32,11 @@ def query_levels(dtype: torch.dtype, head_dim: int) -> int:
     return min(_Q_LEVELS[dtype], _LARGEST_SUM // (kv_levels(dtype)[0] * head_dim))
 
 
+def weight_bits(dtype: torch.dtype) -> int:
+    """Weights of values have 2^bits levels with pages of this type."""
+    return _WEIGHT_BITS[dtype]
+
+
 @dataclass(frozen=True)
 class _Scoring:
     """What makes a sum of products a score."""

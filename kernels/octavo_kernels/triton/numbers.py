@@ -20,6 +20,9 @@ _MAGNITUDE_BITS = tl.constexpr(0x7FFFFFFF)
 #: Bits of infinity: magnitudes from here on are Inf and NaN.
 NOT_FINITE = tl.constexpr(0x7F800000)
 
+#: Bits of 1.
+ONE_BITS = tl.constexpr(0x3F800000)
+
 LANES = tl.constexpr(16)
 #: Columns of a block of `row_sum`.
 BLOCK = tl.constexpr(64)
@@ -49,7 +52,7 @@ def is_finite(x):
 
 
 @triton.jit
-def _power_of_two(n):
+def power_of_two(n):
     """2^n of int32 in -126..127."""
     return ((n + 127) << 23).to(tl.float32, bitcast=True)
 
@@ -69,8 +72,29 @@ def exp(x):
     y = tl.fma(y, r * r, r) + 1.0
     exponent = n.to(tl.int32)
     half = exponent >> 1  # in two factors, for 2^128 is not a float
-    scaled = y * _power_of_two(half) * _power_of_two(exponent - half)
+    scaled = y * power_of_two(half) * power_of_two(exponent - half)
     return tl.where(number, tl.where(x < -87.3, 0.0, scaled), x)
+
+
+@triton.jit
+def exp2_of_negative(x):
+    """2^x of x <= 0, which counts as -125 below that: a polynomial of degree 4 in x - rint(x), times 2^rint(x). What it
+    makes of NaN is a number."""
+    x = tl.maximum(x, -125.0)
+    shifted = x + _ROUNDER
+    f = x - (shifted - _ROUNDER)
+    y = tl.fma(f, 9.582852944731712e-3, 5.5906426161527634e-2)
+    y = tl.fma(y, f, 2.4024099111557007e-1)
+    y = tl.fma(y, f, 6.931241750717163e-1)
+    y = tl.fma(y, f, 1.0)
+    # Times 2^n, by way of the exponent: y is at least 0.7, so that nothing is subnormal.
+    return (y.to(tl.int32, bitcast=True) + (shifted.to(tl.int32, bitcast=True) << 23)).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def fma_to_int(a, b, c):
+    """rint(a * b + c) to int32, for |a * b + c| < 2^22 and integers c: one rounding."""
+    return tl.fma(a, b, c + _ROUNDER).to(tl.int32, bitcast=True) - _ROUNDER_BITS
 
 
 @triton.jit

@@ -112,19 +112,24 @@ def others(model: Model, rows: int) -> list[Case]:
 
 
 def of_other_families(rows: int) -> list[Case]:
-    """What models of families that are not written yet take of the table, at the sizes of BLOOM-176B: layer norm with a
-    bias, ALiBi, gelu, keys that are not turned."""
+    """What other families take of the table, at the sizes of BLOOM-176B: layer norm with a bias, ALiBi, gelu, keys that
+    are not turned; pages of 8 bits; and attention of encoders, at the sizes of a small one."""
     hidden, heads, head_dim = 14336, 112, 128
     sequences = rows if rows <= MOST_DECODE_ROWS else 1
     pages = {"G": sequences * CONTEXT // PAGE_SIZE, "B": sequences, "J": CONTEXT // PAGE_SIZE}
     cache = {"kvHeads": heads, "headDim": head_dim}
     parts = {"k": (3 * hidden, hidden), "v": (3 * hidden, 2 * hidden)}
     attention = {"heads": heads, **cache, "scale": head_dim**-0.5}
+    both_ways = {"heads": 12, "kvHeads": 12, "headDim": 64, "scale": 0.125, "causal": False}
     of, layer, bias = {"T": rows, "K": hidden}, {"kind": "layer"}, ("bias",)
     return [
         Case("add_norm_quantize", "add, layer norm and quantize", of, layer, given=bias),
         Case("append", "append", {"T": rows, **pages}, cache, parts=parts),
         Case("attention", "attention with ALiBi", {"T": rows, **pages}, attention, given=("slopes",)),
+        Case(
+            "attention", "attention of 8-bit pages", {"T": rows, **pages}, attention, {"keys": "int8", "values": "int8"}
+        ),
+        Case("attention", "attention both ways with a bias", {"T": rows, **pages, "R": 64}, both_ways, given=("bias",)),
         Case("activate", "gelu_tanh", {"T": rows, "K": 4 * hidden}, {"activation": "gelu_tanh"}),
         Case("quantize", "quantize", {"T": rows, "K": 4 * hidden}),
         Case("norm", "layer norm", of, layer, given=bias),

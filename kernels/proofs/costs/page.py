@@ -28,8 +28,8 @@ writes to `kernels/proofs/build/gpu-costs.md`.
 
 Milliseconds in a CUDA graph (computed); in parentheses how many times the floor. Up to 32 rows a row is a sequence of
 {DECODE_CONTEXT} tokens; 2048 rows are one prompt. The floor: each byte of weights, scales and KV cache once at the data
-sheet's bandwidth; in prefill one dense int8 product of each linear at the data sheet's rate, without attention: that is
-float32 in one defined order ([Numerics](numerics.md)). Llama-3-70B is computed as if one card could hold it.
+sheet's bandwidth; in prefill one dense int8 product of each linear at the data sheet's rate, without attention.
+Llama-3-70B is computed as if one card could hold it.
 
 {totals(compiled, (SMOLLM2, LLAMA_8B, LLAMA_70B), (1, 8, 32, 2048))}
 Decode steps of {published.BITSANDBYTES}; it launches each kernel from Python, and that is most of its time.

@@ -55,8 +55,8 @@ def _steps(compiled: Compiled) -> str:
     return f"""## Whole steps
 
 Computed milliseconds in a CUDA graph; in parentheses how many times the floor that is. Models of 70B and
-more are computed as if one card could hold them: divide them among cards to run them. Long prompts wait for attention,
-which is float32 in one defined order (`docs/numerics.md`) and cannot use tensor cores.
+more are computed as if one card could hold them: divide them among cards to run them. The floor is without attention,
+of which a prompt of 2048 tokens has as much as a sixth of the linears' products.
 
 {step_tables.totals(compiled)}
 bitsandbytes' decode steps beside them. Published: {published.BITSANDBYTES}. It launches each kernel from Python; that

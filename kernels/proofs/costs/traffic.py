@@ -28,9 +28,9 @@ def moved(entry: Entry, operand: str) -> int:
             return whole // rows * sizes["S"]
         case (("rope" | "rope_append"), ("cos" | "sin")):
             return whole // sizes["P"] * min(rows, sizes["P"])
-        case (("append" | "rope_append"), ("keys" | "values")):
+        case (("append" | "rope_append"), ("keys" | "values" | "steps")):
             return whole // (sizes["G"] * PAGE_SIZE) * rows
-        case "attention", ("keys" | "values"):
+        case "attention", ("keys" | "values" | "steps"):
             return whole // (sizes["G"] * PAGE_SIZE) * sizes["B"] * context(entry)
         case "attention", "pages":
             return 4 * sizes["B"] * (context(entry) // PAGE_SIZE)
@@ -56,7 +56,7 @@ def scratch_bytes(entry: Entry) -> int:
 
 
 #: Operands that no step before has left in L2: the floor of a decode step counts these.
-PARAMETERS = ("weight", "scale", "bias", "table", "keys", "values", "cos", "sin")
+PARAMETERS = ("weight", "scale", "bias", "table", "keys", "values", "steps", "cos", "sin")
 
 
 def floor_bytes(entry: Entry) -> int:

@@ -7,7 +7,7 @@ from math import prod
 
 from ..compile.entries import Entry
 from ..compile.facts import Facts, Loop
-from . import carries, traffic
+from . import attention, carries, traffic
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,26 @@ def work(entry: Entry, facts: Facts) -> Work:
     }
     if facts.products and "BLOCK_K" in entry.constants:
         return _product(entry, facts, programs, common)
-    instructions, programs = _by_multiply_adds(entry, facts, programs)
+    if entry.op == "attention":
+        return _attention(entry, facts, common)
+    instructions = _by_multiply_adds(entry, facts, programs)
     # Straight code asks for nearly all it needs at once: no limit by what is on its way.
     own = {"programs": programs, "instructions": instructions, "multiply_adds": multiply_adds(entry)}
     return Work(**{**common, **own, "ahead": 1e9})
+
+
+def _attention(entry: Entry, facts: Facts, common: dict[str, object]) -> Work:
+    visits = attention.attending(entry)
+    macs = attention.products(entry) * visits.blocks * visits.programs
+    warpgroup = any("wgmma" in name for name in facts.products)
+    # Each product of digits is waited for; without a loop a program asks for all it needs at once.
+    waits = int(visits.blocks * 2 * (4 if entry.constants.get("WIDE") else 2))
+    own = {
+        **{"programs": visits.programs, "instructions": attention.instructions(entry, facts, visits)},
+        **{"products": macs, "warpgroup": warpgroup, "waits": waits if warpgroup else 0},
+        "ahead": attention.key_bytes(entry) if facts.product_loops() else 1e9,
+    }
+    return Work(**{**common, **own})  # type: ignore[arg-type]
 
 
 def _product(entry: Entry, facts: Facts, programs: int, common: dict[str, object]) -> Work:
@@ -98,34 +114,15 @@ def weight_loop(entry: Entry, facts: Facts) -> tuple[Loop, float] | None:
 
 
 def multiply_adds(entry: Entry) -> float:
-    """float32 multiply-adds of attention and float products: what their definitions say, times what tiles add."""
-    sizes = entry.sizes
-    if entry.op == "linear_float":
-        rows = -(-sizes["T"] // int(entry.constants["BLOCK_M"])) * int(entry.constants["BLOCK_M"])
-        return rows * sizes["N"] * sizes["K"]
-    if entry.op == "attention" and "join" not in entry.kernel:
-        heads, depth = entry.attributes["heads"], entry.attributes["headDim"]
-        length = traffic.context(entry)
-        # A prompt's queries see half of it.
-        pairs = sizes["T"] * length if sizes["B"] > 1 or sizes["T"] == 1 else length * length / 2
-        threads, block_d = 32 * entry.warps, int(entry.constants["BLOCK_D"])
-        # Tiles compute scores twice: for the maximum, and for the sum.
-        times, m, n = (1, 1, 256) if "chunks" in entry.kernel else (2, *(int(entry.constants[name]) for name in "MN"))
-        # Threads beyond a tile's elements repeat others' work.
-        repeated = times * max(1, threads / (m * n)) + max(1, threads / (m * block_d)) * block_d / depth
-        return repeated * pairs * heads * depth * _padded_rows(entry)
-    return 0
+    """float32 multiply-adds of products of floats: what the definition says, times what tiles add."""
+    if entry.op != "linear_float":
+        return 0
+    rows = -(-entry.sizes["T"] // int(entry.constants["BLOCK_M"])) * int(entry.constants["BLOCK_M"])
+    return rows * entry.sizes["N"] * entry.sizes["K"]
 
 
-def _padded_rows(entry: Entry) -> float:
-    """How many times the query heads of a tile's queries its rows are."""
-    if "M" not in entry.constants:
-        return 1
-    return int(entry.constants["M"]) / (int(entry.constants["QUERIES"]) * int(entry.constants["GROUP"]))
-
-
-def _by_multiply_adds(entry: Entry, facts: Facts, programs: int) -> tuple[float, int]:
-    """(instructions of a warp, programs that have something to do).
+def _by_multiply_adds(entry: Entry, facts: Facts, programs: int) -> float:
+    """Instructions of a warp.
 
     Where multiply-adds rule, their share of the loops' instructions says how many instructions there are; other code
     is counted once, with each loop in it run as often as its chunks say.
@@ -133,22 +130,13 @@ def _by_multiply_adds(entry: Entry, facts: Facts, programs: int) -> tuple[float,
     needed = multiply_adds(entry)
     every = sum(facts.sass.values())
     if needed:
-        if entry.op == "attention":
-            programs = _attending(entry, programs)
         loops = [loop for loop in facts.loops if loop.mix.get("fused", 0) >= 16] or facts.loops
         fused = sum(loop.mix.get("fused", 0) for loop in loops if loop.innermost)
         within = sum(loop.instructions for loop in loops if loop.innermost)
         if fused:
-            return needed / 32 / (programs * entry.warps) * within / fused, programs
+            return needed / 32 / (programs * entry.warps) * within / fused
     passes = int(entry.constants.get("CHUNKS", 1))
     if "BLOCK_K" in entry.constants and "columns" in entry.integers:
         passes = -(-entry.integers["columns"] // int(entry.constants["BLOCK_K"]))
     looped = sum(loop.instructions for loop in facts.loops if loop.innermost)
-    return every + (passes - 1) * looped, programs
-
-
-def _attending(entry: Entry, programs: int) -> int:
-    """Programs with keys to look at: those of chunks beyond the sequence end at once."""
-    if "chunks" in entry.kernel:
-        return entry.sizes["T"] * entry.attributes["heads"] * -(-traffic.context(entry) // 256)
-    return programs
+    return every + (passes - 1) * looped

@@ -15,7 +15,7 @@ from proofs.conformance.case import Case
 
 interpreter.enable()
 
-TORCH = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int32": torch.int32}
+TORCH = {name: getattr(torch, name) for name in ("float32", "float16", "bfloat16", "int32", "int16", "int8")}
 
 
 def run(

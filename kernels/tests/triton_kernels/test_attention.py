@@ -8,22 +8,33 @@ import numpy as np
 import pytest
 import torch
 from conftest import opened
-from one_op import bfloat16, reference, same_bits
+from octavo_kernels.reference.pages import kv_levels
+from one_op import reference, run, same_bits
 from test_cpu_attention import Sequences
 
 CASES = {
     "one key": Sequences([(1, 1)], head_dim=16),
-    "one key less than a chunk, a chunk, one more": Sequences([(255, 1), (256, 1), (257, 1)], head_dim=16),
+    "one key less than a block, a block, one more": Sequences([(127, 1), (128, 1), (129, 1)], head_dim=16),
     "every head its own keys": Sequences([(19, 2)], heads=3, kv_heads=3, head_dim=16),
     "three heads per kv head": Sequences([(19, 1)], heads=3, kv_heads=1, head_dim=16),
     "eight heads per kv head": Sequences([(19, 1), (40, 1)], heads=8, kv_heads=1, head_dim=16),
     "prefill that continues a sequence": Sequences([(270, 20)], heads=4, kv_heads=2, head_dim=16),
     "prefill of several sequences and one without": Sequences([(9, 9), (0, 0), (33, 21)], head_dim=16),
-    "window smaller than a chunk": Sequences([(300, 24)], heads=2, kv_heads=1, head_dim=16, window=30),
-    "window over chunks, one query": Sequences([(600, 1)], heads=2, kv_heads=1, head_dim=16, window=300),
-    "head of 80 in bfloat16": Sequences([(20, 6)], heads=2, kv_heads=1, head_dim=80, bfloat=True),
+    "prefill of many tiles": Sequences([(300, 200)], heads=4, kv_heads=1, head_dim=16),
+    "window smaller than a block": Sequences([(300, 24)], heads=2, kv_heads=1, head_dim=16, window=30),
+    "window over blocks, one query": Sequences([(600, 1)], heads=2, kv_heads=1, head_dim=16, window=300),
+    "both directions": Sequences([(300, 300), (20, 3)], heads=3, kv_heads=1, head_dim=16, causal=False),
+    "both directions, window": Sequences([(300, 40)], heads=2, kv_heads=1, causal=False, window=70),
+    "both directions, one query": Sequences([(300, 1), (20, 1)], head_dim=16, causal=False),
+    "8-bit pages": Sequences([(300, 9)], heads=8, kv_heads=1, head_dim=80, kv="int8"),
+    "8-bit pages, decode": Sequences([(300, 1), (20, 1)], head_dim=16, kv="int8"),
+    "head of 50": Sequences([(33, 33)], heads=2, kv_heads=1, head_dim=50),
+    "head of 80": Sequences([(20, 6)], heads=2, kv_heads=1, head_dim=80),
     "head of 96": Sequences([(20, 1)], heads=2, kv_heads=1, head_dim=96),
+    "head of 256": Sequences([(20, 1), (30, 9)], heads=2, kv_heads=1, head_dim=256),
     "alibi and softcap": Sequences([(40, 8)], heads=4, kv_heads=2, head_dim=16, alibi=True, softcap=3.0),
+    "bias by distance": Sequences([(300, 30), (5, 5)], head_dim=16, distances=33),
+    "bias by distance, one query, both directions": Sequences([(140, 1)], heads=2, distances=64, causal=False),
 }
 
 
@@ -55,7 +66,7 @@ def test_a_sequence_alone_and_in_a_batch_is_the_same():
 
 @pytest.mark.parametrize("cut", [1, 7, 20])
 def test_a_prompt_in_pieces_is_the_same(cut):
-    """One query goes through chunks as programs, more of them through tiles."""
+    """One query goes through blocks as programs, more of them through tiles."""
     whole = Sequences([(266, 26)], heads=3, kv_heads=1, head_dim=16, window=250)
     inputs = whole.inputs()
     expected = whole.attend(triton(), inputs)
@@ -70,13 +81,17 @@ def test_a_prompt_in_pieces_is_the_same(cut):
         assert np.array_equal(whole.attend(triton(), piece), expected[first:end])
 
 
+PAGES = ("keys", "values", "steps")
+
+
 def test_pages_may_lie_anywhere():
     case = Sequences([(60, 9), (40, 1)], head_dim=16)
     inputs = case.inputs()
     expected = case.attend(triton(), inputs)
     order = np.random.default_rng(5).permutation(inputs["keys"].shape[0])
-    moved = {**inputs, "keys": np.empty_like(inputs["keys"]), "values": np.empty_like(inputs["values"])}
-    moved["keys"][order], moved["values"][order] = inputs["keys"], inputs["values"]
+    moved = {**inputs, **{name: np.empty_like(inputs[name]) for name in PAGES}}
+    for name in PAGES:
+        moved[name][order] = inputs[name]
     moved["pages"] = np.where(inputs["pages"] < 0, -1, order[inputs["pages"]]).astype(np.int32)
     assert np.array_equal(case.attend(triton(), moved), expected)
 
@@ -87,11 +102,15 @@ def test_what_a_query_does_not_see_does_not_matter(queries):
     inputs = case.inputs()
     expected = case.attend(triton(), inputs)
     last = inputs["pages"][0, 43 // 16]
-    inputs["keys"][last, :, :, 44 % 16 :] = np.nan
-    inputs["values"][last, :, 44 % 16 :] = np.inf
+    steps = inputs["steps"].reshape(-1, case.kv_heads, 2, 16)
+    steps[last, ..., 44 % 16 :] = np.nan
+    keys = inputs["keys"].reshape(-1, case.kv_heads, case.head_dim // 2, 16, 2)
+    keys[last, :, :, 44 % 16 :] = 4095
+    values = inputs["values"].reshape(-1, case.kv_heads, 8, case.head_dim, 2)
+    values[last, :, 44 % 16 // 2 :] = 2047
     assert np.array_equal(case.attend(triton(), inputs), expected)
     # The last key becomes unusable: only the last query, which sees it, loses its answer.
-    inputs["values"][last, :, 43 % 16] = np.nan
+    steps[last, :, 1, 43 % 16] = np.nan
     spoilt = case.attend(triton(), inputs)
     assert np.isnan(spoilt[-1]).all()
     assert np.array_equal(spoilt[:-1], expected[:-1])
@@ -149,7 +168,7 @@ def test_a_captured_graph_has_room_for_more_rows_and_sequences(case, form):
     }
     launches = PLANS["attention"](
         Context(90, 132 if form == "few programs" else 1),
-        **operands, heads=4, kvHeads=2, headDim=16, scale=16**-0.5, window=0, softcap=0.0,
+        **operands, heads=4, kvHeads=2, headDim=16, scale=16**-0.5, causal=True, window=0, softcap=0.0,
     )  # fmt: skip
     for launch in launches:
         interpreter.run(launch)
@@ -157,8 +176,34 @@ def test_a_captured_graph_has_room_for_more_rows_and_sequences(case, form):
     assert (padded["y"][rows:] == 7).all()
 
 
-def test_bfloat16_pages_are_read_as_they_are():
-    case = Sequences([(20, 1)], heads=2, kv_heads=1, head_dim=16, bfloat=True)
+@pytest.mark.parametrize("kv", ["int16", "int8"])
+@pytest.mark.parametrize("queries", [1, 9])
+@pytest.mark.parametrize("head_dim", [16, 80, 256])
+def test_sums_at_the_edge_of_int32_are_exact(kv, queries, head_dim):
+    """Rows whose elements are all as large as they get, of both signs: tensor cores saturate where integers wrap."""
+    case = Sequences([(40, queries)], heads=2, kv_heads=1, head_dim=head_dim, kv=kv)
     inputs = case.inputs()
-    inputs["values"][:] = bfloat16(np.array([1e30], np.float32))[0]
-    assert np.array_equal(case.attend(triton(), inputs), case.attend(reference(), inputs))
+    levels_k, levels_v = kv_levels(getattr(torch, kv))
+    keys = inputs["keys"].reshape(-1, head_dim // 2, 16, 2)
+    keys[:] = np.where(np.arange(16) % 2, levels_k, -levels_k)[:, None]
+    inputs["values"][:] = -levels_v
+    inputs["steps"][:] = 1e-6
+    inputs["q"][:] = -3.0
+    assert same_bits({"y": case.attend(triton(), inputs)}, {"y": case.attend(reference(), inputs)})
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e30, 1e38])
+@pytest.mark.parametrize("queries", [1, 150])
+def test_scores_without_a_spread_and_infinite_ones_are_as_defined(scale, queries):
+    """Blocks that need no mask are not looked through for infinite scores unless a step and the scale allow some."""
+    case = Sequences([(300, queries)], heads=2, kv_heads=1, head_dim=16)
+    inputs = case.inputs()
+    inputs["q"][1::3] *= 1e-9
+
+    def attend(backend):
+        attributes = {"heads": 2, "kvHeads": 1, "headDim": 16, "scale": scale, "causal": True}
+        return run(backend, "attention", inputs, {"y": inputs["q"].shape}, window=0, softcap=0.0, **attributes)
+
+    expected = attend(reference())
+    assert same_bits(attend(triton()), expected)
+    assert np.isnan(expected["y"]).any() == (scale > 1e37)

@@ -110,7 +110,7 @@ ROW_OPS = [
     *("add", "rows", "embed", "cast", "norm", "quantize", "norm_quantize", "add_norm_quantize"),
     *("glu_quantize", "glu", "activate", "rope", "row_statistics", "row_inliers", "quantize_digits", "dequantize"),
 ]
-TABLES = ("weight", "bias", "scale", "table", "sampled", "cos", "sin", "keys", "values")
+TABLES = ("weight", "bias", "scale", "table", "sampled", "cos", "sin", "keys", "values", "steps")
 
 
 @pytest.mark.parametrize("op", ROW_OPS)
@@ -129,7 +129,7 @@ def test_a_step_leaves_rows_that_it_has_not_alone(op: str):
 
 def test_a_step_leaves_pages_of_rows_that_it_has_not_alone():
     inputs, attributes = ordinary("append")
-    pages = {name: inputs[name].clone() for name in ("keys", "values")}
+    pages = {name: inputs[name].clone() for name in ("keys", "values", "steps")}
     real = {name: x[:1] for name, x in inputs.items() if name not in pages}
     expected("append", {**real, **pages}, attributes)
     run("append", inputs, {}, attributes, {"k": 1, "v": 1, "slots": 1})
@@ -148,7 +148,7 @@ def test_ids_out_of_range_read_and_write_nothing_elsewhere():
     assert torch.equal(y, table[[0, 3, 1, 3, 0]])
 
     inputs, attributes = ordinary("append")
-    before = {name: inputs[name].clone() for name in ("keys", "values")}
+    before = {name: inputs[name].clone() for name in ("keys", "values", "steps")}
     slots = inputs["keys"].shape[0] * 16
     inputs["slots"] = torch.tensor([-1, slots, 1 << 30] * len(inputs["k"]), dtype=torch.int32)[: len(inputs["k"])]
     run("append", inputs, {}, attributes)

@@ -6,8 +6,10 @@ import triton
 import triton.language as tl
 
 from ...generated.ops import PAGE_SIZE
+from ...reference.pages import kv_levels
 from ..launch import Context, Launch, Operand, strides, tensors
 from .dependent import dependent, follow
+from .integers import row_integers
 
 _PAGE = tl.constexpr(PAGE_SIZE)
 
@@ -42,31 +44,27 @@ def turn_head(x, place, cos, sin, position, TURNED: tl.constexpr, INTERLEAVED: t
 
 
 @triton.jit
-def held(x, element: tl.constexpr):
-    """x in the pages' type; NaN where that cannot hold it: attention could not tell an infinite key from one without
-    weight.
-
-    Rounded first and compared then: with a comparison of x itself, ptxas packs the product and the sum before it on
-    sm_100 and fuses them, whatever it is told about fusing (test_compile.py).
-    """
-    y = x.to(element).to(tl.float32)
-    return tl.where(tl.abs(y) < float("inf"), y, float("nan")).to(element)
+def write_keys(head, place, keys, steps, slot, slots, h, LEVELS: tl.constexpr, HEADS: tl.constexpr, HEAD: tl.constexpr):
+    """[SIZE] -> keys [pages, HEADS, HEAD / 2, 16, 2] and its step; nothing where there is no such slot."""
+    page = (slot // _PAGE).to(tl.int64) * HEADS + h
+    there = (slot >= 0) & (slot < slots)
+    integers, step = row_integers(tl.where(place < HEAD, head, 0.0), LEVELS)
+    target = keys + page * (HEAD * _PAGE) + place // 2 * (2 * _PAGE) + slot % _PAGE * 2 + place % 2
+    tl.store(target, integers.to(keys.dtype.element_ty), mask=(place < HEAD) & there)
+    tl.store(steps + page * (2 * _PAGE) + slot % _PAGE, step, mask=there)
 
 
 @triton.jit
-def write_keys(head, place, keys, slot, slots, h, HEADS: tl.constexpr, HEAD: tl.constexpr):
-    """[SIZE] -> keys [pages, HEADS, HEAD, 16]; nothing where there is no such slot."""
+def write_values(
+    head, place, values, steps, slot, slots, h, LEVELS: tl.constexpr, HEADS: tl.constexpr, HEAD: tl.constexpr
+):
+    """[SIZE] -> values [pages, HEADS, 8, HEAD, 2] and its step; nothing where there is no such slot."""
     page = (slot // _PAGE).to(tl.int64) * HEADS + h
-    target = keys + page * (HEAD * _PAGE) + place * _PAGE + slot % _PAGE
-    tl.store(target, held(head, keys.dtype.element_ty), mask=(place < HEAD) & (slot >= 0) & (slot < slots))
-
-
-@triton.jit
-def write_values(head, place, values, slot, slots, h, HEADS: tl.constexpr, HEAD: tl.constexpr):
-    """[SIZE] -> values [pages, HEADS, 16, HEAD]; nothing where there is no such slot."""
-    page = (slot // _PAGE).to(tl.int64) * HEADS + h
-    target = values + page * (HEAD * _PAGE) + slot % _PAGE * HEAD + place
-    tl.store(target, held(head, values.dtype.element_ty), mask=(place < HEAD) & (slot >= 0) & (slot < slots))
+    there = (slot >= 0) & (slot < slots)
+    integers, step = row_integers(tl.where(place < HEAD, head, 0.0), LEVELS)
+    target = values + page * (HEAD * _PAGE) + slot % _PAGE // 2 * (2 * HEAD) + place * 2 + slot % 2
+    tl.store(target, integers.to(values.dtype.element_ty), mask=(place < HEAD) & there)
+    tl.store(steps + page * (2 * _PAGE) + _PAGE + slot % _PAGE, step, mask=there)
 
 
 @triton.jit
@@ -85,8 +83,8 @@ def rope_heads(
 
 @triton.jit
 def append_heads(
-    k, v, slots, keys, values, rows, k_stride, v_stride, slot_count,
-    KV_HEADS: tl.constexpr, HEAD: tl.constexpr, SIZE: tl.constexpr,
+    k, v, slots, keys, values, steps, rows, k_stride, v_stride, slot_count,
+    KEY: tl.constexpr, VALUE: tl.constexpr, KV_HEADS: tl.constexpr, HEAD: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
     """One program per row and head."""
     t, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -95,16 +93,16 @@ def append_heads(
         slot = tl.load(slots + t)
         key = tl.load(k + t * k_stride + h * HEAD + place, mask=place < HEAD)
         value = tl.load(v + t * v_stride + h * HEAD + place, mask=place < HEAD)
-        write_keys(key, place, keys, slot, slot_count, h, KV_HEADS, HEAD)
-        write_values(value, place, values, slot, slot_count, h, KV_HEADS, HEAD)
+        write_keys(key, place, keys, steps, slot, slot_count, h, KEY, KV_HEADS, HEAD)
+        write_values(value, place, values, steps, slot, slot_count, h, VALUE, KV_HEADS, HEAD)
 
 
 @triton.jit
 def rope_append_heads(
-    q, k, v, positions, cos, sin, slots, keys, values, y, rows,
+    q, k, v, positions, cos, sin, slots, keys, values, steps, y, rows,
     q_stride, k_stride, v_stride, y_stride, table_rows, slot_count, heads,
-    TURNED: tl.constexpr, INTERLEAVED: tl.constexpr, KV_HEADS: tl.constexpr, HEAD: tl.constexpr, SIZE: tl.constexpr,
-    DEPENDENT: tl.constexpr,
+    TURNED: tl.constexpr, INTERLEAVED: tl.constexpr, KEY: tl.constexpr, VALUE: tl.constexpr,
+    KV_HEADS: tl.constexpr, HEAD: tl.constexpr, SIZE: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """One program per row and head: those of q first, then those of k and v."""
     follow(DEPENDENT)
@@ -120,8 +118,8 @@ def rope_append_heads(
             slot = tl.load(slots + t)
             key = turn_head(k + t * k_stride + kv * HEAD, place, cos, sin, position, TURNED, INTERLEAVED, HEAD)
             value = tl.load(v + t * v_stride + kv * HEAD + place, mask=place < HEAD)
-            write_keys(key, place, keys, slot, slot_count, kv, KV_HEADS, HEAD)
-            write_values(value, place, values, slot, slot_count, kv, KV_HEADS, HEAD)
+            write_keys(key, place, keys, steps, slot, slot_count, kv, KEY, KV_HEADS, HEAD)
+            write_values(value, place, values, steps, slot, slot_count, kv, VALUE, KV_HEADS, HEAD)
 
 
 def rope(
@@ -149,12 +147,13 @@ def append(
     slots: Operand,
     keys: Operand,
     values: Operand,
+    steps: Operand,
     kvHeads: int,
     headDim: int,
 ) -> list[Launch]:
-    """k and v [T, kvHeads*headDim] into the 16-bit pages, nearest even."""
-    arguments = {**tensors(k=k, v=v), **strides(k=k, v=v), "rows": k.rows, **_pages(slots, keys, values)}
-    constants = {"KV_HEADS": kvHeads, "HEAD": headDim, "SIZE": triton.next_power_of_2(headDim)}
+    """k and v [T, kvHeads*headDim] into the pages: integers and a step for each row of a head."""
+    arguments = {**tensors(k=k, v=v), **strides(k=k, v=v), "rows": k.rows, **_pages(slots, keys, values, steps)}
+    constants = {**_levels(keys), "KV_HEADS": kvHeads, "HEAD": headDim, "SIZE": triton.next_power_of_2(headDim)}
     return [Launch(append_heads, (k.shape[0], kvHeads), arguments, constants, _warps(headDim))]
 
 
@@ -170,6 +169,7 @@ def rope_append(
     slots: Operand,
     keys: Operand,
     values: Operand,
+    steps: Operand,
     y: Operand,
     headDim: int,
     pairing: str,
@@ -179,8 +179,13 @@ def rope_append(
     count, width = y.shape
     heads = width // headDim
     arguments = {**tensors(q=q, k=k, v=v, y=y), **strides(q=q, k=k, v=v, y=y), "rows": y.rows, "heads": heads}
-    arguments |= {**_tables(positions, cos, sin), **_pages(slots, keys, values)}
-    constants = {**_turning(cos, headDim, pairing), "KV_HEADS": kvHeads, "DEPENDENT": dependent(context)}
+    arguments |= {**_tables(positions, cos, sin), **_pages(slots, keys, values, steps)}
+    constants = {
+        **_turning(cos, headDim, pairing),
+        **_levels(keys),
+        "KV_HEADS": kvHeads,
+        "DEPENDENT": dependent(context),
+    }
     grid = (count, heads + kvHeads)
     return [Launch(rope_append_heads, grid, arguments, constants, _warps(headDim), dependent=dependent(context))]
 
@@ -189,8 +194,14 @@ def _tables(positions: Operand, cos: Operand, sin: Operand) -> dict:
     return {**tensors(positions=positions, cos=cos, sin=sin), "table_rows": cos.shape[0]}
 
 
-def _pages(slots: Operand, keys: Operand, values: Operand) -> dict:
-    return {**tensors(slots=slots, keys=keys, values=values), "slot_count": keys.shape[0] * PAGE_SIZE}
+def _pages(slots: Operand, keys: Operand, values: Operand, steps: Operand) -> dict:
+    places = tensors(slots=slots, keys=keys, values=values, steps=steps)
+    return {**places, "slot_count": keys.shape[0] * PAGE_SIZE}
+
+
+def _levels(keys: Operand) -> dict:
+    key, value = kv_levels(keys.tensor.dtype)
+    return {"KEY": float(key), "VALUE": float(value)}
 
 
 def _turning(cos: Operand, head: int, pairing: str) -> dict:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from ....errors import ErrorCode, KernelError
-from ....generated.ops import ATTENTION_CHUNK, PAGE_SIZE
+from ....generated.ops import ATTENTION_BLOCK, PAGE_SIZE
 from ....generated.workspace import SPLIT_BYTES
+from ....reference.attention import query_levels, weight_bits
+from ....reference.pages import kv_levels
 from ...launch import Context, Launch, Operand, cdiv, strides, tensors
 from ..dependent import dependent
-from .split import attend_chunks, join_chunks
+from .split import attend_blocks, join_blocks
 from .tile import attend_tiles
 
 #: Tiles of queries from this many queries per sequence on; below it each query is alone, however long the others' are.
 _QUERIES_FOR_TILES = 4
-#: Elements of a tile's output, and most rows.
-_TILE_ELEMENTS, _MOST_TILE_ROWS = 64 * 128, 64
-#: Page and chunk that the kernels are written for (block.py).
-_WRITTEN_FOR = (16, 256)
+#: Rows of a tile: tensor cores multiply 16 at a time, and those of sm_90 64.
+_LEAST_ROWS, _TILE_ROWS = 16, 64
+#: Page and block that the kernels are written for (digits.py).
+_WRITTEN_FOR = (16, 128)
 
 
 def attention(
@@ -26,74 +30,101 @@ def attention(
     q: Operand,
     keys: Operand,
     values: Operand,
+    steps: Operand,
     pages: Operand,
     lengths: Operand,
     starts: Operand,
     y: Operand,
     slopes: Operand | None = None,
+    bias: Operand | None = None,
     heads: int,
     kvHeads: int,
     headDim: int,
     scale: float,
+    causal: bool,
     window: int,
     softcap: float,
 ) -> list[Launch]:
-    """q [T, heads*headDim], keys [G, kvHeads, headDim, 16], values [G, kvHeads, 16, headDim], pages [B, J],
-    lengths [B], starts [B+1], slopes [heads] -> y as q.
+    """q [T, heads*headDim], keys and values [G, kvHeads, 16*headDim] int16 or int8, steps [G, kvHeads, 32],
+    pages [B, J], lengths [B], starts [B+1], slopes [heads], bias [heads, R] -> y as q.
 
     The form follows from the capacities alone, and the results do not depend on it. One query per sequence, few
-    programs: a program per chunk of keys and query head, joined by a second launch. One query, many programs: a program
+    programs: a program per block of keys and kv head, joined by a second launch. One query, many programs: a program
     per query and kv head. Many queries: a program per tile of them.
     """
-    if (PAGE_SIZE, ATTENTION_CHUNK) != _WRITTEN_FOR:
-        text = f"attention: pages of {PAGE_SIZE} and chunks of {ATTENTION_CHUNK} keys; the kernels have {_WRITTEN_FOR}"
+    if (PAGE_SIZE, ATTENTION_BLOCK) != _WRITTEN_FOR:
+        text = f"attention: pages of {PAGE_SIZE} and blocks of {ATTENTION_BLOCK} keys; the kernels have {_WRITTEN_FOR}"
         raise KernelError(ErrorCode.WORKER_FAILED, text)
     rows, pages_per_sequence = q.shape[0], pages.shape[1]
     if rows == 0 or pages_per_sequence == 0:
         return []
-    group, chunks = heads // kvHeads, cdiv(pages_per_sequence * PAGE_SIZE, ATTENTION_CHUNK)
-    block_d = _power_of_two(headDim)
-    arguments = tensors(q=q, keys=keys, values=values, pages=pages, lengths=lengths, starts=starts, slopes=slopes)
-    arguments |= {"sequences": lengths.rows, **strides(q=q, pages=pages, page=keys)}
-    arguments |= {"scale": float(scale), "softcap": float(softcap)}
-    constants = {"GROUP": group, "D": headDim, "WINDOW": window, "SOFTCAP": softcap != 0, "BLOCK_D": block_d}
+    group, blocks = heads // kvHeads, cdiv(pages_per_sequence * PAGE_SIZE, ATTENTION_BLOCK)
+    block_d = max(32, _power_of_two(headDim))  # the least depth of an int8 product
+    arguments = tensors(
+        q=q,
+        keys=keys,
+        values=values,
+        steps=steps,
+        pages=pages,
+        lengths=lengths,
+        starts=starts,
+        slopes=slopes,
+        bias=bias,
+    )
+    arguments |= {"sequences": lengths.rows, **strides(q=q, pages=pages, page=keys, steps=steps)}
+    arguments |= {"reach": bias.shape[1] if bias else 0, "scale": float(scale), "softcap": float(softcap)}
+    dtype = keys.tensor.dtype
+    of_keys = {"CAUSAL": causal, "WINDOW": window}
+    joining = {"D": headDim, "BLOCK_D": block_d, "BITS": weight_bits(dtype), **of_keys}
+    constants = {**joining, "GROUP": group, "LEVELS": float(query_levels(dtype, headDim)), "SOFTCAP": softcap != 0}
+    constants |= {"WIDE": dtype == torch.int16, "ASM": not context.interpreted}
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
-    split_bytes = 4 * rows * heads * chunks * (headDim + ATTENTION_CHUNK + 2)
+    rows_alone = max(_LEAST_ROWS, _power_of_two(group))
+    split_bytes = 4 * rows * heads * blocks * (headDim + 3)
     if alone and rows * kvHeads < 2 * context.processors and split_bytes <= SPLIT_BYTES:
         parts = {
-            "maxima": context.scratch(torch.float32, rows, heads, chunks),
-            "totals": context.scratch(torch.float32, rows, heads, chunks),
-            "outputs": context.scratch(torch.float32, rows, heads, chunks, headDim),
+            "exponents": context.scratch(torch.float32, rows, heads, blocks),
+            "powers": context.scratch(torch.int32, rows, heads, blocks),
+            "totals": context.scratch(torch.int32, rows, heads, blocks),
+            "outputs": context.scratch(torch.int32, rows, heads, blocks, headDim),
         }
-        shared = context.scratch(torch.float32, rows, heads, chunks, ATTENTION_CHUNK)
-        joined = {**tensors(lengths=lengths, starts=starts, y=y), "rows": q.rows}
-        joined |= {"sequences": lengths.rows, "chunks": chunks, **strides(y=y)}
-        constants["DEPENDENT"] = dependent(context)
-        join = {name: constants[name] for name in ("D", "WINDOW", "BLOCK_D", "DEPENDENT")}
-        grid = (heads, chunks, rows)
-        attending = {**arguments, **parts, "shared": shared, "rows": q.rows}
+        after = {"DEPENDENT": dependent(context)}
+        joined = {**tensors(lengths=lengths, starts=starts, y=y), "rows": q.rows, "sequences": lengths.rows}
+        joined |= {"blocks": blocks, **strides(y=y)}
+        attending = {**arguments, **parts, "rows": q.rows}
+        constants |= {"M": rows_alone, "ONE_SUM": _wraps(context, rows_alone) or _one_sum(headDim), **after}
+        grid, warps = (kvHeads, blocks, rows), 8 if block_d >= ATTENTION_BLOCK else 4
         return [
-            Launch(attend_chunks, grid, attending, constants, dependent=constants["DEPENDENT"]),
-            Launch(join_chunks, (heads, rows), {**parts, **joined}, join, warps=1, dependent=constants["DEPENDENT"]),
+            Launch(attend_blocks, grid, attending, constants, warps, dependent=after["DEPENDENT"]),
+            Launch(
+                join_blocks, (heads, rows), {**parts, **joined}, {**joining, **after}, 1, dependent=after["DEPENDENT"]
+            ),
         ]
-    group_rows = _power_of_two(group)
-    # ptxas likes to spill a few bytes for one more block per processor, unless it is told how many registers it has.
-    keys_at_once, warps, registers = (
-        (32, 4, 168 if group_rows <= 4 else None) if group_rows <= 8 else (16, 8, 200 if group_rows <= 64 else None)
-    )
-    # The output and its chunk's are in registers: 64 rows of 128 elements fit eight warps.
-    # From 64 rows on, Triton 3.6 computes a float32 dot on sm_100's tensor cores as TF32, also where it says "ieee".
-    most_rows = _MOST_TILE_ROWS // 2 if context.architecture >= 100 else _MOST_TILE_ROWS
-    tile_rows = group_rows if alone else max(group_rows, min(_TILE_ELEMENTS // block_d, most_rows))
+    # Of an mma product that another one follows Triton gives each warp its own rows if there are as many as columns.
+    narrow = context.architecture != 90 and block_d <= 64
+    tile_rows = rows_alone if alone else max(2 * _TILE_ROWS if narrow else _TILE_ROWS, _power_of_two(group))
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
-    maxima = context.scratch(torch.float32, tiles, kvHeads, chunks, tile_rows)
-    arguments |= {"maxima": maxima, "chunks": chunks, **tensors(y=y), **strides(y=y)}
-    if not alone:
-        keys_at_once, warps = 16, 8 if tile_rows * block_d > _TILE_ELEMENTS // 2 else 4
-        registers = 200 if context.architecture >= 100 and warps == 4 else None
-    sizes = {"QUERIES": queries, "M": tile_rows, "N": keys_at_once, "STEP": 16}
-    return [Launch(attend_tiles, (tiles, kvHeads), arguments, {**constants, **sizes}, warps, registers=registers)]
+    arguments |= {**tensors(y=y), **strides(y=y)}
+    sizes = {"QUERIES": queries, "M": tile_rows, "ONE_SUM": _wraps(context, tile_rows) or _one_sum(headDim)}
+    # Of scores or outputs a thread has at most 64, and with another sum beside each score 32.
+    elements = tile_rows * max(block_d, ATTENTION_BLOCK)
+    warps = max(4, min(16, elements // (32 * (64 if sizes["ONE_SUM"] else 32))))
+    return [Launch(attend_tiles, (kvHeads, tiles), arguments, {**constants, **sizes}, warps)]
+
+
+def _wraps(context: Context, rows: int) -> bool:
+    """Whether sums of int8 products wrap instead of saturating: those of wgmma, which takes 64 rows at a time."""
+    return context.architecture == 90 and rows >= _TILE_ROWS
+
+
+@cache
+def _one_sum(head_dim: int) -> bool:
+    """Whether products of q and k of 16-bit pages, without those of both low digits, always fit int32 (digits.py)."""
+    most, key = query_levels(torch.int16, head_dim), kv_levels(torch.int16)[0]
+    # For each q the largest magnitudes are at the ends of k.
+    largest = max(abs((q >> 7) * k + (q & 127) * (k >> 7)) for q in range(-most, most + 1) for k in (-key, key))
+    return 128 * largest * head_dim < 2**31
 
 
 def _power_of_two(n: int) -> int:

@@ -1,60 +1,49 @@
-"""Attention of many queries: tiles of a sequence's queries, two passes over their keys, first the chunks' maxima."""
+"""Attention of tiles of a sequence's queries: a program visits the blocks of its keys in ascending order."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from ...numbers import exp, lane_tree
+from ... import numbers
 from .block import (
-    add_lanes,
-    add_seen_values,
-    add_values,
-    largest,
+    block_offsets,
+    first_seen,
     last_not_above,
-    page_offsets,
-    scores,
-    visible_keys,
-    weights,
+    last_seen,
+    load_queries,
+    load_steps,
+    power_of_exponent,
+    unmasked,
+    weigh_block,
+    weighted_values,
 )
+from .digits import load_keys, load_values
+
+
+@triton.jit
+def unknown(x, ASM: tl.constexpr):
+    """The integer x, of which the compiler does not know that it has it already."""
+    if ASM:
+        x = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [x], tl.int32, is_pure=False, pack=1)
+    return x
 
 
 @triton.jit
 def attend_tiles(
-    q,
-    keys,
-    values,
-    pages,
-    lengths,
-    starts,
-    slopes,
-    maxima,
-    y,
-    sequences,
-    q_stride,
-    pages_stride,
-    page_stride,
-    y_stride,
-    chunks,
-    scale,
-    softcap,
-    GROUP: tl.constexpr,
-    QUERIES: tl.constexpr,
-    D: tl.constexpr,
-    WINDOW: tl.constexpr,
-    SOFTCAP: tl.constexpr,
-    M: tl.constexpr,
-    N: tl.constexpr,
-    STEP: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-):
-    """Program (tile, kv head): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP.
+    q, keys, values, steps, pages, lengths, starts, slopes, bias, y,
+    sequences, q_stride, pages_stride, page_stride, steps_stride, y_stride, reach, scale, softcap,
+    GROUP: tl.constexpr, QUERIES: tl.constexpr, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
+    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
+):  # fmt: skip
+    """Program (kv head, tile): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP.
 
     Sequence b's tiles are numbered from starts[b] // QUERIES + b on: that leaves room for all of them, and the numbers
-    between are nobody's. maxima [tiles, kvHeads, chunks, M].
+    between are nobody's. The last ones, which mostly see most, come first.
     """
-    tile = tl.program_id(0)
-    head = tl.program_id(1)
+    head = tl.program_id(0)
+    tile = tl.num_programs(1) - 1 - tl.program_id(1)
     b = last_not_above(starts, tl.load(sequences), tile, QUERIES, 1)
     start_row = tl.load(starts + b)
     end_row = tl.load(starts + b + 1)
@@ -63,69 +52,88 @@ def attend_tiles(
         m = tl.arange(0, M)
         t = first_row + m // GROUP
         real = (m < QUERIES * GROUP) & (t < end_row)
-        last_row = tl.minimum(first_row + QUERIES, end_row) - 1
-        before = tl.load(lengths + b) - end_row
+        length = tl.load(lengths + b)
+        before = length - end_row
+        first_query = first_row + before
+        last_query = tl.minimum(first_row + QUERIES, end_row) - 1 + before
         # Rows that are not real see what the last real ones see.
-        query = tl.minimum(t, last_row) + before
-        end = last_row + before + 1
-        begin = 0
-        if WINDOW > 0:
-            begin = tl.maximum(first_row + before - WINDOW + 1, 0)
+        query = tl.minimum(t + before, last_query)
         h = head * GROUP + m % GROUP
-        q_rows = q + t.to(tl.int64) * q_stride + h * D
-        slope = tl.zeros((M,), tl.float32)
+        rows = q + t.to(tl.int64) * q_stride + h * D
+        high, low, step = load_queries(rows, real, M, LEVELS, D, BLOCK_D, WIDE)
+        slope = step
         if slopes is not None:
-            slope = tl.load(slopes + h, mask=real, other=0.0)
-        table = pages + b.to(tl.int64) * pages_stride
-        head_offset = head * (D * 16)
-        parts = maxima + (tile.to(tl.int64) * tl.num_programs(1) + head) * chunks * M + m
-        maximum = tl.full((M,), -float("inf"), tl.float32)
-        for chunk in tl.range(begin // 256, tl.cdiv(end, 256)):
-            of_chunk = tl.full((M,), -float("inf"), tl.float32)
-            stop = tl.minimum(chunk * 256 + 256, end)
-            for first in tl.range(tl.maximum(begin // N * N, chunk * 256), stop, N):
-                key = first + tl.arange(0, N)
-                inside = (key >= begin) & (key < end)
-                offset = page_offsets(table, key, inside, page_stride, 16) + (head_offset + key % 16)
-                score = scores(
-                    q_rows, real, keys, offset, inside, key, query, slope, scale, softcap,
-                    D, SOFTCAP, slopes is not None, M, N, STEP,
-                )  # fmt: skip
-                of_chunk = tl.maximum(of_chunk, largest(score, visible_keys(key, query, WINDOW)))
-            tl.store(parts + chunk * M, of_chunk)
-            maximum = tl.maximum(maximum, of_chunk)
-        total = tl.zeros((M,), tl.float32)
+            slope = tl.load(slopes + h)
+        offsets = h
+        if bias is not None:
+            offsets = bias + h * reach
         output = tl.zeros((M, BLOCK_D), tl.float32)
-        for chunk in tl.range(begin // 256, tl.cdiv(end, 256)):
-            # Each thread reads what it wrote.
-            of_chunk = tl.load(parts + chunk * M)
-            lanes = tl.zeros((M, 16), tl.float32)
-            added = tl.zeros((M, BLOCK_D), tl.float32)
-            stop = tl.minimum(chunk * 256 + 256, end)
-            for first in tl.range(tl.maximum(begin // N * N, chunk * 256), stop, N):
-                key = first + tl.arange(0, N)
-                inside = (key >= begin) & (key < end)
-                page = page_offsets(table, key, inside, page_stride, 16) + head_offset
-                score = scores(
-                    q_rows, real, keys, page + key % 16, inside, key, query, slope, scale, softcap,
-                    D, SOFTCAP, slopes is not None, M, N, STEP,
-                )  # fmt: skip
-                p = weights(score, visible_keys(key, query, WINDOW), of_chunk)
-                lanes = add_lanes(lanes, p, M, N)
-                common = first + N <= first_row + before + 1
-                if WINDOW > 0:
-                    common = common & (first > last_row + before - WINDOW)
-                if QUERIES == 1 or common:
-                    added = add_values(added, p, values, page + key % 16 * D, inside, D, BLOCK_D)
-                else:
-                    added = add_seen_values(
-                        added, p, values, table, first, end, query, page_stride, head_offset, D, BLOCK_D, N, WINDOW
-                    )
-            # A chunk that a row sees nothing of has the sum 0, and its weight may be NaN - NaN.
-            weight = tl.where(of_chunk == -float("inf"), 0.0, exp(of_chunk - maximum))
-            total = tl.fma(weight, lane_tree(lanes, M), total)
-            output = tl.fma(tl.broadcast_to(weight[:, None], (M, BLOCK_D)), added, output)
+        total = tl.zeros((M,), tl.float32)
+        exponent = tl.full((M,), -float("inf"), tl.float32)
+        bad = (step != step).to(tl.int32)
+
+        begin = first_seen(first_query, WINDOW) // 128
+        end = last_seen(last_query, length, CAUSAL, WINDOW) // 128 + 1
+        common = unmasked(
+            first_seen(first_query, WINDOW), last_seen(first_query, length, CAUSAL, WINDOW), step, scale, WINDOW
+        )
+        for block in tl.range(begin, common):
+            output, total, exponent, bad = visit_block(
+                output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
+                keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
+                page_stride, steps_stride, reach, scale, softcap,
+                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
+                CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
+            )  # fmt: skip
+        for block in tl.range(common, end):
+            output, total, exponent, bad = visit_block(
+                output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
+                keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
+                page_stride, steps_stride, reach, scale, softcap,
+                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
+                CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
+            )  # fmt: skip
+        # Where results go is computed anew: 16 rows of a thread would take registers from the loops.
+        first_row = unknown(first_row, ASM)
+        t = first_row + m // GROUP
+        h = unknown(head, ASM) * GROUP + m % GROUP
+        real = (m < QUERIES * GROUP) & (t < end_row)
         d = tl.arange(0, BLOCK_D)
         result = tl.div_rn(output, tl.broadcast_to(total[:, None], (M, BLOCK_D)))
-        rows = y + t.to(tl.int64) * y_stride + h * D
-        tl.store(rows[:, None] + d[None, :], result, mask=real[:, None] & (d < D)[None, :])
+        result = tl.where(bad[:, None] > 0, float("nan"), result)
+        places = y + t.to(tl.int64) * y_stride + h * D
+        tl.store(places[:, None] + d[None, :], result, mask=real[:, None] & (d < D)[None, :])
+
+
+@triton.jit
+def visit_block(
+    output, total, exponent, bad, high, low, step, block, query, length, slope, bias,
+    keys, values, steps, pages, head, page_stride, steps_stride, reach, scale, softcap,
+    M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
+    CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, BIAS: tl.constexpr,
+    MASKED: tl.constexpr,
+):  # fmt: skip
+    """(output [M, BLOCK_D], total, exponent, bad [M]) with one block more."""
+    offsets = block_offsets(pages, block, length - 1, head, page_stride, D)
+    key_steps, value_steps = load_steps(steps, pages, block, length - 1, head, steps_stride)
+    e, sums, k, levels, wrong, seen = weigh_block(
+        high, low, step, load_keys(keys, offsets, D, BLOCK_D), key_steps, value_steps,
+        block, query, length, slope, bias, reach, scale, softcap,
+        BLOCK_D, BITS, WIDE, ONE_SUM, ASM, CAUSAL, WINDOW, SOFTCAP, ALIBI, BIAS, MASKED,
+    )  # fmt: skip
+    larger = tl.maximum(exponent, e)
+    if MASKED:
+        larger = tl.where(seen, larger, exponent)
+    old, own = power_of_exponent(exponent - larger), power_of_exponent(e - larger)
+    factor = own * numbers.power_of_two(k - BITS)
+    if MASKED:
+        # All sums are 0 then, and x + 0 * -0 is x whatever its sign.
+        old = tl.where(seen, old, 1.0)
+        own = tl.where(seen, own, -0.0)
+        factor = tl.where(seen, factor, -0.0)
+    total = tl.fma(sums.to(tl.float32), own * (1.0 / 65536), total * old)
+    values_of = weighted_values(levels, load_values(values, offsets, D, BLOCK_D), M, BLOCK_D, WIDE, ASM)
+    factors = tl.broadcast_to(factor[:, None], (M, BLOCK_D))
+    output = tl.fma(values_of.to(tl.float32), factors, output * old[:, None])
+    return output, total, larger, bad | (wrong & seen).to(tl.int32)
