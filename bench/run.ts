@@ -56,7 +56,7 @@ for (let round = 1; round <= rounds; round++) {
   }
 }
 
-const plain = { context: 1, pages: 1, rows: 1, kv: "float16", output: { type: "sample" } } as const;
+const plain = { context: 1, pages: 1, rows: 1, kv: "int16", output: { type: "sample" } } as const;
 const program = buildModel(manifest, { weights: "int8", head: "16bit", threshold: "adaptive", ...plain });
 const perStep = weightBytes(fuse(program));
 

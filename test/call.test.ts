@@ -36,7 +36,7 @@ test("a function gets torch tensors and options, and its result is a handle like
   await y!.dispose();
 });
 
-test.each(["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const)(
+test.each(["float32", "float16", "bfloat16", "int8", "int16", "int32", "int64"] as const)(
   "writing to a %s argument in place changes the handle: it is the same memory",
   async (dtype) => {
     await using x = await device.zeros({ shape: [3], dtype });
@@ -144,7 +144,7 @@ test.each([
   const before = device.ledger.committed;
   await expect(device.call("my_ops:returns", [x], { what })).rejects.toMatchObject({
     code: "OCTAVO_DTYPE_MISMATCH",
-    message: expect.stringMatching(/my_ops:returns returned .*float32, float16, bfloat16, int8, int32, int64/),
+    message: expect.stringMatching(/my_ops:returns returned .*float32, float16, bfloat16, int8, int16, int32, int64/),
   });
   expect((await device.stats()).handleBytes).toBe(before);
 });

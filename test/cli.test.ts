@@ -246,7 +246,7 @@ describe("octavo plan", () => {
   });
 
   it("takes what a load takes: a memory limit, the type of K and V, the tokens of a step", async () => {
-    const flags = ["--memory-limit", "300MiB", "--kv", "bfloat16", "--token-budget", "64"];
+    const flags = ["--memory-limit", "300MiB", "--kv", "int8", "--token-budget", "64"];
     const { exitCode, stdout } = await octavo(["plan", "smollm2", "--devices", "1GiB", ...flags]);
     expect([exitCode, stdout]).toEqual([1, expect.stringMatching(/more than its 300\.00 MiB/)]);
   });

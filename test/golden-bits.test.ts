@@ -19,7 +19,7 @@ const golden: Record<string, Bits> = JSON.parse(readFileSync(FILE, "utf8"));
 const CASES: Readonly<Record<string, readonly [TinyOptions, LoadOptions]>> = {
   llama: [{}, {}],
   "qwen2, the paper's threshold": [{ family: "qwen2", tied: true, type: "BF16" }, { threshold: 6 }],
-  "mistral, every activation an outlier": [{ family: "mistral" }, { threshold: "all", kv: "bfloat16" }],
+  "mistral, every activation an outlier": [{ family: "mistral" }, { threshold: "all", kv: "int8" }],
   "16-bit weights": [{ type: "BF16", config: { num_key_value_heads: 4 } }, { weights: "16bit" }],
   "interleaved rope, an int8 head, no outliers": [
     { tied: true, config: { octavo_rope_pairing: "interleaved" } },

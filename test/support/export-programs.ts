@@ -26,7 +26,7 @@ const TINY: Readonly<Record<string, readonly [TinyOptions, Partial<ModelOptions>
   "qwen2-tied": [{ family: "qwen2", tied: true }, { threshold: 6 }],
   "mistral-window": [
     { family: "mistral", window: 8 },
-    { threshold: "all", kv: "bfloat16" },
+    { threshold: "all", kv: "int8" },
   ],
   "interleaved-int8-head": [
     { config: { octavo_rope_pairing: "interleaved" } },
@@ -46,7 +46,7 @@ function tiny([model, options, { unfused = false } = {}]: (typeof TINY)[string])
   return {
     config: tinyConfig({ layers: 1, ...model }),
     options: {
-      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "float16" },
+      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "int16" },
       ...{ context: 96, pages: 24, rows: 6, output: { type: "sample", logits: true } },
       ...options,
     },
@@ -61,7 +61,7 @@ function real(config: Wanted["config"]): Wanted {
   return {
     config,
     options: {
-      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "float16" },
+      ...{ weights: "int8", head: "16bit", threshold: "adaptive", kv: "int16" },
       ...{ context: 4096, pages: 128 * 256, rows: 128, output: { type: "sample" } },
     },
     limits: { T: 2048, S: 128, B: 128, J: 256, H: 128 * 64, D: 128, Q: 128 },

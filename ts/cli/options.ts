@@ -2,8 +2,9 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseBytes } from "../bytes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
+import type { KvType } from "../model/families/index.ts";
 import { checkParallel } from "../plan/devices.ts";
-import type { SettingsOptions } from "../plan/settings.ts";
+import { KV_INSTEAD, KV_TYPES, type SettingsOptions } from "../plan/settings.ts";
 import { parseThreshold } from "../program/threshold.ts";
 
 export interface LoadFlags extends SettingsOptions {
@@ -58,10 +59,7 @@ function addModelOptions(command: Command): Command {
     .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
     .addOption(headOption())
     .addOption(
-      new Option(
-        "--kv <type>",
-        "K and V in memory: float16 (default), or bfloat16 if a model leaves its range",
-      ).choices(["float16", "bfloat16"]),
+      new Option("--kv <type>", "K and V in memory: int16 (default), or int8, half as large").argParser(kvType),
     )
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
     .option("--context <n>", "tokens of prompt and answer together", wholeNumber(1));
@@ -127,6 +125,12 @@ export function wholeNumber(from: number): (text: string) => number {
     if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= from) return value;
     throw new InvalidArgumentError(`It takes a whole number from ${from} on.`);
   };
+}
+
+function kvType(text: string): KvType {
+  const type = KV_TYPES.find((known) => known === text);
+  if (type !== undefined) return type;
+  throw new InvalidArgumentError(`It takes ${KV_TYPES.join(" or ")}; ${KV_INSTEAD}.`);
 }
 
 function decimal(from: number, to: number): (text: string) => number {

@@ -11,7 +11,7 @@ from ..program.spec import Operation
 
 
 def results_finite(operation: Operation, view: Callable[[int], torch.Tensor]) -> bool:
-    """Floating results; the step of rows of digits, the ids of `sample`, and the slots that a step's K and V went to.
+    """Floating results; the step of rows of digits, the ids of `sample`, and the steps of the K and V that were written.
 
     `view`: a value of the program at this step's sizes, on any device.
     """
@@ -22,6 +22,6 @@ def results_finite(operation: Operation, view: Callable[[int], torch.Tensor]) ->
     if "slots" in operation.inputs:
         slots = view(operation.inputs["slots"]).long()
         pages, offsets = slots // PAGE_SIZE, slots % PAGE_SIZE
-        written.append(view(operation.inputs["keys"])[pages, :, :, offsets])
-        written.append(view(operation.inputs["values"])[pages, :, offsets, :])
+        steps = view(operation.inputs["steps"])
+        written += [steps[pages, :, offsets], steps[pages, :, PAGE_SIZE + offsets]]
     return all(bool(x.isfinite().all()) for x in written if x.is_floating_point())
