@@ -105,7 +105,8 @@ const NAN = Number.NaN;
 test.each([
   ["bool", "int8", [2], Int8Array.of(1, 0)],
   ["uint8", "int32", [2], Int32Array.of(0, 255)],
-  ["int16", "int32", [2], Int32Array.of(-(2 ** 15), 2 ** 15 - 1)],
+  ["int16", "int16", [2], Int16Array.of(-(2 ** 15), 2 ** 15 - 1)],
+  ["uint16", "int32", [2], Int32Array.of(0, 2 ** 16 - 1)],
   ["float64", "float32", [3], Float32Array.of(0.5, NAN, -Infinity)],
   ["numpy float32", "float32", [2, 2], Float32Array.of(2, 1, 4, 3)],
   ["numpy float64", "float32", [2], Float32Array.of(0.25, 3)],

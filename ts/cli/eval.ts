@@ -1,10 +1,11 @@
 /** `octavo eval`: how far int8 is from 16-bit on a text. */
 import { Command } from "commander";
 import type { Evaluation } from "../eval/evaluate.ts";
+import type { KvType } from "../model/families/index.ts";
 import { parseSchemes, type Scheme } from "../program/scheme.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
-import { addWorkerOptions, headOption, jsonOption, modelOption, wholeNumber } from "./options.ts";
+import { addWorkerOptions, headOption, jsonOption, kvOption, modelOption, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { percent, print, printJson, table } from "./screen.ts";
 
@@ -18,6 +19,7 @@ interface EvalFlags {
   readonly devices: string;
   readonly threads?: number;
   readonly head?: "16bit" | "int8";
+  readonly kv?: KvType;
   readonly python?: string;
   readonly json?: boolean;
 }
@@ -38,6 +40,7 @@ export function evalCommand(): Command {
     )
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
     .addOption(headOption("the output layer of the int8 runs"))
+    .addOption(kvOption("K and V of the int8 runs; the 16-bit run has int16"))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: EvalFlags) =>
       interruptible((signal) => evaluateModel(model ?? flags.model, flags, signal)),
@@ -49,13 +52,13 @@ async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSigna
     import("../eval/evaluate.ts"),
     import("../eval/text.ts"),
   ]);
-  const { window, thresholds, scheme: schemes, tokens, devices, threads, head, python } = flags;
+  const { window, thresholds, scheme: schemes, tokens, devices, threads, head, kv, python } = flags;
   const text = await evaluationText(flags.text);
   const progress = new ProgressLine();
   let result: Evaluation;
   try {
     result = await evaluate(model, text, {
-      ...{ window, thresholds, schemes, tokens, devices, threads, head, python, signal },
+      ...{ window, thresholds, schemes, tokens, devices, threads, head, kv, python, signal },
       onProgress: progress.judge,
     });
   } finally {

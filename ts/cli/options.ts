@@ -36,6 +36,10 @@ export function headOption(what = "the output layer"): Option {
   return new Option("--head <form>", what).choices(["16bit", "int8"]);
 }
 
+export function kvOption(what: string): Option {
+  return new Option("--kv <type>", what).argParser(kvType);
+}
+
 export function tensorParallelOption(): Option {
   return new Option("--tp <n>", "tensor parallel ranks: 1 until there is sharding").argParser(wholeNumber(1));
 }
@@ -58,9 +62,7 @@ function addModelOptions(command: Command): Command {
     .addOption(modelOption())
     .addOption(new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]))
     .addOption(headOption())
-    .addOption(
-      new Option("--kv <type>", "K and V in memory: int16 (default), or int8, half as large").argParser(kvType),
-    )
+    .addOption(kvOption("K and V in memory: int16 (default), or int8, half as large"))
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
     .option("--context <n>", "tokens of prompt and answer together", wholeNumber(1));
 }

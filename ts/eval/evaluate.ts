@@ -50,7 +50,13 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
   for (const threshold of thresholds) thresholdAttributes(threshold);
   await using opened = await openText(model, text, options);
   const { tokens, chunks, window } = opened;
-  const runs = await defineRuns(opened, { ...loadingOf(options), thresholds, schemes, head: options.head });
+  const runs = await defineRuns(opened, {
+    ...loadingOf(options),
+    thresholds,
+    schemes,
+    head: options.head,
+    kv: options.kv,
+  });
   // All at once: the worker runs them in the order in which they were sent.
   await eachChunk(opened, options, (chunk) => Promise.all(runs.map((run) => runChunk(run, chunk, tokens))));
   return {

@@ -27,8 +27,8 @@ describe("planManifest", () => {
     // Per layer: q 576, k and v 192 each, o 576 rows of 576; gate and up 1536 rows of 576; down 576 rows of 1536.
     expect(plan.totals.int8).toBe(30 * (1536 * 576 + 3072 * 576 + 576 * 1536));
     expect(plan.totals.scales).toBe(30 * 4 * (960 + 576 + 3072 + 576));
-    // K and V, 30 layers, 3 heads of 64, two bytes: 23,040 bytes a token.
-    expect(plan.devices[0]!.kv).toBe(2048 * 24_480);
+    // K and V, 30 layers, 3 heads of 64, two bytes, and a step of each row: 23,760 bytes a token.
+    expect(plan.devices[0]!.kv).toBe(2048 * 23_760);
   });
 
   it("refuses with the missing bytes, and fits when given exactly these", () => {
