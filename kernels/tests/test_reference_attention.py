@@ -104,10 +104,10 @@ def _textbook(s: Sequence, causal=True, window=0, softcap=0.0, slopes=None, bias
 def _bound(s: Sequence, scores: torch.Tensor, probabilities: torch.Tensor, kv: str) -> torch.Tensor:
     """How far a query's results may be from the textbook's, [queries, heads, 1].
 
-    Scores: half a step of each element of q and k, times the other's size; float32 makes some more roundings of them. A
-    weight relative to the others is off by twice that, as an exponent. Values: half a step. The sum of exponentials: half
-    of 2^-16 for each key; weights of values: half of a unit that is at most the largest weight times 2^(1 - bits). Both
-    count against a sum of at least (1/2) / (the largest probability).
+    Scores: half a step of each element of q and k, times the other's size; float32 makes some more roundings of them.
+    A weight relative to the others is off by twice that, as an exponent. Values: half a step. The sum of exponentials:
+    half of 2^-16 for each key; weights of values: half of a unit that is at most the largest weight times
+    2^(1 - bits). Both count against a sum of at least (1/2) / (the largest probability).
     """
     most_q = query_levels(getattr(torch, kv), HEAD)
     most_k, most_v = KV_LEVELS[kv]
