@@ -21,6 +21,7 @@ describe("loading", () => {
     ["no such device", { devices: "tpu:0" }, '"tpu:0" is not a device'],
     ["half a thread", { threads: 0.5 }, "threads is 0.5"],
     ["other weights", { weights: "int4" as "int8" }, 'weights is "int4"; it takes "int8" or "16bit"'],
+    ["K and V as they were once", { kv: "bfloat16" as "int8" }, 'it takes "int16" or "int8"; pages hold integers'],
     ["a threshold below zero", { threshold: -1 }, "threshold is -1"],
     ["a misspelt option", { contxt: 5 } as LoadOptions, "there is no option contxt"],
     ["more context than the model has", { context: 4096 }, "context 4096"],

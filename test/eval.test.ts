@@ -56,6 +56,17 @@ describe("a tiny model", () => {
     expect(both.runs[2]!.kl).toBeGreaterThan(both.runs[1]!.kl);
   });
 
+  it("with K and V in 8 bits is farther from its 16-bit self", async () => {
+    await using model = await writeTinyModel();
+    const text = (await evaluationText(undefined)).slice(0, 2000);
+    const options = { devices, threads: 2, tokens: 300, window: 200, thresholds: ["all"] } as const;
+    const [sixteen, eight] = await Promise.all(
+      (["int16", "int8"] as const).map((kv) => evaluate(model.path, text, { ...options, kv })),
+    );
+    expect(eight!.runs[0]).toEqual(sixteen!.runs[0]);
+    expect(eight!.runs[1]!.kl).toBeGreaterThan(sixteen!.runs[1]!.kl);
+  });
+
   it("refuses windows beyond the context and texts of nothing before a worker starts", async () => {
     await using model = await writeTinyModel();
     const refused = expect.objectContaining({ code: "OCTAVO_BAD_ARGUMENT" });
