@@ -102,7 +102,7 @@ def test_pages_hold_integers_and_a_step_which_is_nan_where_a_row_cannot_be_held(
             continue  # turned: test_a_fused_op_equals_its_parts
         name = "keys" if operand == "k" else "values"
         before, after = case.inputs, run_case(backend, case).arrays
-        heads, head_dim = case.attributes["kvHeads"], case.attributes["headDim"]
+        heads, head_dim = (int(case.attributes[size]) for size in ("kvHeads", "headDim"))
         pages, steps = before[name].copy(), before["steps"].copy()
         halves = pages.reshape(-1, heads, head_dim // 2, 16, 2) if operand == "k" else None
         pairs = pages.reshape(-1, heads, 8, head_dim, 2)
