@@ -19,6 +19,7 @@ describe.each(DEVICES)("%s", (name) => {
     ["float16", Uint16Array.of(0x3c00, 0xbc00, 0, 0x7bff)],
     ["bfloat16", Uint16Array.of(0x3f80, 0xbf80, 0, 0x7f7f)],
     ["int8", Int8Array.of(-128, 127, 0, 1)],
+    ["int16", Int16Array.of(-32_768, 32_767, 0, 1)],
     ["int32", Int32Array.of(-(2 ** 31), 2 ** 31 - 1, 0, 1)],
     ["int64", BigInt64Array.of(-(2n ** 63n), 2n ** 63n - 1n, 0n, 1n)],
   ] as const)("%s comes back as it was sent", async (dtype, data) => {
@@ -126,19 +127,32 @@ describe.each(DEVICES)("%s", (name) => {
     await using turned = await x.rope({ positions, cos, sin }, { headDim: 2 });
     expect(await turned.read()).toEqual(Float32Array.of(1, 0, 0, 1));
 
-    await using keys = await device.zeros({ shape: [2, 1, 2, 16], dtype: "float16" });
-    await using values = await device.zeros({ shape: [2, 1, 16, 2], dtype: "float16" });
-    await using v = await device.tensor([3, 4, 5, 6], { shape: [2, 2] });
+    await using keys = await device.zeros({ shape: [2, 1, 32], dtype: "int16" });
+    await using values = await device.zeros({ shape: [2, 1, 32], dtype: "int16" });
+    await using steps = await device.zeros({ shape: [2, 1, 32] });
+    await using v = await device.tensor([2047, 1, -4094, 6], { shape: [2, 2] });
     await using slots = await device.tensor(Int32Array.of(16, 17), { shape: [2] }); // The first two of page 1.
-    await x.append({ v, slots, keys, values }, { kvHeads: 1, headDim: 2 });
-    expect([...(await values.readFloats()).subarray(32, 36)]).toEqual([3, 4, 5, 6]);
+    await x.append({ v, slots, keys, values, steps }, { kvHeads: 1, headDim: 2 });
+    // Pairs of positions side by side; the second row counts in twos.
+    expect([...(await keys.read()).subarray(32, 36)]).toEqual([4095, 0, 4095, 0]);
+    expect([...(await values.read()).subarray(32, 36)]).toEqual([2047, -2047, 1, 3]);
+    expect([...(await steps.read()).subarray(32 + 16, 32 + 18)]).toEqual([1, 2]);
     await using pages = await device.tensor(Int32Array.of(1), { shape: [1, 1] });
     await using lengths = await device.tensor(Int32Array.of(2), { shape: [1] });
     await using starts = await device.tensor(Int32Array.of(0, 2), { shape: [2] });
-    const cache = { keys, values, pages, lengths, starts };
-    await using y = await x.attention(cache, { heads: 1, kvHeads: 1, headDim: 2, scale: 1 });
-    // Equal keys weigh equally: the first query sees one of them, the second the mean of both.
-    expect(await y.read()).toEqual(Float32Array.of(3, 4, 4, 5));
+    const cache = { keys, values, steps, pages, lengths, starts };
+    const shape = { heads: 1, kvHeads: 1, headDim: 2 };
+    await using y = await x.attention(cache, { ...shape, scale: 1 });
+    // Equal keys weigh equally: the first query sees one of them, the second the mean of both; weights have 12 bits at least.
+    for (const [index, value] of (await y.read()).entries())
+      expect(Math.abs(value - [2047, 1, -1023.5, 3.5][index]!)).toBeLessThan(2 ** -12 * 4094);
+    await using all = await x.attention(cache, { ...shape, scale: 0, causal: false });
+    expect(await all.read()).toEqual(Float32Array.of(-1023.5, 3.5, -1023.5, 3.5));
+    // 4 more for the key before the second query than for its own: e^4 as heavy.
+    await using bias = await device.tensor([4, 0, 0], { shape: [1, 3] });
+    await using tilted = await x.attention({ ...cache, bias }, { ...shape, scale: 0 });
+    const near = (2047 * Math.exp(4) - 4094) / (Math.exp(4) + 1);
+    expect(Math.abs((await tilted.read())[2]! - near)).toBeLessThan(2 ** -12 * 4094);
   });
 
   test("sampling as a method: greedy takes the largest logit", async () => {

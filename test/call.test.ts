@@ -36,7 +36,7 @@ test("a function gets torch tensors and options, and its result is a handle like
   await y!.dispose();
 });
 
-test.each(["float32", "float16", "bfloat16", "int8", "int32", "int64"] as const)(
+test.each(["float32", "float16", "bfloat16", "int8", "int16", "int32", "int64"] as const)(
   "writing to a %s argument in place changes the handle: it is the same memory",
   async (dtype) => {
     await using x = await device.zeros({ shape: [3], dtype });
@@ -105,7 +105,8 @@ const NAN = Number.NaN;
 test.each([
   ["bool", "int8", [2], Int8Array.of(1, 0)],
   ["uint8", "int32", [2], Int32Array.of(0, 255)],
-  ["int16", "int32", [2], Int32Array.of(-(2 ** 15), 2 ** 15 - 1)],
+  ["int16", "int16", [2], Int16Array.of(-(2 ** 15), 2 ** 15 - 1)],
+  ["uint16", "int32", [2], Int32Array.of(0, 2 ** 16 - 1)],
   ["float64", "float32", [3], Float32Array.of(0.5, NAN, -Infinity)],
   ["numpy float32", "float32", [2, 2], Float32Array.of(2, 1, 4, 3)],
   ["numpy float64", "float32", [2], Float32Array.of(0.25, 3)],
@@ -144,7 +145,7 @@ test.each([
   const before = device.ledger.committed;
   await expect(device.call("my_ops:returns", [x], { what })).rejects.toMatchObject({
     code: "OCTAVO_DTYPE_MISMATCH",
-    message: expect.stringMatching(/my_ops:returns returned .*float32, float16, bfloat16, int8, int32, int64/),
+    message: expect.stringMatching(/my_ops:returns returned .*float32, float16, bfloat16, int8, int16, int32, int64/),
   });
   expect((await device.stats()).handleBytes).toBe(before);
 });

@@ -266,9 +266,10 @@ describe("octavo plan", () => {
   });
 
   it("takes what a load takes: a memory limit, the type of K and V, the tokens of a step", async () => {
-    const flags = ["--memory-limit", "300MiB", "--kv", "bfloat16", "--token-budget", "64"];
-    const { exitCode, stdout } = await octavo(["plan", "smollm2", "--devices", "1GiB", ...flags]);
-    expect([exitCode, stdout]).toEqual([1, expect.stringMatching(/more than its 300\.00 MiB/)]);
+    const flags = ["plan", "smollm2", "--devices", "1GiB", "--memory-limit", "300MiB", "--token-budget", "64"];
+    const [sixteen, eight] = await Promise.all([octavo(flags), octavo([...flags, "--kv", "int8"])]);
+    expect([sixteen.exitCode, sixteen.stdout]).toEqual([1, expect.stringMatching(/more than its 300\.00 MiB/)]);
+    expect([eight.exitCode, eight.stdout]).toEqual([0, expect.stringMatching(/room for \d+ tokens of/)]);
   });
 });
 
@@ -317,6 +318,7 @@ describe("a wrong command line", () => {
     [["eval", "--head-threshold", "big"], /adaptive/],
     [["run", "--devices", "gpu:0", "hi"], /cpu:0/],
     [["run", "--weights", "int4", "hi"], /int8, 16bit/],
+    [["run", "--kv", "float16", "hi"], /int16 or int8; pages hold integers .*: int16 in place of float16/],
     [["run", "--tp", "2", "hi"], /one device/],
     [["run", "--top-p", "0", "hi"], /above 0/],
     [["run", "model.gguf", "hi"], /2 arguments \("model.gguf", "hi"\).* the model with -m: octavo run -m MODEL/],

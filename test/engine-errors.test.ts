@@ -22,6 +22,7 @@ describe("loading", () => {
     ["half a thread", { threads: 0.5 }, "threads is 0.5"],
     ["other weights", { weights: "int4" as "int8" }, 'weights is "int4"; it takes "int8" or "16bit"'],
     ["another head", { head: "float" as "int8" }, 'head is "float"; it takes "auto", "int8" or "16bit"'],
+    ["K and V as they were once", { kv: "bfloat16" as "int8" }, 'it takes "int16" or "int8"; pages hold integers'],
     ["a threshold below zero", { threshold: -1 }, "threshold is -1"],
     ["a head's threshold below zero", { headThreshold: -1 }, "headThreshold is -1"],
     ["half a threshold of a head", { headThreshold: { absolute: 6 } as never }, "headThreshold is {"],

@@ -24,7 +24,7 @@ describe.runIf(DEVICES.includes("cpu:0"))("the demo model", () => {
     // transformers in float32, `bench/eval_oracle.py --tokens 512`. What is left: 16-bit weights, KV and head.
     expect(Math.abs(sixteen!.perplexity / 40.67618 - 1)).toBeLessThan(0.005);
     expect(runs.map(({ threshold }) => threshold)).toEqual([null, "0", "6", "adaptive", "all", "0", "0", "6"]);
-    // 8,386 tokens: all 0.00275; none, 6 and adaptive 10.3, 6.2 and 1.7 times as much. The bounds leave room for 512 tokens.
+    // 8,386 tokens: all 0.00275; none, 6 and adaptive 10.6, 6.2 and 1.7 times as much. The bounds leave room for 512 tokens.
     expect(all!.kl).toBeLessThan(0.0035);
     expect(none!.kl / all!.kl).toBeLessThan(12);
     expect(six!.kl / all!.kl).toBeLessThan(7);
@@ -78,6 +78,17 @@ describe("a tiny model", () => {
     const alone = await evaluate(model.path, text, { ...options, thresholds: ["adaptive"] });
     expect(both.runs.slice(0, 2)).toEqual(alone.runs);
     expect(both.runs[2]!.kl).toBeGreaterThan(both.runs[1]!.kl);
+  });
+
+  it("with K and V in 8 bits is farther from its 16-bit self", async () => {
+    await using model = await writeTinyModel();
+    const text = (await evaluationText(undefined)).slice(0, 2000);
+    const options = { devices, threads: 2, tokens: 300, window: 200, thresholds: ["all"] } as const;
+    const [sixteen, eight] = await Promise.all(
+      (["int16", "int8"] as const).map((kv) => evaluate(model.path, text, { ...options, kv })),
+    );
+    expect(eight!.runs[0]).toEqual(sixteen!.runs[0]);
+    expect(eight!.runs[1]!.kl).toBeGreaterThan(sixteen!.runs[1]!.kl);
   });
 
   it("refuses windows beyond the context and texts of nothing before a worker starts", async () => {

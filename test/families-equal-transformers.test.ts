@@ -108,8 +108,8 @@ describe.each(CASES.map(([name], index) => [name, index] as const))("%s", (_name
     expect(logits.length).toBe(expected.length);
     const largest = expected.reduce((size, value) => Math.max(size, Math.abs(value)), 0);
     const worst = expected.reduce((size, value, i) => Math.max(size, Math.abs(value - logits[i]!)), 0);
-    // Float32 sums in another order are 1e-6 apart; now and then that moves a K or V to the next float16, 2^-10 of it away,
-    // and attention averages it away: less than half of that on any logit. A wrong family is wrong by the size of the logits.
+    // Float32 sums in another order are 1e-6 apart; now and then that moves a number of attention to the next integer, 2^-11 of
+    // the largest in its row away at most, and attention averages it away. A wrong family is wrong by the size of the logits.
     expect(worst).toBeLessThan(2 ** -11 * largest);
   });
 });

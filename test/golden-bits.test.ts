@@ -24,7 +24,7 @@ const CASES: Readonly<Record<string, readonly [TinyOptions, LoadOptions]>> = {
     { head: "16bit", threshold: 6 },
   ],
   "qwen2, tied, int8 to the end": [{ family: "qwen2", tied: true, type: "BF16" }, { head: "auto" }],
-  "mistral, every activation an outlier": [{ family: "mistral" }, { head: "16bit", threshold: "all", kv: "bfloat16" }],
+  "mistral, every activation an outlier": [{ family: "mistral" }, { head: "16bit", threshold: "all", kv: "int8" }],
   "16-bit weights": [{ type: "BF16", config: { num_key_value_heads: 4 } }, { weights: "16bit" }],
   "interleaved rope, an int8 head, no outliers": [
     { tied: true, config: { octavo_rope_pairing: "interleaved" } },

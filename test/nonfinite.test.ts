@@ -24,11 +24,16 @@ const alone: Plant = (name, data) => {
   for (let id = 0; id * HIDDEN < data.length; id++) data[id * HIDDEN + CHANNEL] = id === BAD ? 30_000 : 0;
 };
 
-/** Keys of 800,000: beyond float16. */
-const largeKeys: Plant = (name, data) => {
-  alone(name, data);
-  if (name === "model.layers.0.self_attn.k_proj.weight") data[CHANNEL] = 1e5;
-};
+/** Keys of 8 times this. */
+const keys =
+  (weight: number): Plant =>
+  (name, data) => {
+    alone(name, data);
+    if (name === "model.layers.0.self_attn.k_proj.weight") data[CHANNEL] = weight;
+  };
+
+/** Beyond 2^50. */
+const largeKeys = keys(1e15);
 
 /** Beyond float32 in the first norm. */
 const largeNorm: Plant = (name, data) => {
@@ -56,13 +61,13 @@ describe.each([...DEVICES])("on %s", (devices) => {
       await model[Symbol.asyncDispose]();
     });
 
-    it("ends with the op's name and what to set, and its neighbours have the bits they have alone", async () => {
+    it("ends with the op's name and what is wrong, and its neighbours have the bits they have alone", async () => {
       const expected = [];
       for (const prompt of GOOD) expected.push(bitsOf(await engine.generate(prompt, options).complete()));
       const bad = engine.generate([10, 20, BAD, 30], options).complete();
       const beside = GOOD.map((prompt) => engine.generate(prompt, options).complete());
       await expect(bad).rejects.toThrow(nonfinite(APPEND));
-      await expect(bad).rejects.toThrow("--kv bfloat16");
+      await expect(bad).rejects.toThrow("keys or values of 2^50 and more");
       expect((await Promise.all(beside)).map(bitsOf)).toEqual(expected);
       expect(engine.statistics.nonfinite).toBeGreaterThan(0);
       // Pages that held NaN are others' now.
@@ -107,14 +112,15 @@ describe.each([...DEVICES])("on %s", (devices) => {
       for await (const _ of generation) break;
       await expect(generation.complete()).rejects.toThrow("the loop over the generation was left");
     });
+  });
 
-    it("is answered when K and V are kept in bfloat16", async () => {
-      await using wide = await Engine.load(model.path, { devices, ...schedule, kv: "bfloat16" });
-      const { logits, ids } = await wide.generate([10, 20, BAD, 30], options).complete();
-      expect(ids).toHaveLength(3);
-      expect(logits!.every((row) => row.every(Number.isFinite))).toBe(true);
-      expect(wide.statistics.nonfinite).toBe(0);
-    });
+  it.each(["int16", "int8"] as const)("keys of 8e13, far beyond any 16-bit float, are kept in %s", async (kv) => {
+    await using model = await writeTinyModel({ type: "F32", layers: 1, change: keys(1e13) });
+    await using engine = await Engine.load(model.path, { devices, ...schedule, kv });
+    const { logits, ids } = await engine.generate([10, 20, BAD, 30], options).complete();
+    expect(ids).toHaveLength(3);
+    expect(logits!.every((row) => row.every(Number.isFinite))).toBe(true);
+    expect(engine.statistics.nonfinite).toBe(0);
   });
 
   it.each([

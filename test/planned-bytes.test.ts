@@ -113,7 +113,7 @@ it("the workspace is foreseen as the backends take it, with any number of thread
         headThreshold: "all",
         context: 32_768,
         pages: 8,
-        kv: "float16",
+        kv: "int16",
       };
       const options = { ...shared, rows: limits.S, ...OPTIONS[index] } as ModelOptions;
       const program = fuse(buildModel(modelOfConfig("config.json", config), options));

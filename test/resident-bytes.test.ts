@@ -12,7 +12,7 @@ it("programs of 16-bit and int8 weights share what they can, and take the bytes 
   await using model = await writeTinyModel({ family: "qwen2", tied: true });
   const manifest = await openModel(model.path);
   const limits = { T: 32, S: 32, B: 1, J: 4, H: 0, D: 0, Q: 0 };
-  const shared = { head: "16bit", headThreshold: "all", context: 64, pages: 4, rows: 32, kv: "float16" } as const;
+  const shared = { head: "16bit", headThreshold: "all", context: 64, pages: 4, rows: 32, kv: "int16" } as const;
   const options: ModelOptions[] = [
     { ...shared, weights: "16bit", threshold: 0, output: { type: "score", reference: "write" } },
     { ...shared, weights: "int8", threshold: 0, output: { type: "score", reference: "read" } },

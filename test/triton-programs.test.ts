@@ -19,9 +19,9 @@ const TIMEOUT = 120_000;
 const CASES: readonly (readonly [string, TinyOptions, StepOptions])[] = [
   ["the adaptive threshold", {}, { threshold: "adaptive" }],
   [
-    "every activation an outlier, a window, bfloat16 KV",
+    "every activation an outlier, a window, 8-bit KV",
     { family: "mistral", window: 8 },
-    { threshold: "all", kv: "bfloat16" },
+    { threshold: "all", kv: "int8" },
   ],
 ];
 

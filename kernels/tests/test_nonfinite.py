@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from octavo_kernels import Backend
-from octavo_kernels.generated.ops import KV_LEVELS
 from proofs.conformance import Case, Result, cases, run_case, run_program, single_op
 from proofs.conformance.floats import widen
 
@@ -90,28 +89,42 @@ def _same(before: Result, after: Result, row: int, case: Case) -> bool:
     return True
 
 
+_LARGEST = {("int16", "k"): 4095, ("int16", "v"): 2047, ("int8", "k"): 127, ("int8", "v"): 127}
+
+
 @pytest.mark.parametrize("operand", ["k", "v"])
 @pytest.mark.parametrize("op", ["append", "rope_append"])
-def test_a_row_that_is_no_number_or_too_large_has_the_step_nan_in_its_slot(op: str, operand: str, backend: Backend):
+def test_pages_hold_integers_and_a_step_which_is_nan_where_a_row_cannot_be_held(
+    op: str, operand: str, backend: Backend
+):
     for case in cases(op):
         if op == "rope_append" and operand == "k":
             continue  # turned: test_a_fused_op_equals_its_parts
-        written = run_case(backend, case).arrays
-        pages, place = ("keys", 0) if operand == "k" else ("values", 16)
-        expected = case.inputs["steps"].copy()
-        levels = KV_LEVELS[case.dtypes[pages]][0 if operand == "k" else 1]
-        heads = expected.shape[1]
-        for row, slot in zip(case.inputs[operand], case.inputs["slots"], strict=True):
-            largest = np.abs(row.reshape(heads, -1)).max(-1)
-            held = np.maximum(largest, np.float32(2.0**-60)) / np.float32(levels)
-            expected[slot // 16, :, place + slot % 16] = np.where(largest < 2.0**50, held, np.float32(np.nan))
-        steps = written["steps"][:, :, place : place + 16]
-        assert np.array_equal(steps, expected[:, :, place : place + 16], equal_nan=True), case.name
-        # All that attention multiplies is within its bounds, also of what is no number.
-        assert np.abs(written[pages].astype(np.int32)).max() <= levels, case.name
+        name = "keys" if operand == "k" else "values"
+        before, after = case.inputs, run_case(backend, case).arrays
+        heads, head_dim = (int(case.attributes[size]) for size in ("kvHeads", "headDim"))
+        pages, steps = before[name].copy(), before["steps"].copy()
+        halves = pages.reshape(-1, heads, head_dim // 2, 16, 2) if operand == "k" else None
+        pairs = pages.reshape(-1, heads, 8, head_dim, 2)
+        largest = np.float32(_LARGEST[case.dtypes[name], operand])
+        for x, slot in zip(before[operand].reshape(-1, heads, head_dim), before["slots"], strict=True):
+            page, at = divmod(slot, 16)
+            for head, row in enumerate(x):
+                size = np.abs(row).max()
+                held = size < 2.0**50  # not so with NaN
+                size = np.maximum(size, np.float32(2.0**-60)) if held else np.float32(1)
+                integers = np.rint(row * (largest / size)) if held else np.zeros(head_dim)
+                steps[page, head, at + 16 * (operand == "v")] = size / largest if held else np.nan
+                if halves is not None:
+                    halves[page, head, :, at] = integers.reshape(-1, 2)
+                else:
+                    pairs[page, head, at // 2, :, at % 2] = integers
+        assert np.array_equal(after[name], pages), case.name
+        mine = slice(16, 32) if operand == "v" else slice(16)
+        assert np.array_equal(after["steps"][..., mine], steps[..., mine], equal_nan=True), case.name
 
 
-def test_a_query_key_or_value_that_is_none_reaches_who_sees_it_and_a_huge_score_nobody(backend: Backend):
+def test_a_row_that_pages_cannot_hold_reaches_who_sees_it_and_large_scores_stay_numbers(backend: Backend):
     spoilt = [case for case in cases("attention") if "spoilt=" in case.name]
     assert len({case.name.partition("spoilt=")[2] for case in spoilt}) > 5
     for case in spoilt:
@@ -119,11 +132,12 @@ def test_a_query_key_or_value_that_is_none_reaches_who_sees_it_and_a_huge_score_
         y = run_case(backend, case).arrays["y"]
         for b in range(starts.size - 1):
             rows = y[starts[b] : starts[b + 1]]
-            if b % 2 == 1 or "score" in case.name:
+            if b % 2 == 1 or "scores" in case.name:
                 assert np.isfinite(rows).all(), f"{case.name}: sequence {b}"
             elif rows.shape[0]:
-                # The spoilt query is the first one; the last one sees the last key, which is spoilt.
-                assert not np.isfinite(rows[0 if "query" in case.name else -1]).all(), f"{case.name}: sequence {b}"
+                # The last query sees the last key, which is spoilt; the query is the first one's.
+                mine = rows[0] if "query" in case.name else rows[-1]
+                assert not np.isfinite(mine).all(), f"{case.name}: sequence {b}"
 
 
 @pytest.mark.parametrize("kind", ["mean", "last"])
@@ -181,7 +195,7 @@ def test_a_step_that_is_asked_finds_the_op(op: str, backend: Backend):
 
 
 @pytest.mark.parametrize("op", ["append", "rope_append"])
-def test_a_step_that_is_asked_finds_keys_without_a_step(op: str, backend: Backend):
+def test_a_step_that_is_asked_finds_rows_that_the_pages_cannot_hold(op: str, backend: Backend):
     assert _flagged(backend, cases(op)[0])
     case = cases(op)[0]
     small = {name: np.clip(np.nan_to_num(case.inputs[name]), -9, 9) for name in ("k", "v")}

@@ -13,7 +13,7 @@ from proofs.programs import file, folder
 #: Two rows halves of which are added, as `exportProgram` writes it.
 SAMPLE = {
     "format": "octavo-program",
-    "version": 1,
+    "version": 2,
     "model": {"path": "sample", "family": "none", "architecture": "None"},
     "options": {"threshold": 0},
     "limits": {"T": 4, "S": 0, "B": 0, "J": 0, "H": 0, "D": 0, "Q": 0},
@@ -68,8 +68,8 @@ def test_a_file_is_the_program_that_a_worker_would_be_sent():
 
 
 def test_another_version_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"sample is \('octavo-program', 2\)"):
-        file.program({**SAMPLE, "version": 2}, "sample")
+    with pytest.raises(ValueError, match=r"sample is \('octavo-program', 1\)"):
+        file.program({**SAMPLE, "version": 1}, "sample")
 
 
 def test_without_node_and_folder_the_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

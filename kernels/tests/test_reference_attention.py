@@ -1,189 +1,249 @@
-"""Attention, rope and the KV pages against torch's and transformers' own formulas, and their invariances by ==."""
+"""Attention in integers against softmax attention in float64, with bounds from its roundings; its invariances by ==."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from octavo_kernels.generated.ops import ATTENTION_BLOCK
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from octavo_kernels.generated.ops import KV_LEVELS, PAGE_SIZE
 from octavo_kernels.reference.attention import attention, query_levels
-from octavo_kernels.reference.pages import kv_levels, quantize_rows
-from octavo_kernels.reference.rope import append, rope, rope_append
-from proofs.conformance.paging import paged
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+from octavo_kernels.reference.pages import write_rows
 
 EPS = 2.0**-24
 HEADS, KV_HEADS, HEAD = 6, 2, 16
+WEIGHT_BITS = {"int16": 13, "int8": 14}
 
 
-def _normal(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+@dataclass
+class Sequence:
+    """q float32 [length, heads, head], k and v [length, kv heads, head]."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+
+    def part(self, start: int, end: int) -> Sequence:
+        return Sequence(self.q[start:end], self.k[start:end], self.v[start:end])
 
 
-def _sequence(length: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q [length, heads, head] and keys, values [length, kv heads, head]."""
-    k, v = _normal(seed + 1, 2, length, KV_HEADS, HEAD)
-    return torch.from_numpy(_normal(seed, length, HEADS, HEAD)), torch.from_numpy(k), torch.from_numpy(v)
+def _normal(length: int, seed: int = 0) -> Sequence:
+    rng = np.random.default_rng(seed)
+    shapes = (HEADS, HEAD), (KV_HEADS, HEAD), (KV_HEADS, HEAD)
+    return Sequence(*(torch.from_numpy(rng.standard_normal((length, *s)).astype(np.float32)) for s in shapes))
 
 
-def _attend(q, k, v, queries: int | None = None, **options) -> torch.Tensor:
-    """One sequence in pages 0, 1, ...: the last `queries` rows of q attend to all keys. [queries, heads, head]"""
-    length = k.shape[0]
-    queries = length if queries is None else queries
-    pages = {name: torch.from_numpy(x) for name, x in paged(k.numpy(), v.numpy(), "int16").items()}
-    options = {"scale": HEAD**-0.5, "causal": True, "window": 0, "softcap": 0.0, **options}
-    y = attention(
-        q=q[length - queries : length].reshape(queries, -1),
-        **pages,
-        pages=torch.arange(pages["keys"].shape[0], dtype=torch.int32)[None],
-        lengths=torch.tensor([length], dtype=torch.int32),
-        starts=torch.tensor([0, queries], dtype=torch.int32),
-        heads=HEADS,
-        kvHeads=KV_HEADS,
-        headDim=HEAD,
-        **options,
-    )["y"]
-    return y.reshape(queries, HEADS, HEAD)
+class Pages:
+    """A KV cache, whose pages hold integers and steps of nobody at first."""
+
+    def __init__(self, pages: int, kv: str = "int16") -> None:
+        shape = pages, KV_HEADS, PAGE_SIZE * HEAD
+        self.keys, self.values = torch.full((2, *shape), -7, dtype=getattr(torch, kv))
+        self.steps = torch.full((pages, KV_HEADS, 2 * PAGE_SIZE), torch.nan)
+
+    def append(self, part: Sequence, start: int, table: list[int]) -> None:
+        """Positions from `start` on of the sequence that has these pages."""
+        positions = torch.arange(start, start + part.k.shape[0])
+        slots = torch.tensor(table)[positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE
+        k, v = part.k.reshape(-1, KV_HEADS * HEAD), part.v.reshape(-1, KV_HEADS * HEAD)
+        write_rows(k, v, slots, self.keys, self.values, self.steps, HEAD)
+
+    def attend(self, queries: list[torch.Tensor], lengths: list[int], tables: list[list[int]], **options):
+        """The last queries of sequences with so many keys. [queries of all, heads, head]"""
+        widest = max(len(table) for table in tables)
+        options = {"scale": HEAD**-0.5, "causal": True, "window": 0, "softcap": 0.0, **options}
+        starts = np.cumsum([0, *(len(q) for q in queries)])
+        return attention(
+            q=torch.cat(queries).reshape(-1, HEADS * HEAD),
+            keys=self.keys,
+            values=self.values,
+            steps=self.steps,
+            pages=torch.tensor([table + [-9] * (widest - len(table)) for table in tables], dtype=torch.int32),
+            lengths=torch.tensor(lengths, dtype=torch.int32),
+            starts=torch.from_numpy(starts.astype(np.int32)),
+            heads=HEADS,
+            kvHeads=KV_HEADS,
+            headDim=HEAD,
+            **options,
+        )["y"].reshape(-1, HEADS, HEAD)
 
 
-def _held(x: torch.Tensor, most: int) -> torch.Tensor:
-    """The numbers that the integers of x stand for, in float64."""
-    integers, step = quantize_rows(x, most)
-    return integers.double() * step.double()[..., None]
+def _attend(s: Sequence, queries: int | None = None, kv: str = "int16", **options) -> torch.Tensor:
+    """One sequence in pages 0, 1, ...: its last `queries` rows attend. [queries, heads, head]"""
+    length = s.k.shape[0]
+    table = list(range(-(-length // PAGE_SIZE)))
+    pages = Pages(len(table), kv)
+    pages.append(s, 0, table)
+    return pages.attend([s.q[length - (queries or length) :]], [length], [table], **options)
 
 
-def _apart(q, k, v, queries: int, window: int = 0, softcap: float = 0.0, slopes=None) -> float:
-    """The distance from softmax attention in float64 of the same integers, of what it may be: the largest."""
-    options = {} if slopes is None else {"slopes": slopes}
-    got = _attend(q, k, v, queries, window=window, softcap=softcap, **options).double().transpose(0, 1)
-    length = k.shape[0]
-    levels = kv_levels(torch.int16)
-    q, k, v = _held(q[-queries:], query_levels(torch.int16, HEAD)), _held(k, levels[0]), _held(v, levels[1])
-    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+def _textbook(s: Sequence, causal=True, window=0, softcap=0.0, slopes=None, bias=None, scale=HEAD**-0.5):
+    """Float64: scores and probabilities [heads, queries, keys], y [queries, heads, head]."""
+    length = s.k.shape[0]
+    q, k, v = (x.double().transpose(0, 1) for x in (s.q, s.k, s.v))
     k, v = (x.repeat_interleave(HEADS // KV_HEADS, 0) for x in (k, v))
-    distance = torch.arange(length - queries, length)[:, None] - torch.arange(length)[None]
-    visible = (distance >= 0) & ((distance < window) if window else True)
-    score = q @ k.transpose(1, 2) * HEAD**-0.5
+    distance = torch.arange(length)[None] - torch.arange(length)[:, None]  # key - query
+    visible = (distance <= 0) | (not causal)
+    if window:
+        visible &= distance.abs() < window
+    scores = q @ k.transpose(1, 2) * scale
     if softcap:
-        score = softcap * torch.tanh(score / softcap)
+        scores = softcap * torch.tanh(scores / softcap)
     if slopes is not None:
-        score = score - slopes.double()[:, None, None] * distance
-    p = score.masked_fill(~visible, -torch.inf).softmax(-1)
-    # A weight is off by half a level, 2^-13 of the block's largest at most, a term of the row's sum by half a level,
-    # 2^-16 of its; exponentials by their polynomial's 2.8e-6 and what rounding moves scores, up to 40 here, by.
-    blocks = torch.arange(length) // ATTENTION_BLOCK
-    heaviest = sum(p[..., blocks == b].amax(-1) * visible[:, blocks == b].sum(-1) for b in range(int(blocks[-1]) + 1))
-    allowed = ((2.0**-13 + 2.0**-16) * heaviest + 2 * (2.8e-6 + 8 * 40 * EPS)) * v.abs().max()
-    return ((got - p @ v).abs().amax(-1) / allowed).max().item()
+        scores = scores + slopes.double()[:, None, None] * distance
+    if bias is not None:
+        scores = scores + bias.double()[:, (distance + bias.shape[1] // 2).clamp(0, bias.shape[1] - 1)]
+    scores = scores.masked_fill(~visible, -torch.inf)
+    probabilities = scores.softmax(-1)
+    return scores, probabilities, (probabilities @ v).transpose(0, 1)
 
 
-@pytest.mark.parametrize("length", [1, 15, 16, 17, 127, 128, 129, 257, 530])
-def test_attention_is_softmax_attention(length: int):
-    assert _apart(*_sequence(length), min(length, 20)) <= 1
+def _bound(s: Sequence, scores: torch.Tensor, probabilities: torch.Tensor, kv: str) -> torch.Tensor:
+    """How far a query's results may be from the textbook's, [queries, heads, 1].
+
+    Scores: half a step of each element of q and k, times the other's size; float32 makes some more roundings of them.
+    A weight relative to the others is off by twice that, as an exponent. Values: half a step. The sum of exponentials:
+    half of 2^-16 for each key; weights of values: half of a unit that is at most the largest weight times
+    2^(1 - bits). Both count against a sum of at least (1/2) / (the largest probability).
+    """
+    most_q = query_levels(getattr(torch, kv), HEAD)
+    most_k, most_v = KV_LEVELS[kv]
+    q, k = s.q.double().transpose(0, 1), s.k.double().transpose(0, 1).repeat_interleave(HEADS // KV_HEADS, 0)
+    step_q, step_k = q.abs().amax(-1) / most_q, k.abs().amax(-1) / most_k
+    of_q = step_q[:, :, None] / 2 * (k.abs().sum(-1) + HEAD * step_k / 2)[:, None]
+    of_k = step_k[:, None] / 2 * q.abs().sum(-1)[:, :, None]
+    seen = probabilities > 0
+    size = torch.where(seen, scores.abs(), 0).amax(-1)
+    off = torch.where(seen, (of_q + of_k) * HEAD**-0.5, 0).amax(-1) + 8 * EPS * size
+    largest, keys = probabilities.amax(-1), seen.sum(-1)
+    weights = torch.expm1(2 * off) + 2 * 2.9e-6
+    rounded = keys * largest * (2.0**-16 + 2.0 ** (1 - WEIGHT_BITS[kv]))
+    blocks = 1 + scores.shape[-1] / 128
+    relative = 1.01 * (weights + rounded + 1 / (2 * most_v) + 4 * EPS * blocks)
+    return (relative * s.v.abs().max()).transpose(0, 1)[..., None]
 
 
+def _check(s: Sequence, queries: int, kv: str = "int16", **options) -> None:
+    scores, probabilities, expected = _textbook(s, **options)
+    bound = _bound(s, scores, probabilities, kv)
+    got = _attend(s, queries, kv, **options).double()
+    assert ((got - expected[-queries:]).abs() <= bound[-queries:]).all()
+    # Bounds that say something: a tenth of a value at most, where 8 bits allow it.
+    assert kv == "int8" or bound.max() < 0.1 * s.v.abs().max()
+
+
+@pytest.mark.parametrize("kv", WEIGHT_BITS)
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 127, 128, 129, 530])
+def test_attention_is_softmax_attention(length: int, kv: str):
+    _check(_normal(length), min(length, 20), kv)
+
+
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("window", [1, 5, 128, 300])
-def test_a_window_hides_older_keys(window: int):
-    assert _apart(*_sequence(400), 20, window=window) <= 1
+def test_a_window_hides_distant_keys(window: int, causal: bool):
+    _check(_normal(400), 20 if causal else 400, window=window, causal=causal)
 
 
-def test_a_softcap_bends_scores_and_slopes_lower_distant_ones():
-    assert _apart(*_sequence(70), 70, softcap=2.0) <= 1
+def test_without_causality_a_query_sees_later_keys():
+    s = _normal(150)
+    _check(s, 150, causal=False)
+    assert not torch.equal(_attend(s, causal=False)[0], _attend(s)[0])
+
+
+def test_a_softcap_bends_scores_slopes_lower_distant_ones_and_a_bias_knows_distances():
+    s = _normal(200)
     slopes = torch.from_numpy((2.0 ** -np.arange(1, HEADS + 1)).astype(np.float32))
-    assert _apart(*_sequence(70), 70, slopes=slopes) <= 1
+    bias = torch.from_numpy(np.random.default_rng(3).standard_normal((HEADS, 33)).astype(np.float32))
+    _check(s, 200, softcap=2.0)
+    _check(s, 200, slopes=slopes)
+    _check(s, 200, bias=bias)
+    _check(s, 200, bias=bias, causal=False)
+    _check(s, 200, bias=bias[:, :1], slopes=slopes, softcap=5.0, causal=False)
 
 
-@pytest.mark.parametrize("window", [0, 40])
-def test_a_prompt_in_chunks_is_the_prompt_at_once(window: int):
-    q, k, v = _sequence(270)
-    whole = _attend(q, k, v, 60, window=window)  # positions 210 to 269
-    for end, queries in ((211, 1), (240, 25), (256, 3), (257, 1), (270, 14), (270, 1)):
-        part = _attend(q, k[:end], v[:end], queries, window=window)
-        assert torch.equal(part, whole[end - queries - 210 : end - 210])
+@pytest.mark.parametrize("options", [{}, {"window": 40}, {"softcap": 3.0}], ids=str)
+@pytest.mark.parametrize("kv", WEIGHT_BITS)
+def test_a_prompt_in_chunks_is_the_prompt_at_once(kv: str, options: dict):
+    s = _normal(270)
+    whole = _attend(s, 160, kv, **options)  # positions 110 to 269
+    for end, queries in ((111, 1), (128, 18), (140, 25), (256, 3), (257, 1), (270, 14), (270, 1)):
+        part = _attend(s.part(0, end), queries, kv, **options)
+        assert torch.equal(part, whole[end - queries - 110 : end - 110])
 
 
-def test_neither_neighbours_nor_scattered_pages_change_a_sequence():
-    first, second = _sequence(20, 10), _sequence(37, 20)
-    one, other = (paged(k.numpy(), v.numpy(), "int16") for _, k, v in (first, second))
-    order = np.array([3, 0, 4, 1, 2])  # where page i now lies
-    pages = {name: torch.from_numpy(np.concatenate([one[name], other[name]])[np.argsort(order)]) for name in one}
-    y = attention(
-        q=torch.cat([second[0][-4:], first[0][-20:]]).reshape(24, -1),
-        **pages,
-        pages=torch.tensor([[4, 1, 2], [3, 0, -1]], dtype=torch.int32),
-        lengths=torch.tensor([37, 20], dtype=torch.int32),
-        starts=torch.tensor([0, 4, 24], dtype=torch.int32),
-        heads=HEADS,
-        kvHeads=KV_HEADS,
-        headDim=HEAD,
-        scale=HEAD**-0.5,
-        causal=True,
-        window=0,
-        softcap=0.0,
-    )["y"].reshape(24, HEADS, HEAD)
-    assert torch.equal(y[:4], _attend(*second, 4)) and torch.equal(y[4:], _attend(*first))
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_no_schedule_no_pages_and_no_neighbours_change_a_bit(data: st.DataObject):
+    """Sequences that grow by random chunks in steps of random company, in pages that lie anywhere."""
+    kv = data.draw(st.sampled_from(list(WEIGHT_BITS)))
+    options = {"window": data.draw(st.sampled_from([0, 0, 20])), "softcap": data.draw(st.sampled_from([0.0, 0.0, 4.0]))}
+    lengths = data.draw(st.lists(st.integers(1, 150), min_size=1, max_size=3))
+    sequences = [_normal(length, data.draw(st.integers(0, 9))) for length in lengths]
+    alone = [_attend(s, kv=kv, **options) for s in sequences]
+    needed = [-(-length // PAGE_SIZE) for length in lengths]
+    free = data.draw(st.permutations(range(sum(needed) + 2)))
+    tables = [list(free[sum(needed[:i]) :][:count]) for i, count in enumerate(needed)]
+    pages = Pages(len(free), kv)
+    done = [0] * len(lengths)
+    while done != lengths:
+        left = [i for i, length in enumerate(lengths) if done[i] < length]
+        step = data.draw(st.lists(st.sampled_from(left), min_size=1, unique=True))
+        ends = [data.draw(st.integers(done[i] + 1, lengths[i])) for i in step]
+        for i, end in zip(step, ends, strict=True):
+            pages.append(sequences[i].part(done[i], end), done[i], tables[i])
+        rows = [sequences[i].q[done[i] : end] for i, end in zip(step, ends, strict=True)]
+        y = pages.attend(rows, ends, [tables[i] for i in step], **options)
+        for i, end, part in zip(step, ends, y.split([len(q) for q in rows]), strict=True):
+            assert torch.equal(part, alone[i][done[i] : end])
+            done[i] = end
 
 
-def _tables(head: int, turned: int, positions: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
-    angle = torch.arange(positions)[:, None].double() / 10000 ** (torch.arange(turned) / turned)[None]
-    return angle.cos().float(), angle.sin().float()
+@pytest.mark.parametrize("kv", WEIGHT_BITS)
+def test_scores_beyond_2_to_24_choose_the_largest(kv: str):
+    s = _normal(140)
+    s.q[:], s.k[:] = 0, 0
+    s.q[..., 0] = 2.0**20
+    s.k[..., 0] = torch.arange(140)[:, None] * 2.0**10  # apart by 2^28
+    y = _attend(s, 3, kv)
+    # Half a step of the value, and half a unit of its weight.
+    off = (1 / (2 * KV_LEVELS[kv][1]) + 2.0 ** -(WEIGHT_BITS[kv] - 1)) * s.v.abs().max()
+    expected = s.v[-3:].repeat_interleave(HEADS // KV_HEADS, 1)
+    assert ((y - expected).abs() <= off).all()
+    s.q[..., 0] = -(2.0**20)
+    assert ((_attend(s, 3, kv) - s.v[0].repeat_interleave(HEADS // KV_HEADS, 0)).abs() <= off).all()
 
 
-def test_half_rope_is_that_of_transformers():
-    x, positions = (
-        torch.from_numpy(_normal(1, 9, 3 * HEAD)),
-        torch.tensor([0, 1, 5, 63, 2, 2, 7, 8, 30], dtype=torch.int32),
-    )
-    cos, sin = _tables(HEAD, HEAD // 2)
-    got = rope(x=x, positions=positions, cos=cos, sin=sin, headDim=HEAD, pairing="half")["y"]
-    full_cos, full_sin = (torch.cat([table, table], 1)[positions.long()][None] for table in (cos, sin))
-    heads = x.reshape(1, 9, 3, HEAD).transpose(1, 2)
-    expected, _ = apply_rotary_pos_emb(heads, heads, full_cos, full_sin)
-    assert torch.equal(got, expected.transpose(1, 2).reshape(9, -1))
+@pytest.mark.parametrize("kv", WEIGHT_BITS)
+@pytest.mark.parametrize("number", [0.0, 1e-42, 2.0**-61])
+def test_queries_and_keys_of_nothing_see_the_mean_and_values_of_nothing_give_nothing(number: float, kv: str):
+    for zero in "qk":
+        s = _normal(150)
+        getattr(s, zero)[:] = number
+        mean = s.v.double().mean(0).repeat_interleave(HEADS // KV_HEADS, 0)
+        # Scores are 0: weights are alike and exact, and what is left is half a step of each value.
+        off = (1 / (2 * KV_LEVELS[kv][1]) + 8 * EPS) * s.v.abs().max()
+        assert ((_attend(s, 1, kv)[0].double() - mean).abs() <= off).all()
+    s = _normal(150)
+    s.v[:] = number
+    assert (_attend(s, kv=kv) == 0).all() == (number < 2.0**-61)
+    assert (_attend(s, kv=kv).abs() <= 2.0**-60).all()
 
 
-def test_interleaved_rope_turns_complex_numbers_and_partial_rope_leaves_the_rest():
-    x, positions = torch.from_numpy(_normal(2, 4, 2 * HEAD)), torch.tensor([3, 0, 9, 63], dtype=torch.int32)
-    cos, sin = _tables(HEAD, 5)
-    got = rope(x=x, positions=positions, cos=cos, sin=sin, headDim=HEAD, pairing="interleaved")["y"].reshape(4, 2, HEAD)
-    heads = x.reshape(4, 2, HEAD)
-    assert torch.equal(got[..., 10:], heads[..., 10:])
-    turned = torch.view_as_complex(heads[..., :10].double().reshape(4, 2, 5, 2))
-    turned = turned * torch.complex(cos, sin)[positions.long()][:, None].to(torch.complex128)
-    # two products and their sum
-    assert (torch.view_as_real(turned).reshape(4, 2, 10) - got[..., :10]).abs().max() <= 3 * EPS * x.abs().max()
-
-
-def _empty(pages: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    keys, values = torch.zeros(2, pages, KV_HEADS, 16 * HEAD, dtype=dtype)
-    return {"keys": keys, "values": values, "steps": torch.zeros(pages, KV_HEADS, 32)}
-
-
-@pytest.mark.parametrize("dtype", ["int16", "int8"])
-def test_what_is_appended_is_what_attention_reads(dtype: str):
-    k, v = _normal(3, 2, 40, KV_HEADS, HEAD)
-    expected = paged(k, v, dtype)
-    pages = _empty(3, getattr(torch, dtype))
-    k, v = (torch.from_numpy(x).reshape(40, -1) for x in (k, v))
-    for part in (slice(25, 40), slice(0, 25)):
-        slots = torch.arange(40, dtype=torch.int32)[part]
-        append(k=k[part], v=v[part], slots=slots, kvHeads=KV_HEADS, headDim=HEAD, **pages)
-    for name in ("keys", "values"):
-        assert np.array_equal(pages[name].numpy(), expected[name])
-    written = [*range(8), *range(16, 24)]
-    assert np.array_equal(pages["steps"][:2].numpy(), expected["steps"][:2])
-    assert np.array_equal(pages["steps"][2][:, written].numpy(), expected["steps"][2][:, written])
-
-
-def test_rope_append_is_rope_and_append():
-    q, k, v = (
-        torch.from_numpy(_normal(seed, 5, heads * HEAD)) for seed, heads in ((4, HEADS), (5, KV_HEADS), (6, KV_HEADS))
-    )
-    cos, sin = _tables(HEAD, HEAD // 2)
-    how = {"positions": torch.arange(5, dtype=torch.int32), "cos": cos, "sin": sin, "headDim": HEAD, "pairing": "half"}
-    slots = torch.tensor([17, 3, 0, 31, 16], dtype=torch.int32)
-    parts = _empty(2, torch.int16)
-    fused = {name: x.clone() for name, x in parts.items()}
-    y = rope_append(q=q, k=k, v=v, slots=slots, kvHeads=KV_HEADS, **fused, **how)["y"]
-    append(k=rope(x=k, **how)["y"], v=v, slots=slots, kvHeads=KV_HEADS, headDim=HEAD, **parts)
-    assert torch.equal(y, rope(x=q, **how)["y"]) and all(torch.equal(fused[name], parts[name]) for name in parts)
+@pytest.mark.parametrize("kv", WEIGHT_BITS)
+@pytest.mark.parametrize("name", ["q", "k", "v"])
+@pytest.mark.parametrize("number", [2.0**50, -(2.0**50), np.inf, np.nan])
+def test_a_row_from_2_to_50_on_is_none_and_only_who_sees_it_is_told(number: float, name: str, kv: str):
+    s = _normal(40)
+    good = _attend(s, kv=kv)
+    getattr(s, name)[20, -1, 3] = number
+    y = _attend(s, kv=kv)
+    rows = slice(20, 21) if name == "q" else slice(20, 40)
+    heads = slice(HEADS - 1, HEADS) if name == "q" else slice(HEADS - HEADS // KV_HEADS, HEADS)
+    assert y[rows, heads].isnan().all()
+    y[rows, heads] = good[rows, heads]
+    assert torch.equal(y, good)
+    getattr(s, name)[20, -1, 3] = 2.0**50 * (1 - EPS)
+    assert _attend(s, kv=kv).isfinite().all()

@@ -33,25 +33,25 @@ const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   scale: 1,
 };
 
-function dimension(expression: string): Dimension {
+function dimension(expression: string, sizes = ATTRIBUTES): Dimension {
   if (expression === "pad64(K)") return 64;
   if (expression.startsWith("blocks(")) return 1;
   if (expression === "carryWords(K)") return 4 + 16 + 24;
   if (expression.endsWith("+1")) return expression as Dimension;
-  const [first, ...more] = expression.split("*").map((name) => SYMBOLS[name] ?? ATTRIBUTES[name] ?? Number(name));
+  const [first, ...more] = expression.split("*").map((name) => SYMBOLS[name] ?? sizes[name] ?? Number(name));
   return more.reduce<Dimension>((product, size) => Number(product) * Number(size), first as Dimension);
 }
 
-function right(op: OpName): Call {
+function right(op: OpName, sizes = ATTRIBUTES): Call {
   const { inputs, attributes }: OpSpec = OPS[op];
   const given = Object.entries(inputs).map(([name, { dtypes, shape }]): [string, Given] => {
-    return [name, [dtypes[0]!, "plain", shape.map(dimension)]];
+    return [name, [dtypes[0]!, "plain", shape.map((size) => dimension(size, sizes))]];
   });
   const needed = Object.keys(attributes).filter((name) => attributes[name]!.default === undefined);
   return {
     op,
     inputs: Object.fromEntries(given),
-    attributes: Object.fromEntries(needed.map((name) => [name, ATTRIBUTES[name]!])),
+    attributes: Object.fromEntries(needed.map((name) => [name, sizes[name]!])),
   };
 }
 
@@ -96,6 +96,11 @@ function* otherSizes(vector: Call): Generator<Call> {
     }
 }
 
+/** Heads of an odd size, and operands that fit: only a rule can object. */
+function* oddHeads(vector: Call): Generator<Call> {
+  if ("headDim" in vector.attributes) yield right(vector.op, { ...ATTRIBUTES, headDim: 9 });
+}
+
 /** What the builder says. */
 function verdict({ op, inputs, attributes }: Call): Verdict {
   const b = new ProgramBuilder();
@@ -135,11 +140,13 @@ function difference<T>(
 /** Per op: the right call first, then what others have that differs from it. */
 export const operations = (Object.keys(OPS) as OpName[]).flatMap((op) => {
   const base = right(op);
-  const wrong = [...wrongOperands(base), ...wrongAttributes(base), ...otherSizes(base)].map((call) => ({
-    op,
-    inputs: difference(base.inputs, call.inputs),
-    attributes: difference(base.attributes, call.attributes),
-    ...verdict(call),
-  }));
+  const wrong = [...wrongOperands(base), ...wrongAttributes(base), ...otherSizes(base), ...oddHeads(base)].map(
+    (call) => ({
+      op,
+      inputs: difference(base.inputs, call.inputs),
+      attributes: difference(base.attributes, call.attributes),
+      ...verdict(call),
+    }),
+  );
   return [{ ...base, ...verdict(base) }, ...wrong];
 });

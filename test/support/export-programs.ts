@@ -28,7 +28,7 @@ const TINY: Readonly<Record<string, readonly [TinyOptions, Partial<ModelOptions>
   "qwen2-tied-16bit-head": [{ family: "qwen2", tied: true }, { head: "16bit" }],
   "mistral-window": [
     { family: "mistral", window: 8 },
-    { threshold: "all", kv: "bfloat16" },
+    { threshold: "all", kv: "int8" },
   ],
   "interleaved-int8-head": [
     { config: { octavo_rope_pairing: "interleaved" } },

@@ -63,6 +63,7 @@ def returns(x: torch.Tensor, what: str):
         "bool": torch.tensor([True, False]),
         "uint8": torch.tensor([0, 255], dtype=torch.uint8),
         "int16": torch.tensor([-(2**15), 2**15 - 1], dtype=torch.int16),
+        "uint16": torch.tensor([0, 2**16 - 1], dtype=torch.uint16),
         "float64": torch.tensor([0.5, float("nan"), float("-inf")], dtype=torch.float64),
         "inexact float64": torch.tensor([0.5, 0.1], dtype=torch.float64),
         "large float64": np.array([1e300]),

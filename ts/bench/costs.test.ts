@@ -11,7 +11,7 @@ const config = (tied: boolean) => ({
 });
 
 test.each([true, false])("weights count once, an embedding table only where it is the head too (tied: %s)", (tied) => {
-  const plain = { context: 512, pages: 9, rows: 1, kv: "float16", output: { type: "sample" } } as const;
+  const plain = { context: 512, pages: 9, rows: 1, kv: "int16", output: { type: "sample" } } as const;
   const options = { weights: "int8", head: "16bit", threshold: "adaptive", headThreshold: "all", ...plain } as const;
   const program = buildModel(modelOfConfig("config.json", config(tied)), options);
   // Of each layer: q 64, k and v 32 each, o 64, gate and up 128 rows of 64, down 64 rows of 128; scales; two norms in float32.

@@ -10,6 +10,8 @@ export interface Cost {
   readonly bytes: number;
   /** Multiplications and additions, two per product. */
   readonly int8Operations: number;
+  /** Of integers of more than 8 bits: processors make half as many. */
+  readonly int16Operations: number;
   readonly float32Operations: number;
 }
 
@@ -19,13 +21,18 @@ export function operationCost(program: Program, operation: Operation, sizes: Siz
   const size = (name: string, axis: number): number => shapeAt(value(name).shape, sizes)[axis]!;
   const elements = (name: string): number => elementsOf(value(name).shape, sizes);
   const width = (name: string): number => BYTES_PER_ELEMENT[value(name).dtype];
+  /** K and V of a token in KV pages, with their steps. */
+  const rowBytes = (): number => {
+    const { kvHeads, headDim } = operation.attributes as Record<string, number>;
+    return 2 * kvHeads! * (headDim! * width("keys") + width("steps"));
+  };
   const operands = [...Object.entries(operation.inputs), ...Object.entries(operation.outputs)];
   let bytes = 0;
   for (const [name, id] of operands) {
     const { dtype, shape } = program.values[id]!;
     if (!GATHERED.has(`${operation.op}.${name}`)) bytes += contentBytes(dtype, shapeAt(shape, sizes));
   }
-  const none = { bytes, int8Operations: 0, float32Operations: 0 };
+  const none = { bytes, int8Operations: 0, int16Operations: 0, float32Operations: 0 };
   switch (operation.op) {
     case "linear_int8":
       return { ...none, int8Operations: 2 * size("low", 0) * elements("weight") };
@@ -35,12 +42,12 @@ export function operationCost(program: Program, operation: Operation, sizes: Siz
       return { ...none, bytes: bytes + sizes.T * size("table", 1) * width("table") };
     case "append":
     case "rope_append":
-      return { ...none, bytes: bytes + 2 * sizes.T * size("k", 1) * width("keys") };
+      return { ...none, bytes: bytes + sizes.T * rowBytes() };
     case "attention": {
-      const { heads, kvHeads, headDim } = operation.attributes as Record<string, number>;
+      const { heads, headDim } = operation.attributes as Record<string, number>;
       // Pages are read once per sequence and head group; with one query per sequence that is once per query.
-      const pages = Math.min(keys, sizes.B * sizes.J * PAGE_SIZE) * kvHeads! * headDim! * 2 * width("keys");
-      return { ...none, bytes: bytes + pages, float32Operations: 4 * keys * heads! * headDim! };
+      const pages = Math.min(keys, sizes.B * sizes.J * PAGE_SIZE) * rowBytes();
+      return { ...none, bytes: bytes + pages, int16Operations: 4 * keys * heads! * headDim! };
     }
     default:
       return none;
@@ -70,8 +77,11 @@ const GATHERED = new Set([
   "rope_append.sin",
   "append.keys",
   "append.values",
+  "append.steps",
   "rope_append.keys",
   "rope_append.values",
+  "rope_append.steps",
   "attention.keys",
   "attention.values",
+  "attention.steps",
 ]);

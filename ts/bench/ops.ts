@@ -186,6 +186,7 @@ async function profile(
 const sum = (a: Cost, b: Cost): Cost => ({
   bytes: a.bytes + b.bytes,
   int8Operations: a.int8Operations + b.int8Operations,
+  int16Operations: a.int16Operations + b.int16Operations,
   float32Operations: a.float32Operations + b.float32Operations,
 });
 
@@ -197,10 +198,10 @@ function opTime(op: string, calls: number, microseconds: number, total: number, 
     microseconds,
     share: microseconds / total,
     gigabytesPerSecond: perSecond(cost.bytes) / 1e9,
-    gigaoperationsPerSecond: perSecond(cost.int8Operations + cost.float32Operations) / 1e9,
+    gigaoperationsPerSecond: perSecond(cost.int8Operations + cost.int16Operations + cost.float32Operations) / 1e9,
     ofCeiling: Math.max(
       perSecond(cost.bytes) / ceiling.readBytes,
-      perSecond(cost.int8Operations) / ceiling.int8Operations,
+      perSecond(cost.int8Operations + 2 * cost.int16Operations) / ceiling.int8Operations,
       perSecond(cost.float32Operations) / ceiling.float32Operations,
     ),
   };

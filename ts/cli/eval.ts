@@ -1,11 +1,11 @@
 /** `octavo eval`: how far int8 is from 16-bit on a text. */
 import { Command } from "commander";
 import type { Evaluation } from "../eval/evaluate.ts";
-import type { Head } from "../model/families/index.ts";
+import type { Head, KvType } from "../model/families/index.ts";
 import { parseSchemes, type Scheme } from "../program/scheme.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
-import { addHeadOptions, addWorkerOptions, jsonOption, modelOption, wholeNumber } from "./options.ts";
+import { addHeadOptions, addWorkerOptions, jsonOption, kvOption, modelOption, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { percent, print, printJson, table } from "./screen.ts";
 
@@ -20,6 +20,7 @@ interface EvalFlags {
   readonly threads?: number;
   readonly head?: Head;
   readonly headThreshold?: Threshold;
+  readonly kv?: KvType;
   readonly python?: string;
   readonly json?: boolean;
 }
@@ -40,6 +41,7 @@ export function evalCommand(): Command {
       parseSchemes,
     )
     .option("--tokens <n>", "only the first n tokens of the text", wholeNumber(2))
+    .addOption(kvOption("K and V of the int8 runs; the 16-bit run has int16"))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: EvalFlags) =>
       interruptible((signal) => evaluateModel(model ?? flags.model, flags, signal)),
@@ -52,13 +54,13 @@ async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSigna
     import("../eval/text.ts"),
   ]);
   const { window, thresholds, scheme: schemes, tokens } = flags;
-  const { head, headThreshold, devices, threads, python } = flags;
+  const { head, headThreshold, kv, devices, threads, python } = flags;
   const text = await evaluationText(flags.text);
   const progress = new ProgressLine();
   let result: Evaluation;
   try {
     result = await evaluate(model, text, {
-      ...{ window, thresholds, schemes, tokens, head, headThreshold, devices, threads, python, signal },
+      ...{ window, thresholds, schemes, tokens, head, headThreshold, kv, devices, threads, python, signal },
       onProgress: progress.judge,
     });
   } finally {

@@ -2,8 +2,9 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseBytes } from "../bytes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
+import type { KvType } from "../model/families/index.ts";
 import { checkParallel } from "../plan/devices.ts";
-import type { SettingsOptions } from "../plan/settings.ts";
+import { KV_INSTEAD, KV_TYPES, type SettingsOptions } from "../plan/settings.ts";
 import { parseThreshold } from "../program/threshold.ts";
 
 export interface LoadFlags extends SettingsOptions {
@@ -39,6 +40,10 @@ export function addHeadOptions(command: Command, what = "the output layer"): Com
     .option("--head-threshold <t>", "outliers for an int8 output layer, as --threshold (default: all)", parseThreshold);
 }
 
+export function kvOption(what: string): Option {
+  return new Option("--kv <type>", what).argParser(kvType);
+}
+
 export function tensorParallelOption(): Option {
   return new Option("--tp <n>", "tensor parallel ranks: 1 until there is sharding").argParser(wholeNumber(1));
 }
@@ -59,12 +64,7 @@ export function addWorkerOptions(command: Command): Command {
 function addModelOptions(command: Command): Command {
   const weights = new Option("--weights <form>", "int8 (LLM.int8()) or 16bit").choices(["int8", "16bit"]);
   return addHeadOptions(command.addOption(modelOption()).addOption(weights))
-    .addOption(
-      new Option(
-        "--kv <type>",
-        "K and V in memory: float16 (default), or bfloat16 if a model leaves its range",
-      ).choices(["float16", "bfloat16"]),
-    )
+    .addOption(kvOption("K and V in memory: int16 (default), or int8, half as large"))
     .option("--threshold <t>", "outliers: 0, a number such as 6, adaptive, all, or ABSOLUTE:RELATIVE", parseThreshold)
     .option("--context <n>", "tokens of prompt and answer together", wholeNumber(1));
 }
@@ -148,6 +148,12 @@ export function wholeNumbers(from: number): (text: string) => number[] {
     if (new Set(values).size < values.length) throw new InvalidArgumentError("It has a number twice.");
     return values;
   };
+}
+
+function kvType(text: string): KvType {
+  const type = KV_TYPES.find((known) => known === text);
+  if (type !== undefined) return type;
+  throw new InvalidArgumentError(`It takes ${KV_TYPES.join(" or ")}; ${KV_INSTEAD}.`);
 }
 
 function decimal(from: number, to: number): (text: string) => number {

@@ -41,7 +41,7 @@ export async function explain(program: StepProgram, failing: Failing, tokenBudge
 export function blame(op: string): string {
   const first = `the first NaN or infinity came out of ${op}`;
   if (!/^(rope_)?append /.test(op)) return `${first}. Its weights or its inputs are too large for float32, or broken`;
-  return `${first}: keys or values beyond the range of the KV type. Load the model with kv: "bfloat16" (--kv bfloat16)`;
+  return `${first}: keys or values of 2^50 and more, which no type of KV pages holds. The weights of their projections are broken`;
 }
 
 export function nonfinite(text: string, cause?: unknown): OctavoError {

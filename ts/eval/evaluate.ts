@@ -54,8 +54,8 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
   for (const threshold of thresholds) thresholdAttributes(threshold);
   await using opened = await openText(model, text, options);
   const { tokens, chunks, window } = opened;
-  const { head, headThreshold } = options;
-  const runs = await defineRuns(opened, { ...loadingOf(options), thresholds, schemes, head, headThreshold });
+  const { head, headThreshold, kv } = options;
+  const runs = await defineRuns(opened, { ...loadingOf(options), thresholds, schemes, head, headThreshold, kv });
   // All at once: the worker runs them in the order in which they were sent.
   await eachChunk(opened, options, (chunk) => Promise.all(runs.map((run) => runChunk(run, chunk, tokens))));
   return {

@@ -18,7 +18,7 @@ export const CHUNK = 128;
 export const DEFAULT_WINDOW = 512;
 
 export interface TextOptions
-  extends Pick<LoadOptions, "devices" | "threads" | "head" | "headThreshold" | "python" | "signal"> {
+  extends Pick<LoadOptions, "devices" | "threads" | "head" | "headThreshold" | "kv" | "python" | "signal"> {
   /** Tokens per window; windows do not overlap. Default 512. */
   readonly window?: number | undefined;
   /** Only the first so many tokens of the text. */
@@ -35,8 +35,8 @@ export type OpenedText = Awaited<ReturnType<typeof openText>>;
  * `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens.
  */
 export async function openText(model: string, text: string, options: TextOptions) {
-  const { devices, threads, head, headThreshold, python, signal } = options;
-  checkLoadOptions(model, { devices, threads, head, headThreshold, python, signal });
+  const { devices, threads, head, headThreshold, kv, python, signal } = options;
+  checkLoadOptions(model, { devices, threads, head, headThreshold, kv, python, signal });
   const manifest = await openModel(model, { python });
   const description = describeModel(manifest);
   const { context } = description;

@@ -4,7 +4,7 @@ import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
 import type { DefineOptions } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
-import { buildModel, type Head, headForm, type ModelOptions } from "../model/families/index.ts";
+import { buildModel, type Head, headForm, type KvType, type ModelOptions } from "../model/families/index.ts";
 import { MODEL_DEFAULTS } from "../plan/settings.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs, unpackOutputs } from "../program/payload.ts";
@@ -40,12 +40,13 @@ export interface RunOptions extends DefineOptions {
   /** Of the judged runs. */
   readonly head?: Head | undefined;
   readonly headThreshold?: Threshold | undefined;
+  readonly kv?: KvType | undefined;
 }
 
 /** The 16-bit run first. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated, and what `defineProgram` throws. */
 export async function defineRuns(
   { resident, manifest, window }: OpenedText,
-  { thresholds, schemes, head, headThreshold, ...options }: RunOptions,
+  { thresholds, schemes, head, headThreshold, kv = MODEL_DEFAULTS.kv, ...options }: RunOptions,
 ): Promise<Run[]> {
   const perRun = Math.ceil(window / PAGE_SIZE);
   const chunk = Math.min(CHUNK, window);
@@ -54,7 +55,7 @@ export async function defineRuns(
   const shared = { ...MODEL_DEFAULTS, context: window, pages, rows: chunk, threshold: 0 } as const;
   const reference: ModelOptions = { ...shared, weights: "16bit", output: { type: "score", reference: "write" } };
   const ends = { head: head ?? shared.head, headThreshold: headThreshold ?? shared.headThreshold } as const;
-  const judged = { ...shared, ...ends, output: { type: "score", reference: "read" } } as const;
+  const judged = { ...shared, ...ends, kv, output: { type: "score", reference: "read" } } as const;
   const models: ModelOptions[] = [
     ...thresholds.map((threshold) => ({ ...judged, threshold }) as const),
     ...schemes.map((scheme) => ({ ...judged, weights: "16bit", scheme }) as const),

@@ -33,8 +33,8 @@ describe("planManifest", () => {
     const tied = planManifest(smollm2(), { head: "16bit", context: 2048, sequences: 1 }, [sized(2 ** 30)]);
     expect(tied.totals).toEqual({ int8: layers, scales, sixteenBit: plan.totals.sixteenBit, head: 0 });
     expect(plan.devices[0]!.weights - tied.devices[0]!.weights).toBe(head);
-    // K and V, 30 layers, 3 heads of 64, two bytes: 23,040 bytes a token.
-    expect(plan.devices[0]!.kv).toBe(2048 * 23_040);
+    // K and V, 30 layers, 3 heads of 64, two bytes, and a step of each row: 23,760 bytes a token.
+    expect(plan.devices[0]!.kv).toBe(2048 * 23_760);
   });
 
   it("refuses with the missing bytes, and fits when given exactly these", () => {

@@ -1,10 +1,10 @@
 /** What a model is built and run with: the caller's options where given, the defaults elsewhere. The one place of both. Pure. */
 import { z } from "zod";
 import type { Sizes } from "../../protocol/messages.ts";
-import { PAGE_SIZE } from "../../protocol/ops.ts";
+import { KV_LEVELS, PAGE_SIZE } from "../../protocol/ops.ts";
 import type { Rules } from "../arguments.ts";
 import { badArgument } from "../errors.ts";
-import { type Head, headForm, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
+import { type Head, headForm, type KvType, type ModelDescription, type ModelOptions } from "../model/families/index.ts";
 import {
   DEFAULT_HEAD_THRESHOLD,
   DEFAULT_THRESHOLD,
@@ -22,10 +22,10 @@ export interface SettingsOptions {
    */
   readonly head?: Head | undefined;
   /**
-   * Type of K and V in memory. Default "float16", which is more exact; "bfloat16" for a model whose keys or values leave
-   * float16's range (65,504), which ends a request with `OCTAVO_NONFINITE`.
+   * Integers that K and V are kept in: "int16" (default), or "int8", half the memory and less exact (docs/numerics.md). Each row of
+   * a head has a step of its own, so that neither has a range to leave.
    */
-  readonly kv?: "float16" | "bfloat16" | undefined;
+  readonly kv?: KvType | undefined;
   /** Which activations are outliers. Default "adaptive". */
   readonly threshold?: Threshold | undefined;
   /** Which activations are outliers for an int8 output layer. Default "all". */
@@ -59,9 +59,13 @@ export const MODEL_DEFAULTS = {
   head: "auto",
   threshold: DEFAULT_THRESHOLD,
   headThreshold: DEFAULT_HEAD_THRESHOLD,
-  kv: "float16",
+  kv: "int16",
   output: { type: "sample" },
 } as const satisfies Partial<ModelOptions>;
+
+export const KV_TYPES = Object.keys(KV_LEVELS) as KvType[];
+/** For whoever asks for what KV pages were once. */
+export const KV_INSTEAD = "pages hold integers with a step for each row: int16 in place of float16 and of bfloat16";
 
 const DEFAULT_CONTEXT = 4096;
 const DEFAULT_SEQUENCES = 8;
@@ -77,7 +81,7 @@ const count = (max: number) => z.int().min(1).max(max);
 export const SETTINGS_RULES: Rules<SettingsOptions> = {
   weights: [z.enum(["int8", "16bit"]), '"int8" or "16bit"'],
   head: [z.enum(["auto", "int8", "16bit"]), '"auto", "int8" or "16bit"'],
-  kv: [z.enum(["float16", "bfloat16"]), '"float16" or "bfloat16"'],
+  kv: [z.enum(KV_TYPES), `"${KV_TYPES.join('" or "')}"; ${KV_INSTEAD}`],
   threshold: [z.unknown(), ""],
   headThreshold: [z.unknown(), ""],
   context: [count(2 ** 24), `a whole number from 1 to ${2 ** 24}`],

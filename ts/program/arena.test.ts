@@ -21,7 +21,7 @@ it.each([
       context: 4096,
       pages: 1,
       rows: S,
-      kv: "float16",
+      kv: "int16",
       output: { type: "sample" },
     }),
   );

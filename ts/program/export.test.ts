@@ -87,7 +87,7 @@ describe("a file is refused", () => {
   it.each<[string, unknown, RegExp]>([
     ["that is something else", { hidden_size: 64 }, /no octavo-program/],
     ["that is nothing", null, /no octavo-program/],
-    ["of another version", change("version", 2), /version 2 .* reads version 1/],
+    ["of another version", change("version", 1), /version 1 .* reads version 2/],
     ["with a field that nobody knows", change("extra", 1), /extra/],
     ["with an op that nobody knows", change("ops.0.op", "dream"), /ops\[0\]\.op/],
     ["with a field of an op that nobody knows", change("ops.0.fast", true), /fast/],

@@ -15,7 +15,7 @@ import { contentBytes } from "./tensor-bytes.ts";
 
 export const PROGRAM_FORMAT = "octavo-program";
 /** Raised whenever a reader of an older version would misread, or refuse, what is written. */
-export const PROGRAM_VERSION = 1;
+export const PROGRAM_VERSION = 2;
 
 const count = z.int().min(0);
 const name = z.string().max(1024);

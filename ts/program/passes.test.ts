@@ -57,7 +57,7 @@ const OPTIONS: ModelOptions = {
   context: 64,
   pages: 8,
   rows: 8,
-  kv: "float16",
+  kv: "int16",
   output: { type: "sample" },
 };
 const tiny = () => buildModel(manifest(2, 64, 4, 2, 96, 128), OPTIONS);

@@ -171,15 +171,12 @@ export class TensorHandle<D extends DType = DType> implements TensorSpec<D> {
     return this.#only("rope", besides("rope", "x", this, tables), options);
   }
 
-  /** Of k: writes k and v into their slots of `keys` and `values`. */
-  async append(
-    rest: { v: TensorHandle; slots: TensorHandle; keys: TensorHandle; values: TensorHandle },
-    options: AttributesOf<"append">,
-  ): Promise<void> {
+  /** Of k: writes k and v into their slots of `keys`, `values` and `steps`. */
+  async append(rest: Omit<OperandHandles<"append">, "k">, options: AttributesOf<"append">): Promise<void> {
     await this.device.run("append", besides("append", "k", this, rest), options);
   }
 
-  /** Of q: causal attention over KV pages. */
+  /** Of q: attention over KV pages. */
   async attention(rest: Omit<OperandHandles<"attention">, "q">, options: AttributesOf<"attention">): Result {
     return this.#only("attention", besides("attention", "q", this, rest), options);
   }

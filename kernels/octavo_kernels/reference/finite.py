@@ -11,7 +11,7 @@ from ..program.spec import Operation
 
 
 def results_finite(operation: Operation, view: Callable[[int], torch.Tensor]) -> bool:
-    """Floating results; the step of rows of digits, the ids of `sample`, and the steps in the slots of K and V.
+    """Floating results; the step of rows of digits, the ids of `sample`, and the steps of rows that went to KV pages.
 
     `view`: a value of the program at this step's sizes, on any device.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 from octavo_kernels.program.spec import Arena, Columns, Handle, Input, Operation, Place, ProgramSpec, Value
 
-FORMAT, VERSION = "octavo-program", 1
+FORMAT, VERSION = "octavo-program", 2
 
 
 @dataclass(frozen=True)

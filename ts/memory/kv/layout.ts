@@ -5,6 +5,7 @@ import { allocatedBytes } from "../../program/tensor-bytes.ts";
 
 export interface KvGroup {
   readonly layers: number;
+  /** Of K and V; their steps are float32. */
   readonly dtype: DType;
   /** Of one page, in all layers of the group. */
   readonly bytesPerPage: number;

@@ -2,7 +2,7 @@
  * What transformers are made of, as functions that write ops: a family puts them in order. `path` is where a block's tensors
  * lie in the files ("model.layers.3.self_attn"), and what its ops are called.
  */
-import { PAGE_SIZE } from "../../../protocol/ops.ts";
+import { type DType, PAGE_SIZE } from "../../../protocol/ops.ts";
 import type { AttributesOf } from "../../program/attributes.ts";
 import { ProgramBuilder } from "../../program/builder.ts";
 import type { ValueId } from "../../program/program.ts";
@@ -103,7 +103,7 @@ export function attention(
   step: StepValues,
   angles: ReturnType<typeof ropeAngles>,
 ): ValueId {
-  const { builder: b, options } = m;
+  const { builder: b } = m;
   const { hidden, heads, kvHeads, headDim, window, pairing } = shape;
   m.observe(x, `${path}.qkv_proj`, hidden);
   const project = (name: string, count: number) =>
@@ -114,17 +114,27 @@ export function attention(
   const rope = { positions: step.positions, ...angles };
   const turned = b.rope(q, rope, { headDim, pairing }, `${path}.rope_q`);
   const turnedK = b.rope(k, rope, { headDim, pairing }, `${path}.rope_k`);
-  const keys = b.state(`layers.${layer}.keys`, "kv", options.kv, [options.pages, kvHeads, headDim, PAGE_SIZE]);
-  const values = b.state(`layers.${layer}.values`, "kv", options.kv, [options.pages, kvHeads, PAGE_SIZE, headDim]);
-  b.append({ k: turnedK, v, slots: step.slots, keys, values }, { kvHeads, headDim }, `${path}.append`);
+  const cache = kvPages(m, layer, kvHeads, headDim);
+  b.append({ k: turnedK, v, slots: step.slots, ...cache }, { kvHeads, headDim }, `${path}.append`);
   const { pages, lengths, starts } = step;
   const mixed = b.attention(
-    { q: turned, keys, values, pages, lengths, starts },
+    { q: turned, ...cache, pages, lengths, starts },
     { heads, kvHeads, headDim, scale: 1 / Math.sqrt(headDim), window },
     path,
   );
   m.observe(mixed, `${path}.o_proj`, heads * headDim);
   return m.linear(mixed, `${path}.o_proj`, hidden, heads * headDim, shape.outputBias);
+}
+
+/** The KV pages of a layer: integers, and the steps that they count in. */
+function kvPages({ builder, options }: ModelWriter, layer: number, kvHeads: number, headDim: number) {
+  const state = (name: string, dtype: DType, size: number) =>
+    builder.state(`layers.${layer}.${name}`, "kv", dtype, [options.pages, kvHeads, size]);
+  return {
+    keys: state("keys", options.kv, PAGE_SIZE * headDim),
+    values: state("values", options.kv, PAGE_SIZE * headDim),
+    steps: state("steps", "float32", 2 * PAGE_SIZE),
+  };
 }
 
 export interface GatedMlpShape {

@@ -1,5 +1,6 @@
 /** The config of llama-like models (`config.json`, or the same keys from GGUF), checked and with defaults filled in. */
 import { z } from "zod";
+import { OPS } from "../../../protocol/ops.ts";
 import { OctavoError } from "../../errors.ts";
 import { cut, quoted } from "../../quoted.ts";
 import { checkConfigKeys } from "./config-keys.ts";
@@ -13,7 +14,7 @@ const float32 = z.number().refine((value) => Math.fround(value) > 0 && Number.is
 const size = z.int().min(1).max(1e7);
 /**
  * What a config alone makes us do takes time and memory in proportion to these, before any tensor has been looked for. The
- * deepest published models have 126 layers; the ops take heads of up to 1024 elements.
+ * deepest published models have 126 layers.
  */
 const layers = z.int().min(1).max(512);
 const headSize = z.int().min(2).max(1024);
@@ -120,6 +121,8 @@ export function llamaConfig(architecture: string, config: Readonly<Record<string
     throw invalid(
       `${heads} heads, ${kvHeads} kv heads, hidden size ${c.hidden_size}, head size ${headDim} do not fit together`,
     );
+  const largest = OPS.attention.attributes.headDim.max;
+  if (headDim > largest) throw unsupported(`heads of ${headDim} elements; attention takes up to ${largest}`);
   const activation = Object.hasOwn(ACTIVATIONS, c.hidden_act) ? ACTIVATIONS[c.hidden_act] : undefined;
   if (!activation)
     throw unsupported(`hidden_act ${quoted(c.hidden_act)}; implemented: ${Object.keys(ACTIVATIONS).join(", ")}`);

@@ -11,7 +11,7 @@ import { type ModelTensors, promisedTensors, tensorsOf } from "./tensors.ts";
 import { checkAllUsed, checkLoadable } from "./used-tensors.ts";
 
 export type { ModelDescription } from "./description.ts";
-export { type Head, headForm, type ModelOptions } from "./options.ts";
+export { type Head, headForm, type KvType, type ModelOptions } from "./options.ts";
 
 /** A model of a family, its config checked. */
 interface Model {
@@ -70,7 +70,7 @@ const SMALLEST: ModelOptions = {
   context: 1,
   pages: 1,
   rows: 1,
-  kv: "float16",
+  kv: "int16",
   output: { type: "logits" },
 };
 

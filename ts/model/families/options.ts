@@ -1,8 +1,10 @@
 /** What a program of a model is built for. Pure. */
+import type { KV_LEVELS } from "../../../protocol/ops.ts";
 import type { Scheme } from "../../program/scheme.ts";
 import type { Threshold } from "../../program/threshold.ts";
 
 export type Head = "auto" | "int8" | "16bit";
+export type KvType = keyof typeof KV_LEVELS;
 
 export interface ModelOptions {
   readonly weights: "int8" | "16bit";
@@ -21,7 +23,8 @@ export interface ModelOptions {
   readonly pages: number;
   /** Size of `sampled`; for `score`, the fixed number of rows that a step judges. */
   readonly rows: number;
-  readonly kv: "float16" | "bfloat16";
+  /** Integers that K and V are kept in. */
+  readonly kv: KvType;
   readonly output:
     | { readonly type: "sample"; readonly logits?: boolean }
     | { readonly type: "logits" }

@@ -29,6 +29,14 @@ it.each([
   });
 });
 
+it("heads larger than attention's are refused, and its largest are planned", async () => {
+  await expect(plan({ head_dim: 258 })).rejects.toMatchObject({
+    code: "OCTAVO_UNSUPPORTED_MODEL",
+    message: expect.stringMatching(/heads of 258 elements; attention takes up to 256/),
+  });
+  await expect(plan({ head_dim: 256 })).resolves.toMatchObject({ fits: true });
+});
+
 it("a context whose rope tables would take gigabytes is refused", async () => {
   const config = { max_position_embeddings: 1e7, head_dim: 128 };
   await expect(plan(config, { context: 1e7 })).rejects.toMatchObject({

@@ -8,7 +8,7 @@ from typing import Any
 
 NUMBERS = (0, 1, 2, 3, 7, 16, 63, 64, 65, 255, 4096, 2**20, 2**31 - 1, 2**31, 2**32 + 1, 2**40, 2**52, 2**53 - 1)
 _WORDS = (
-    *("float32", "float16", "bfloat16", "int8", "int32", "int64", "plain", "packed"),
+    *("float32", "float16", "bfloat16", "int8", "int16", "int32", "int64", "plain", "packed"),
     *("T", "S", "S+1", "B", "B+1", "J", "H", "D", "Q", "all", "off", "interleaved", "layer", "zeropoint", "tensor"),
 )
 _KEPT = ("kind", "id", "epoch", "type", "name", "op", "program")
