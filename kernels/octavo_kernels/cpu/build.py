@@ -73,7 +73,7 @@ void multiply() { _tile_dpbssd(0, 1, 2); }
 
 
 def units(machine: str, amx: bool = True) -> dict[Path, list[str]]:
-    """The translation units for a machine (`platform.machine()`), each with its own flags; `amx`: those with tiles too."""
+    """The translation units for a machine (`platform.machine()`), each with its own flags; `amx`: with tiles too."""
     own = {**_X86, **_ARM}
     x86 = {name: flags for name, flags in _X86.items() if amx or name != _AMX_UNIT}
     wanted = x86 if machine in ("x86_64", "AMD64") else _ARM if machine in ("aarch64", "arm64") else {}
