@@ -89,23 +89,19 @@ class CarryGatherer {
   int64_t used_ = 0;
 };
 
-// sums = high digits of a block times `panels` panels; see multiply_tiles.
-template <bool two, int panels>
-inline void multiply_carries(const Int8Product& product, const CarriedBlock& block, int64_t row, const int8_t* weights,
-                             int32_t* sums) {
-  const int64_t panel_bytes = product.groups * 64;
-  if (block.steps < 0) {
-    multiply_tiles<two, panels>(product.high(row), product.high_stride(), weights, panel_bytes,
-                                       product.groups / step_groups, sums, [](int64_t) {});
-    return;
+// The weights of a block's groups, of `panels` panels: [steps * 16][64] each, as tiles want them.
+struct GatheredWeights {
+  alignas(64) int8_t panel[2][gathered_groups * 64];
+
+  // Groups [begin, end) from `weights`, where panels are panel_bytes apart.
+  template <int panels>
+  OCTAVO_ALWAYS_INLINE void copy(const CarriedBlock& block, const int8_t* weights, int64_t panel_bytes, int64_t begin,
+                                 int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const int8_t* group = weights + int64_t{64} * block.groups[i];
+      for (int p = 0; p < panels; p++) std::memcpy(panel[p] + 64 * i, group + p * panel_bytes, 64);
+    }
   }
-  alignas(64) int8_t gathered[panels][gathered_groups * 64];
-  for (int64_t i = 0; i < block.steps * step_groups; i++) {
-    const int8_t* group = weights + int64_t{64} * block.groups[i];
-    for (int p = 0; p < panels; p++) std::memcpy(gathered[p] + 64 * i, group + p * panel_bytes, 64);
-  }
-  multiply_tiles<two, panels>(block.digits, block.steps * 64, gathered[0], sizeof gathered[0], block.steps, sums,
-                                     [](int64_t) {});
-}
+};
 
 }  // namespace octavo::OCTAVO_ISA

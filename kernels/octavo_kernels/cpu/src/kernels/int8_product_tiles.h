@@ -14,7 +14,7 @@
 namespace octavo::OCTAVO_ISA {
 
 // From this many rows on tiles are faster than vectors.
-inline constexpr int64_t tiles_from_rows = 9;
+inline constexpr int64_t tiles_from_rows = 16;
 inline constexpr int tile_item_blocks = 8;
 inline constexpr int64_t tile_item_rows = tile_item_blocks * tile_block_rows;
 
@@ -24,6 +24,8 @@ struct TilePanels {
   const int8_t* weights;
   const PanelUnits& units;
   bool whole;  // 16 columns each
+  // The next panels: fetched meanwhile, for the hardware's prefetchers start anew with every panel.
+  const int8_t* ahead;
 };
 
 // Up to 32 rows, and their sums.
@@ -96,39 +98,64 @@ struct TileRows {
   }
 };
 
-// The sums of `block`, and the results of `before`, if there is one.
+// The memory of a strip's products, small enough for the L1 cache beside the strip's weights.
+struct TileMemory {
+  // Of a block and the one before it.
+  TileBlock blocks[2];
+  alignas(64) int32_t high[2][tile_block_rows * 2 * 16];
+  GatheredWeights gathered;
+};
+
+// The sums of `block`; meanwhile the results of `before`, if there is one, and `lines` of the panels ahead in each step.
 template <bool two, int panels>
 inline void multiply_block(const Int8Product& product, const TilePanels& strip, const CarriedBlock& carried,
-                           int32_t* high, TileBlock& block, TileBlock* before) {
-  const int64_t steps = product.groups / step_groups;
-  block.high = nullptr;
-  if (carried.steps != 0) {
-    multiply_carries<two, panels>(product, carried, block.row, strip.weights, high);
-    block.high = high;
-  }
+                           TileBlock& block, int32_t* high, GatheredWeights& gathered, TileBlock* before,
+                           const int8_t* ahead, int lines) {
+  const int64_t steps = product.groups / step_groups, panel_bytes = product.groups * 64;
   const int rows = before ? static_cast<int>((before->rows + steps - 1) / steps) : 0;
-  multiply_tiles<two, panels>(product.low(block.row), product.low_stride(), strip.weights, product.groups * 64, steps,
-                              block.low, [&](int64_t) {
-                                if (before) finish_rows<panels>(product, strip, *before, rows);
-                              });
+  const int64_t groups = carried.steps * step_groups, copied = (groups + steps - 1) / steps;
+  const auto meanwhile = [&](int64_t step) {
+    const int8_t* line = ahead + step * lines * 64;
+    for (int i = 0; i < lines; i++, line += 64) {
+      for (int p = 0; p < panels; p++) prefetch_far(line + p * panel_bytes);
+    }
+    if (before) finish_rows<panels>(product, strip, *before, rows);
+    if (groups > 0) {
+      const int64_t begin = step * copied, end = begin + copied < groups ? begin + copied : groups;
+      gathered.copy<panels>(carried, strip.weights, panel_bytes, begin, end);
+    }
+  };
+  multiply_tiles<two, panels>(product.low(block.row), product.low_stride(), strip.weights, panel_bytes, steps,
+                              block.low, meanwhile);
+  block.high = carried.steps == 0 ? nullptr : high;
+  const auto nothing = [](int64_t) {};
+  if (carried.steps > 0) {
+    multiply_tiles<two, panels>(carried.digits, carried.steps * 64, gathered.panel[0], sizeof gathered.panel[0],
+                                carried.steps, high, nothing);
+  } else if (carried.steps < 0) {
+    multiply_tiles<two, panels>(product.high(block.row), product.high_stride(), strip.weights, panel_bytes, steps, high,
+                                nothing);
+  }
 }
 
 // Rows times a strip of panels.
 template <int panels>
 inline void multiply_strip(const Int8Product& product, const TilePanels& strip, const TileRows& rows, Tiles& tiles) {
-  // Two places for sums: they stay in the L1 cache beside the strip's weights.
-  TileBlock blocks[2];
-  alignas(64) int32_t high[2][tile_block_rows * 2 * 16];
+  TileMemory memory;
   TileBlock* before = nullptr;
-  for (int i = 0; i < rows.blocks(); i++) {
-    TileBlock& block = blocks[i % 2];
+  const int count = rows.blocks(), lines = step_groups / count;
+  const int8_t* ahead = strip.ahead;
+  for (int i = 0; i < count; i++, ahead += product.groups / step_groups * lines * 64) {
+    TileBlock& block = memory.blocks[i % 2];
     block.row = rows.begin + i * tile_block_rows;
     block.rows = rows.rows(i), block.done = 0;
     tiles.set_rows(block.rows);
     if (block.rows > tile_rows) {
-      multiply_block<true, panels>(product, strip, rows.carried[i], high[i % 2], block, before);
+      multiply_block<true, panels>(product, strip, rows.carried[i], block, memory.high[i % 2], memory.gathered, before,
+                                   ahead, lines);
     } else {
-      multiply_block<false, panels>(product, strip, rows.carried[i], high[i % 2], block, before);
+      multiply_block<false, panels>(product, strip, rows.carried[i], block, memory.high[i % 2], memory.gathered, before,
+                                    ahead, lines);
     }
     before = &block;
   }
@@ -145,10 +172,10 @@ inline int64_t tile_rows_of(const Int8Product& product, int64_t strips, int thre
 }
 
 template <int width>
-inline void run_int8_strip(const Int8Product& product, int64_t panel, const int8_t* weights, const TileRows& rows,
-                           Tiles& tiles) {
+inline void run_int8_strip(const Int8Product& product, int64_t panel, const int8_t* weights, const int8_t* ahead,
+                           const TileRows& rows, Tiles& tiles) {
   const PanelUnits units(product, panel, width);
-  multiply_strip<width>(product, {panel, weights, units, (panel + width) * 16 <= product.columns}, rows, tiles);
+  multiply_strip<width>(product, {panel, weights, units, (panel + width) * 16 <= product.columns, ahead}, rows, tiles);
 }
 
 inline void run_int8_tiles(const Int8Product& product, const Worker& worker) {
@@ -171,15 +198,19 @@ inline void run_int8_tiles(const Int8Product& product, const Worker& worker) {
         pack_panel(product, panel, packed);
         for (int64_t row = 0; row < product.rows; row += item_rows) {
           set_rows(row, nullptr);
-          run_int8_strip<1>(product, panel, packed, rows, tiles);
+          run_int8_strip<1>(product, panel, packed, packed, rows, tiles);
         }
         continue;
       }
       set_rows(item / strips * item_rows, worker.scratch);
+      // The other threads are likely to take the pieces between this one and the next.
+      const int64_t next = item + 1 < end ? item + 1 : end + chunk * (worker.threads - 1);
+      const int8_t* weights = product.panel(panel);
+      const int8_t* ahead = next < items ? product.panel(next % strips * width) : weights;
       if (product.panels - panel >= 2) {
-        run_int8_strip<2>(product, panel, product.panel(panel), rows, tiles);
+        run_int8_strip<2>(product, panel, weights, ahead, rows, tiles);
       } else {
-        run_int8_strip<1>(product, panel, product.panel(panel), rows, tiles);
+        run_int8_strip<1>(product, panel, weights, ahead, rows, tiles);
       }
     }
   }
