@@ -84,7 +84,7 @@ def test_carries_in_few_or_many_columns_are_in_the_same_sum(rows: int, columns: 
     x[:, carried] *= np.where(rng.random((rows, len(carried))) < 0.5, 50, 1)
     found = quantize(x=torch.from_numpy(x), decompose="threshold", absolute=8.0, relative=6.0)
     inputs = {name: tensor.numpy() for name, tensor in found.items()}
-    assert len(set(inputs["high"].any(axis=0).nonzero()[0] // 4)) > outliers // 2
+    assert len(np.unique(np.nonzero(inputs["high"])[1] // 4)) > outliers // 2
     inputs["weight"] = codes(rng, 50, columns)
     if op == "linear_int8":
         inputs["scale"] = rng.random(50, dtype=np.float32)

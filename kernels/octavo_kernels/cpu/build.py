@@ -78,7 +78,7 @@ def units(machine: str, amx: bool = True) -> dict[Path, list[str]]:
     x86 = {name: flags for name, flags in _X86.items() if amx or name != _AMX_UNIT}
     wanted = x86 if machine in ("x86_64", "AMD64") else _ARM if machine in ("aarch64", "arm64") else {}
     files = [path for path in sorted(SOURCES.rglob("*.cpp")) if path.name not in own or path.name in wanted]
-    told = ["-DOCTAVO_HAS_AMX"] if _AMX_UNIT in wanted else []
+    told = ["-DHAS_AMX"] if _AMX_UNIT in wanted else []
     return {path: [*told, *wanted.get(path.name, [])] for path in files}
 
 

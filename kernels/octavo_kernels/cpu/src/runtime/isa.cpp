@@ -40,7 +40,7 @@ struct Features {
   // Linux gives tiles to a process that asks, all of its threads, for good. It refuses where a thread's stack for signals
   // is too small to save them, and a container may forbid the call.
   static bool may_use_tiles() {
-#if defined(OCTAVO_HAS_AMX) && defined(__linux__)
+#if defined(HAS_AMX) && defined(__linux__)
     constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
     return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 #else
@@ -64,7 +64,7 @@ int available_isas(const InstructionSet* found[max_isas]) {
   static const Features features;
   if (features.avx2) found[count++] = &isa_avx2;
   if (features.avx512) found[count++] = &isa_avx512;
-#if defined(OCTAVO_HAS_AMX)
+#if defined(HAS_AMX)
   if (features.amx) found[count++] = &isa_amx;
 #endif
 #elif defined(__aarch64__)
