@@ -62,15 +62,17 @@ def test_linear_int8_is_one_exact_sum_in_every_tile(rows: int, outputs: int, col
         assert np.array_equal(got, expected, equal_nan=True), f"{backend.isa}, {backend.threads} threads"
 
 
-# Rows, columns, outlier columns: tiles gather the groups that 32 rows have carries in, at most 256 of them and at most
-# half, and 128 KiB of digits for 256 rows.
+# Rows, columns, outlier columns: tiles gather the groups that 32 rows have carries in, at most 1024 of them and at most
+# half, the weights of 256 at once, and 256 KiB of digits for 256 rows.
 GATHERED = [
     (40, 576, 3),
     (33, 576, 40),
     (64, 576, 120),
     (32, 2304, 300),
     (34, 1600, 270),
-    (256, 2304, 150),
+    (33, 4800, 400),
+    (256, 4800, 400),
+    (20, 8320, 1040),
     (12, 64, 2),
 ]
 

@@ -13,10 +13,10 @@ namespace octavo::OCTAVO_ISA {
 
 // A step of a product is this many groups of 4 columns.
 inline constexpr int step_groups = 16;
-// Most groups of a block. More, and a product with all high digits does it.
-inline constexpr int64_t gathered_groups = 256;
+// Most groups of a block. More, and a product with all high digits does it. So many steps' weights are gathered at once.
+inline constexpr int64_t gathered_groups = 1024, gathered_steps = 16;
 // Of a thread, beside a plain weight's panel: GATHERED_BYTES of protocol/workspace.ts.
-inline constexpr int64_t gathered_bytes = int64_t{128} << 10;
+inline constexpr int64_t gathered_bytes = int64_t{256} << 10;
 
 struct CarriedBlock {
   // 0: no row has carries. -1: they are not gathered.
@@ -89,17 +89,18 @@ class CarryGatherer {
   int64_t used_ = 0;
 };
 
-// The weights of a block's groups, of `panels` panels: [steps * 16][64] each, as tiles want them.
+// The weights of up to gathered_steps steps of a block's groups, of each panel, as tiles want them.
 struct GatheredWeights {
-  alignas(64) int8_t panel[2][gathered_groups * 64];
+  static constexpr int64_t panel_bytes = gathered_steps * step_groups * 64;
+  alignas(64) int8_t panel[2][panel_bytes];
 
-  // Groups [begin, end) from `weights`, where panels are panel_bytes apart.
+  // Groups [begin, end), of which the first of all here is `first`, from `weights`, whose panels are `stride` bytes apart.
   template <int panels>
-  OCTAVO_ALWAYS_INLINE void copy(const CarriedBlock& block, const int8_t* weights, int64_t panel_bytes, int64_t begin,
-                                 int64_t end) {
+  OCTAVO_ALWAYS_INLINE void copy(const CarriedBlock& block, const int8_t* weights, int64_t stride, int64_t first,
+                                 int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const int8_t* group = weights + int64_t{64} * block.groups[i];
-      for (int p = 0; p < panels; p++) std::memcpy(panel[p] + 64 * i, group + p * panel_bytes, 64);
+      for (int p = 0; p < panels; p++) std::memcpy(panel[p] + 64 * (i - first), group + p * stride, 64);
     }
   }
 };

@@ -106,6 +106,25 @@ struct TileMemory {
   GatheredWeights gathered;
 };
 
+inline constexpr auto nothing_between = [](int64_t) {};
+
+// The sums of a block's high digits. The weights of the first steps are gathered already.
+template <bool two, int panels>
+inline void multiply_gathered(const CarriedBlock& carried, const int8_t* weights, int64_t stride,
+                              GatheredWeights& gathered, int32_t* high) {
+  const int64_t row_bytes = carried.steps * 64;
+  const int64_t first = carried.steps < gathered_steps ? carried.steps : gathered_steps;
+  multiply_tiles<two, panels, false>(carried.digits, row_bytes, gathered.panel[0], gathered.panel_bytes, first, high,
+                                     nothing_between);
+  for (int64_t step = first; step < carried.steps; step += gathered_steps) {
+    const int64_t left = carried.steps - step, steps = left < gathered_steps ? left : gathered_steps;
+    const int64_t begin = step * step_groups, end = begin + steps * step_groups;
+    gathered.copy<panels>(carried, weights, stride, begin, begin, end);
+    multiply_tiles<two, panels, true>(carried.digits + 64 * step, row_bytes, gathered.panel[0], gathered.panel_bytes,
+                                      steps, high, nothing_between);
+  }
+}
+
 // The sums of `block`; meanwhile the results of `before`, if there is one, and `lines` of the panels ahead in each step.
 template <bool two, int panels>
 inline void multiply_block(const Int8Product& product, const TilePanels& strip, const CarriedBlock& carried,
@@ -113,7 +132,8 @@ inline void multiply_block(const Int8Product& product, const TilePanels& strip, 
                            const int8_t* ahead, int lines) {
   const int64_t steps = product.groups / step_groups, panel_bytes = product.groups * 64;
   const int rows = before ? static_cast<int>((before->rows + steps - 1) / steps) : 0;
-  const int64_t groups = carried.steps * step_groups, copied = (groups + steps - 1) / steps;
+  const int64_t at_once = carried.steps < gathered_steps ? carried.steps : gathered_steps;
+  const int64_t groups = at_once * step_groups, copied = (groups + steps - 1) / steps;
   const auto meanwhile = [&](int64_t step) {
     const int8_t* line = ahead + step * lines * 64;
     for (int i = 0; i < lines; i++, line += 64) {
@@ -122,19 +142,17 @@ inline void multiply_block(const Int8Product& product, const TilePanels& strip, 
     if (before) finish_rows<panels>(product, strip, *before, rows);
     if (groups > 0) {
       const int64_t begin = step * copied, end = begin + copied < groups ? begin + copied : groups;
-      gathered.copy<panels>(carried, strip.weights, panel_bytes, begin, end);
+      gathered.copy<panels>(carried, strip.weights, panel_bytes, 0, begin, end);
     }
   };
-  multiply_tiles<two, panels>(product.low(block.row), product.low_stride(), strip.weights, panel_bytes, steps,
-                              block.low, meanwhile);
+  multiply_tiles<two, panels, false>(product.low(block.row), product.low_stride(), strip.weights, panel_bytes, steps,
+                                     block.low, meanwhile);
   block.high = carried.steps == 0 ? nullptr : high;
-  const auto nothing = [](int64_t) {};
   if (carried.steps > 0) {
-    multiply_tiles<two, panels>(carried.digits, carried.steps * 64, gathered.panel[0], sizeof gathered.panel[0],
-                                carried.steps, high, nothing);
+    multiply_gathered<two, panels>(carried, strip.weights, panel_bytes, gathered, high);
   } else if (carried.steps < 0) {
-    multiply_tiles<two, panels>(product.high(block.row), product.high_stride(), strip.weights, panel_bytes, steps, high,
-                                nothing);
+    multiply_tiles<two, panels, false>(product.high(block.row), product.high_stride(), strip.weights, panel_bytes,
+                                       steps, high, nothing_between);
   }
 }
 

@@ -48,20 +48,27 @@ class Tiles {
   int rows_ = 0;
 };
 
-// sums[r][p][i] = sum over k of digits[r * stride + k] * panel p's [k / 4][i][k % 4],
+// sums[r][p][i] = (continued ? sums[r][p][i] : 0) + sum over k of digits[r * stride + k] * panel p's [k / 4][i][k % 4],
 // for k below 64 * steps, the columns i of a panel, and the rows of Tiles::set_rows: up to 16, or more with `two`.
 // `sums` is [rows][panels][16]. `between(step)` is called once in each step: other work, in the multipliers' shadow.
-template <bool two, int panels, class Between>
+template <bool two, int panels, bool continued, class Between>
 OCTAVO_ALWAYS_INLINE void multiply_tiles(const int8_t* digits, int64_t stride, const int8_t* weights,
                                          int64_t panel_bytes, int64_t steps, int32_t* sums, Between between) {
   static_assert(panels == 1 || panels == 2);
   constexpr int64_t sums_bytes = panels * 64;
   int32_t* const lower = sums + tile_rows * panels * 16;
   asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory
-  _tile_zero(0);
-  if constexpr (panels == 2) _tile_zero(1);
-  if constexpr (two) _tile_zero(2);
-  if constexpr (two && panels == 2) _tile_zero(3);
+  if constexpr (continued) {
+    _tile_loadd(0, sums, sums_bytes);
+    if constexpr (panels == 2) _tile_loadd(1, sums + 16, sums_bytes);
+    if constexpr (two) _tile_loadd(2, lower, sums_bytes);
+    if constexpr (two && panels == 2) _tile_loadd(3, lower + 16, sums_bytes);
+  } else {
+    _tile_zero(0);
+    if constexpr (panels == 2) _tile_zero(1);
+    if constexpr (two) _tile_zero(2);
+    if constexpr (two && panels == 2) _tile_zero(3);
+  }
   for (int64_t step = 0; step < steps; step++) {
     _tile_loadd(6, weights, 64);
     _tile_loadd(4, digits, stride);
