@@ -18,7 +18,7 @@ export const ENVIRONMENT = {
   },
   OCTAVO_ISA: {
     reader: "kernels",
-    accepts: "`scalar`, `avx2`, `avx512`, `neon`, `dotprod`: one that this machine can run",
+    accepts: "`scalar`, `avx2`, `avx512`, `amx`, `neon`, `dotprod`: one that this machine can run",
     meaning:
       "The instruction set of the `cpu` backend, in place of the best one. Results have the same bits with each.",
   },

@@ -15,6 +15,8 @@ import { ATTENTION_BLOCK, type OpName, PAGE_SIZE } from "./ops.ts";
 
 /** cpu: sums of attention's blocks of keys that wait to be joined, unless one query needs more. */
 export const PARTIAL_BYTES = 4 * 2 ** 20;
+/** cpu: high digits that a thread gathers for tiles (AMX). Rows beyond are multiplied with all of theirs. */
+export const GATHERED_BYTES = 256 * 2 ** 10;
 /** triton: partial results of a split op (attention over keys, linear_int8 over columns). More, and the op is not split. */
 export const SPLIT_BYTES = 128 * 2 ** 20;
 /** triton: most programs of a kernel whose programs have a scratch row each. */
@@ -31,7 +33,8 @@ const quantizeRows = (cpuThread: string): WorkspaceFormulas => ({
 });
 
 const int8Product: WorkspaceFormulas = {
-  thread: "16 * pad(K, 64)",
+  // A panel of a plain weight, and the carries that tiles gather.
+  thread: `16 * pad(K, 64) + ${GATHERED_BYTES}`,
   splits: "min(16, pad(K, 64) // 128)",
   partial: `min(${SPLIT_BYTES}, 4 * pad(T, 128) * pad(N, 128) * splits)`,
   lists: "4 * ceil(T, 128) * (1 + 2 * ceil(K, 32))",

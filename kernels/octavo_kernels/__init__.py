@@ -24,7 +24,7 @@ BACKENDS = ("cpu", "reference", "cuda", "triton-interpreter")
 def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0) -> Backend:
     """A backend by name, with a team of `threads`.
 
-    `isa` forces an instruction set of `cpu` (scalar, avx2, avx512, neon, dotprod); the best one is the default.
+    `isa` forces an instruction set of `cpu` (scalar, avx2, avx512, amx, neon, dotprod); the best one is the default.
     `index`: which GPU of `cuda`. A process that opens `triton-interpreter` cannot open `cuda`, nor the other way round.
     Raises KernelError OCTAVO_BAD_ARGUMENT, OCTAVO_MISSING_DEPENDENCY, OCTAVO_NO_DEVICE.
     """

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,14 +13,29 @@ from pathlib import Path
 import pytest
 from octavo_kernels import KernelError, open_backend
 from octavo_kernels.cpu import build
+from octavo_kernels.cpu.library import available_isas
 
 
 def test_each_machine_builds_its_own_instruction_sets():
     names = {machine: {path.name for path in build.units(machine)} for machine in ("x86_64", "aarch64", "riscv64")}
-    assert {"isa_scalar.cpp", "isa_avx2.cpp", "isa_avx512.cpp"} <= names["x86_64"]
+    assert {"isa_scalar.cpp", "isa_avx2.cpp", "isa_avx512.cpp", "isa_amx.cpp"} <= names["x86_64"]
     assert {"isa_scalar.cpp", "isa_neon.cpp"} <= names["aarch64"]
     assert "isa_avx2.cpp" not in names["aarch64"]
     assert [name for name in names["riscv64"] if name.startswith("isa_")] == ["isa_scalar.cpp"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="tiles are x86's")
+def test_a_compiler_without_tiles_builds_the_other_instruction_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """GCC before 11, or an assembler that is older than its compiler."""
+    old = tmp_path / "old-compiler"
+    old.write_text('#!/bin/sh\ncase "$*" in *-mamx*) echo unrecognized option >&2; exit 1;; esac\nexec c++ "$@"\n')
+    old.chmod(0o755)
+    assert build.knows_amx(["c++"], tmp_path) and not build.knows_amx([str(old)], tmp_path)
+    compiled: list[str] = []
+    monkeypatch.setattr(build, "_run", lambda command: compiled.append(" ".join(command)))
+    build.build_objects([str(old)], tmp_path, "x86_64")
+    assert any("isa_avx512.cpp" in command for command in compiled)
+    assert not any("isa_amx.cpp" in command or "HAS_AMX" in command for command in compiled)
 
 
 def test_another_source_makes_another_library(tmp_path: Path):
@@ -133,6 +151,28 @@ def test_an_instruction_set_that_the_machine_lacks_is_refused(monkeypatch: pytes
     assert raised.value.code == "OCTAVO_BAD_ARGUMENT"
     monkeypatch.setenv("OCTAVO_ISA", "scalar")
     assert open_backend("cpu", 1).isa == "scalar"
+
+
+_SMALL_SIGNAL_STACK = """
+import ctypes
+from octavo_kernels.cpu.library import available_isas
+
+class Stack(ctypes.Structure):
+    _fields_ = [("memory", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+memory = ctypes.create_string_buffer(4096)
+stack = Stack(ctypes.addressof(memory), 0, 4096)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
+print(*available_isas())
+"""
+
+
+@pytest.mark.skipif("amx" not in available_isas(), reason="no tiles here")
+def test_a_process_that_may_not_use_tiles_runs_without_them():
+    """Linux refuses tiles where a stack for signals could not hold them, and so may a container."""
+    command = [sys.executable, "-c", _SMALL_SIGNAL_STACK]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [isa for isa in available_isas() if isa != "amx"]
 
 
 def test_the_former_name_of_a_variable_is_not_overlooked(monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,8 @@ from octavo_kernels.reference.quantize import quantize
 
 from .one_op import bfloat16, every_cpu, reference, run, same_bits
 
-# Rows around the tiles of 4, 6 and 8; columns around panels of 16 and strips of 3 panels; K around groups of 4 and 64.
+# Rows around the tiles of 4, 6, 8, 16 and 32, and the 256 of a work item; columns around panels of 16 and strips of 2
+# and 3 panels; K around groups of 4 and 64.
 SHAPES = [
     (1, 16, 64),
     (2, 100, 65),
@@ -19,6 +20,11 @@ SHAPES = [
     (33, 130, 129),
     (70, 64, 96),
     (101, 16, 8),
+    (16, 32, 64),
+    (17, 48, 128),
+    (32, 31, 200),
+    (48, 65, 320),
+    (290, 40, 70),
 ]
 
 
@@ -54,6 +60,43 @@ def test_linear_int8_is_one_exact_sum_in_every_tile(rows: int, outputs: int, col
     for backend in every_cpu():
         got = run(backend, "linear_int8", inputs, {"y": (rows, outputs)}, packed=packed)["y"]
         assert np.array_equal(got, expected, equal_nan=True), f"{backend.isa}, {backend.threads} threads"
+
+
+# Rows, columns, outlier columns: tiles gather the groups that 32 rows have carries in, at most 1024 of them and at most
+# half, the weights of 256 at once, and 256 KiB of digits for 256 rows.
+GATHERED = [
+    (40, 576, 3),
+    (33, 576, 40),
+    (64, 576, 120),
+    (32, 2304, 300),
+    (34, 1600, 270),
+    (33, 4800, 400),
+    (256, 4800, 400),
+    (20, 8320, 1040),
+    (12, 64, 2),
+]
+
+
+@pytest.mark.parametrize("rows, columns, outliers", GATHERED)
+@pytest.mark.parametrize("op", ["linear_int8", "multiply_int8"])
+def test_carries_in_few_or_many_columns_are_in_the_same_sum(rows: int, columns: int, outliers: int, op: str):
+    rng = np.random.default_rng(columns + outliers)
+    x = rng.standard_normal((rows, columns)).astype(np.float32)
+    carried = rng.choice(columns // 4, outliers, replace=False) * 4 if outliers <= columns // 4 else np.arange(columns)
+    x[:, carried] *= np.where(rng.random((rows, len(carried))) < 0.5, 50, 1)
+    found = quantize(x=torch.from_numpy(x), decompose="threshold", absolute=8.0, relative=6.0)
+    inputs = {name: tensor.numpy() for name, tensor in found.items()}
+    assert len(np.unique(np.nonzero(inputs["high"])[1] // 4)) > outliers // 2
+    inputs["weight"] = codes(rng, 50, columns)
+    if op == "linear_int8":
+        inputs["scale"] = rng.random(50, dtype=np.float32)
+    else:
+        del inputs["step"]
+    result = {"y" if op == "linear_int8" else "sums": (rows, 50)}
+    expected = run(reference(), op, inputs, result, packed=("weight",))
+    for backend in every_cpu():
+        got = run(backend, op, inputs, result, packed=("weight",))
+        assert same_bits(got, expected), f"{backend.isa}, {backend.threads} threads"
 
 
 @pytest.mark.parametrize("rows, outputs, columns", SHAPES)

@@ -52,22 +52,45 @@ _SANITIZERS = {
 }
 _SANITIZE = _SANITIZERS[os.environ.get(environment.CPU_SANITIZE, "")]
 _FLAGS += _SANITIZE
+_AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+_AVX512 = [
+    *(*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mprefer-vector-width=512"),
+]
+_AMX_UNIT = "isa_amx.cpp"
 _X86 = {
-    "isa_avx2.cpp": ["-mavx2", "-mfma", "-mf16c"],
-    "isa_avx512.cpp": [
-        *("-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
-        "-mprefer-vector-width=512",
-    ],
+    "isa_avx2.cpp": _AVX2,
+    "isa_avx512.cpp": _AVX512,
+    _AMX_UNIT: [*_AVX512, "-mamx-tile", "-mamx-int8"],
 }
 _ARM: dict[str, list[str]] = {"isa_neon.cpp": [], "isa_dotprod.cpp": ["-march=armv8.2-a+dotprod"]}
 
 
-def units(machine: str) -> dict[Path, list[str]]:
-    """The translation units for a machine (`platform.machine()`), each with its own flags."""
+# One instruction of tiles, for compilers and assemblers that may not know it.
+_AMX_PROBE = """
+#include <immintrin.h>
+void multiply() { _tile_dpbssd(0, 1, 2); }
+"""
+
+
+def units(machine: str, amx: bool = True) -> dict[Path, list[str]]:
+    """The translation units for a machine (`platform.machine()`), each with its own flags; `amx`: with tiles too."""
     own = {**_X86, **_ARM}
-    wanted = _X86 if machine in ("x86_64", "AMD64") else _ARM if machine in ("aarch64", "arm64") else {}
+    x86 = {name: flags for name, flags in _X86.items() if amx or name != _AMX_UNIT}
+    wanted = x86 if machine in ("x86_64", "AMD64") else _ARM if machine in ("aarch64", "arm64") else {}
     files = [path for path in sorted(SOURCES.rglob("*.cpp")) if path.name not in own or path.name in wanted]
-    return {path: wanted.get(path.name, []) for path in files}
+    told = ["-DHAS_AMX"] if _AMX_UNIT in wanted else []
+    return {path: [*told, *wanted.get(path.name, [])] for path in files}
+
+
+def knows_amx(chosen: Sequence[str], folder: Path) -> bool:
+    """Whether a compiler of x86 makes code with tiles: GCC from 11 on and clang from 12 on, with their assemblers."""
+    source, target = folder / "amx.cpp", folder / "amx.o"
+    source.write_text(_AMX_PROBE)
+    command = [*chosen, *_FLAGS, *_X86[_AMX_UNIT], "-c", str(source), "-o", str(target)]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return True  # what is wrong with the compiler, its first unit will tell
 
 
 def compiler() -> list[str]:
@@ -162,7 +185,8 @@ def build_objects(
     `tell` is called with the number of units done and of all, also at the start.
     """
     # The largest first, so that none is left for the end.
-    jobs = sorted(units(machine).items(), key=lambda unit: not unit[0].name.startswith("isa_"))
+    amx = _AMX_UNIT in {path.name for path in units(machine)} and knows_amx(chosen, folder)
+    jobs = sorted(units(machine, amx).items(), key=lambda unit: not unit[0].name.startswith("isa_"))
 
     def build(item: tuple[int, tuple[Path, list[str]]]) -> Path:
         number, (source, flags) = item

@@ -28,14 +28,14 @@ WORKSPACE: dict[str, dict[str, str]] = {
         "thread": "5 * pad(K, 64)",
     },
     "linear_int8": {
-        "thread": "16 * pad(K, 64)",
+        "thread": "16 * pad(K, 64) + 262144",
         "splits": "min(16, pad(K, 64) // 128)",
         "partial": "min(134217728, 4 * pad(T, 128) * pad(N, 128) * splits)",
         "lists": "4 * ceil(T, 128) * (1 + 2 * ceil(K, 32))",
         "scratch": "lists + partial + 4 * 256",
     },
     "multiply_int8": {
-        "thread": "16 * pad(K, 64)",
+        "thread": "16 * pad(K, 64) + 262144",
         "splits": "min(16, pad(K, 64) // 128)",
         "partial": "min(134217728, 4 * pad(T, 128) * pad(N, 128) * splits)",
         "lists": "4 * ceil(T, 128) * (1 + 2 * ceil(K, 32))",

@@ -3,6 +3,10 @@
 
 #include <cstdint>
 
+#if defined(OCTAVO_AMX)
+#include "int8_tiles.h"
+#endif
+
 namespace octavo::OCTAVO_ISA {
 
 constexpr int peak_chains = 12;
@@ -20,7 +24,27 @@ inline int64_t float32_peak(int64_t rounds) {
   return rounds * peak_chains * 16 * 2;
 }
 
-#if defined(OCTAVO_AVX512)
+#if defined(OCTAVO_AMX)
+inline int64_t int8_peak(int64_t rounds) {
+  alignas(64) int8_t bytes[2048];
+  for (int i = 0; i < 2048; i++) bytes[i] = static_cast<int8_t>(i);
+  asm volatile("" : : "r"(bytes) : "memory");
+  Tiles tiles;
+  tiles.set_rows(tile_block_rows);
+  _tile_loadd(4, bytes, 64);
+  _tile_loadd(5, bytes + 1024, 64);
+  _tile_loadd(6, bytes, 64);
+  _tile_loadd(7, bytes + 1024, 64);
+  rounds /= 16;  // each is more work than one of vectors
+  for (int64_t round = 0; round < rounds; round++) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  return rounds * 4 * 16 * 16 * 64 * 2;
+}
+#elif defined(OCTAVO_AVX512)
 inline int64_t int8_peak(int64_t rounds) {
   __m512i sums[peak_chains];
   for (int i = 0; i < peak_chains; i++) sums[i] = _mm512_set1_epi32(i);  // equal chains would be computed once

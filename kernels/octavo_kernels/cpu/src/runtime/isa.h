@@ -21,6 +21,9 @@ extern const InstructionSet isa_scalar;
 #if defined(__x86_64__)
 extern const InstructionSet isa_avx2;
 extern const InstructionSet isa_avx512;
+#if defined(HAS_AMX)
+extern const InstructionSet isa_amx;
+#endif
 #elif defined(__aarch64__)
 extern const InstructionSet isa_neon;
 extern const InstructionSet isa_dotprod;
