@@ -174,8 +174,8 @@ def _create_fma(self: Any, x: Any, y: Any, z: Any) -> Any:
 
 def _create_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, max_num_imprecise_acc: Any) -> Any:
     if d.data.dtype == np.int32:
-        # Exact in float64 (|sum| < 2^53), where BLAS is fast. Saturates as mma does; wgmma wraps, and no kernel may come
-        # to either.
+        # Exact in float64 (|sum| < 2^53), where BLAS is fast. Saturates as mma does, where wgmma wraps: no kernel
+        # may come to that.
         total = np.matmul(a.data.astype(np.float64), b.data.astype(np.float64)) + d.data
         data = total.clip(-(2**31), 2**31 - 1).astype(np.int32)
     elif a.data.dtype == np.float32:
