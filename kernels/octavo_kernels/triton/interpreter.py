@@ -2,7 +2,7 @@
 
 As it comes (triton 3.6) it rounds fma twice, sums a float32 dot in BLAS's order where the GPU's is one fma chain in
 ascending k (FMADotUtility.cpp; input_precision="ieee"), truncates float32 to bfloat16, multiplies integers slowly, and
-wraps all their sums. Programs of a grid run one after another; races are not modelled.
+wraps their sums. Programs of a grid run one after another; races are not modelled.
 
 `enable` must be called before a module with kernels is imported: `triton.jit` decides there.
 """
@@ -174,10 +174,10 @@ def _create_fma(self: Any, x: Any, y: Any, z: Any) -> Any:
 
 def _create_dot(self: Any, a: Any, b: Any, d: Any, input_precision: Any, max_num_imprecise_acc: Any) -> Any:
     if d.data.dtype == np.int32:
-        # Exact in float64 (|sum| < 2^53), where BLAS is fast. As on sm_90 wgmma, from 64 rows on, wraps; mma saturates.
+        # Exact in float64 (|sum| < 2^53), where BLAS is fast. Saturates as mma does, where wgmma wraps: no kernel
+        # may come to that.
         total = np.matmul(a.data.astype(np.float64), b.data.astype(np.float64)) + d.data
-        wraps = a.data.shape[-2] >= 64
-        data = (total if wraps else total.clip(-(2**31), 2**31 - 1)).astype(np.int64).astype(np.int32)
+        data = total.clip(-(2**31), 2**31 - 1).astype(np.int32)
     elif a.data.dtype == np.float32:
         data = fma_chain(a.data, b.data, d.data)
     else:

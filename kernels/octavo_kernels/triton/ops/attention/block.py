@@ -91,8 +91,8 @@ def load_steps(steps, pages, block, last, head, steps_stride):
 def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr):
     """[M, 128] int32: q times the keys of a block (`load_keys`), exact.
 
-    Without its last term a sum may be beyond int32. So that is added as an integer, which takes as many registers
-    again, unless it always fits or sums of tensor cores wrap (ONE_SUM).
+    Tensor cores saturate. Without its last term a sum may be beyond int32: if so (not ONE_SUM) that is added as an
+    integer, which takes as many registers again.
     """
     if WIDE:
         first, second = digits(keys, ASM)

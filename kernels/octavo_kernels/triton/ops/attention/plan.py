@@ -18,8 +18,10 @@ from .tile import attend_tiles
 
 #: Tiles of queries from this many queries per sequence on; below it each query is alone, however long the others' are.
 _QUERIES_FOR_TILES = 4
-#: Rows of a tile: tensor cores multiply 16 at a time, and those of sm_90 64.
-_LEAST_ROWS, _TILE_ROWS = 16, 64
+#: Rows of a tile: mma multiplies 16 at a time; of 32 the sums, digits and outputs fit the registers of four warps.
+_LEAST_ROWS, _TILE_ROWS = 16, 32
+#: Heads of more elements than this have tiles of fewer rows.
+_WIDE_HEAD = 128
 #: Page and block that the kernels are written for (digits.py).
 _WRITTEN_FOR = (16, 128)
 
@@ -77,7 +79,7 @@ def attention(
     of_keys = {"CAUSAL": causal, "WINDOW": window}
     joining = {"D": headDim, "BLOCK_D": block_d, "BITS": weight_bits(dtype), **of_keys}
     constants = {**joining, "GROUP": group, "LEVELS": float(query_levels(dtype, headDim)), "SOFTCAP": softcap != 0}
-    constants |= {"WIDE": dtype == torch.int16, "ASM": not context.interpreted}
+    constants |= {"WIDE": dtype == torch.int16, "ONE_SUM": _one_sum(headDim), "ASM": not context.interpreted}
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
     rows_alone = max(_LEAST_ROWS, _power_of_two(group))
     split_bytes = 4 * rows * heads * blocks * (headDim + 3)
@@ -92,7 +94,7 @@ def attention(
         joined = {**tensors(lengths=lengths, starts=starts, y=y), "rows": q.rows, "sequences": lengths.rows}
         joined |= {"blocks": blocks, **strides(y=y)}
         attending = {**arguments, **parts, "rows": q.rows}
-        constants |= {"M": rows_alone, "ONE_SUM": _wraps(context, rows_alone) or _one_sum(headDim), **after}
+        constants |= {"M": rows_alone, **after}
         grid, warps = (kvHeads, blocks, rows), 8 if block_d >= ATTENTION_BLOCK else 4
         return [
             Launch(attend_blocks, grid, attending, constants, warps, dependent=after["DEPENDENT"]),
@@ -100,22 +102,19 @@ def attention(
                 join_blocks, (heads, rows), {**parts, **joined}, {**joining, **after}, 1, dependent=after["DEPENDENT"]
             ),
         ]
-    # Of an mma product that another one follows Triton gives each warp its own rows if there are as many as columns.
-    narrow = context.architecture != 90 and block_d <= 64
-    tile_rows = rows_alone if alone else max(2 * _TILE_ROWS if narrow else _TILE_ROWS, _power_of_two(group))
+    tile_rows = rows_alone if alone else max(_TILE_ROWS if block_d <= _WIDE_HEAD else _LEAST_ROWS, _power_of_two(group))
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
     arguments |= {**tensors(y=y), **strides(y=y)}
-    sizes = {"QUERIES": queries, "M": tile_rows, "ONE_SUM": _wraps(context, tile_rows) or _one_sum(headDim)}
-    # Of scores or outputs a thread has at most 64, and with another sum beside each score 32.
-    elements = tile_rows * max(block_d, ATTENTION_BLOCK)
-    warps = max(4, min(16, elements // (32 * (64 if sizes["ONE_SUM"] else 32))))
-    return [Launch(attend_tiles, (kvHeads, tiles), arguments, {**constants, **sizes}, warps)]
-
-
-def _wraps(context: Context, rows: int) -> bool:
-    """Whether sums of int8 products wrap instead of saturating: those of wgmma, which takes 64 rows at a time."""
-    return context.architecture == 90 and rows >= _TILE_ROWS
+    # Scores that are floats before their maximum is known take registers beside the sums, wide heads shared memory.
+    floats = softcap != 0 or slopes is not None or bias is not None
+    warps = 4 if tile_rows <= _TILE_ROWS and (block_d < _WIDE_HEAD or (block_d == _WIDE_HEAD and not floats)) else 8
+    stages = 2 if block_d <= _WIDE_HEAD else 1
+    return [
+        Launch(
+            attend_tiles, (kvHeads, tiles), arguments, {**constants, "QUERIES": queries, "M": tile_rows}, warps, stages
+        )
+    ]
 
 
 @cache

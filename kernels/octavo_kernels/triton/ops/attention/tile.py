@@ -22,14 +22,6 @@ from .digits import load_keys, load_values
 
 
 @triton.jit
-def unknown(x, ASM: tl.constexpr):
-    """The integer x, of which the compiler does not know that it has it already."""
-    if ASM:
-        x = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [x], tl.int32, is_pure=False, pack=1)
-    return x
-
-
-@triton.jit
 def attend_tiles(
     q, keys, values, steps, pages, lengths, starts, slopes, bias, y,
     sequences, q_stride, pages_stride, page_stride, steps_stride, y_stride, reach, scale, softcap,
@@ -93,11 +85,6 @@ def attend_tiles(
                 M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
                 CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, True,
             )  # fmt: skip
-        # Where results go is computed anew: 16 rows of a thread would take registers from the loops.
-        first_row = unknown(first_row, ASM)
-        t = first_row + m // GROUP
-        h = unknown(head, ASM) * GROUP + m % GROUP
-        real = (m < QUERIES * GROUP) & (t < end_row)
         d = tl.arange(0, BLOCK_D)
         result = tl.div_rn(output, tl.broadcast_to(total[:, None], (M, BLOCK_D)))
         result = tl.where(bad[:, None] > 0, float("nan"), result)
