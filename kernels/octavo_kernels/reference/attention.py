@@ -68,7 +68,8 @@ class _Scoring:
         else:
             score = products * (step * self.scale)[..., None]
             if self.softcap:
-                score = f32(self.softcap) * tanh(score / f32(self.softcap))
+                # score - score: an infinite score would be the cap, which passes for a number.
+                score = f32(self.softcap) * tanh(score / f32(self.softcap)) + (score - score)
             if self.slopes is not None:
                 score = score + self.slopes[None, :, None] * distance[:, None, :].float()
             if self.bias is not None:

@@ -268,7 +268,7 @@ DOMAINS: dict[str, Domain] = {
         {
             **KV_AXES,
             "group": (3, 1, 4),
-            "scale": (0.25,),
+            "scale": (0.25, 0.0, 3e38),
             "causal": (True, False),
             "slopes": (False, True),
             "bias": (False, True),

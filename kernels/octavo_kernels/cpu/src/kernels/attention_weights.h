@@ -60,7 +60,8 @@ struct Bend {
 
   // The binary logarithms of exponentials, of scores of 16 keys of which the first is `distance` after the query.
   F32x16 logarithms(F32x16 score, int64_t distance) const {
-    if (softcap != 0) score = mul(set1(softcap), tanh(div(score, set1(softcap))));
+    // score - score: an infinite score would be the cap, which passes for a number.
+    if (softcap != 0) score = add(mul(set1(softcap), tanh(div(score, set1(softcap)))), sub(score, score));
     if (slope != 0) {
       static constexpr int32_t lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
       score = add(score, mul(set1(slope), to_f32(add(set1_i32(static_cast<int32_t>(distance)), load_i32(lanes)))));

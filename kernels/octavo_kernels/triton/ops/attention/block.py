@@ -138,7 +138,9 @@ def exponents(
     if SOFTCAP or ALIBI or BIAS:
         score = y * (step * scale)[:, None]
         if SOFTCAP:
-            score = softcap * numbers.tanh(tl.div_rn(score, tl.zeros_like(score) + softcap))
+            # score - score: an infinite score would be the cap, which passes for a number.
+            capped = softcap * numbers.tanh(tl.div_rn(score, tl.zeros_like(score) + softcap))
+            score = capped + (score - score)
         if ALIBI:
             score = score + slope[:, None] * distance.to(tl.float32)
         if BIAS:
