@@ -31,7 +31,7 @@ export function readLine(line: string): { version: string } | Timing | undefined
 
 /** Throws only the signal's reason. */
 export async function measurePeer(
-  { command, args }: Start,
+  { command, args, env }: Start,
   options: { readonly cwd: string; readonly signal: AbortSignal; readonly onTiming?: (name: string) => void },
 ): Promise<Outcome> {
   const { cwd, signal, onTiming } = options;
@@ -56,7 +56,7 @@ export async function measurePeer(
   };
   const told = () => ({ timings, ...(version && { version }), ...(startSeconds && { startSeconds }) });
   try {
-    const { peakBytes } = await run(command, args, { cwd, signal, onLine, silenceMs: SILENCE_MS });
+    const { peakBytes } = await run(command, args, { cwd, signal, onLine, silenceMs: SILENCE_MS, ...(env && { env }) });
     if (odd) throw odd;
     return { ...told(), peakBytes };
   } catch (error) {

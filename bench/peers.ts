@@ -86,6 +86,7 @@ export function choosePeers(wanted: string): readonly Peer[] {
 export interface Start {
   readonly command: string;
   readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export const pythonOf = (environment: string): string => join(BUILD, "environments", environment, "bin", "python");
@@ -93,5 +94,8 @@ export const pythonOf = (environment: string): string => join(BUILD, "environmen
 export function startOf(peer: Peer, job: string, model: string): Start {
   const command =
     peer.environment === undefined || peer.environment === "node" ? process.execPath : pythonOf(peer.environment);
-  return { command, args: [join(bench, "peers", peer.script), job, model, ...(peer.arguments ?? [])] };
+  const args = [join(bench, "peers", peer.script), job, model, ...(peer.arguments ?? [])];
+  // vLLM's documentation asks for Intel's OpenMP before torch's own; it comes with the wheel.
+  const openmp = join(BUILD, "environments", "vllm", "lib", "libiomp5.so");
+  return { command, args, ...(peer.environment === "vllm" && { env: { LD_PRELOAD: openmp, KMP_BLOCKTIME: "1" } }) };
 }

@@ -1,8 +1,8 @@
 """What all Python peers share: the job is read, its measurements are timed and printed.
 
 A job and a timing are described in bench/cases.ts. A peer gives `steps(prompts, limit)`, a generator: all prompts are
-submitted at once, greedy, without stopping at an end of text; it yields the (row, token id) of every step's new tokens until
-each row has `limit` of them, and drops what is unfinished when it is closed.
+submitted at once, greedy, without stopping at an end of text; it yields the (row, token id) of every step's new tokens
+until each row has `limit` of them, and drops what is unfinished when it is closed.
 """
 
 from __future__ import annotations
@@ -59,5 +59,5 @@ def measure(measurement: dict[str, Any], steps: Steps) -> dict[str, Any]:
     if waiting or made < len(prompts) * tokens:
         raise RuntimeError(f"{measurement['name']}: rows ended early")
     generator.close()  # type: ignore[attr-defined]
-    first = all_have_one - started
-    return {"name": measurement["name"], "first": first, "made": made, "seconds": ended - all_have_one, "answer": answer}
+    first, seconds = all_have_one - started, ended - all_have_one
+    return {"name": measurement["name"], "first": first, "made": made, "seconds": seconds, "answer": answer}

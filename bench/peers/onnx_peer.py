@@ -24,9 +24,7 @@ def main() -> None:
         params = genai.GeneratorParams(model)
         length = len(prompts[0]) + limit
         # min_length: an end of text is not drawn before.
-        params.set_search_options(
-            do_sample=False, batch_size=len(prompts), max_length=length, min_length=length
-        )
+        params.set_search_options(do_sample=False, batch_size=len(prompts), max_length=length, min_length=length)
         generator = genai.Generator(model, params)
         generator.append_tokens(np.array(prompts, np.int32))
         while not generator.is_done():

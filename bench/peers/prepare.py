@@ -1,8 +1,8 @@
-"""Writes a form of a model that a peer needs from a GGUF file. All forms hold the same weights: the file's, dequantised.
+"""Writes a form of a model that a peer needs from a GGUF file. All hold the same weights: the file's, dequantised.
 
 Usage: python prepare.py MODEL.gguf OUT FORM
-FORM: `q8_0` or `q4_0`, a GGUF file; `transformers`, a folder of fp32 safetensors; `w8a8`, a folder of int8 safetensors as
-compressed-tensors stores them, for which MODEL is the folder that `transformers` wrote.
+FORM: `q8_0` or `q4_0`, a GGUF file; `transformers`, a folder of fp32 safetensors; `w8a8`, a folder of int8 safetensors
+as compressed-tensors stores them, for which MODEL is the folder that `transformers` wrote.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def write_folder(source: Path, target: Path) -> None:
 
 
 def write_w8a8(source: Path, target: Path) -> None:
-    """Linears of layers as int8 with a scale per row; their inputs are to be quantised per token. All else in bfloat16."""
+    """Linears of layers as int8 with a scale per row, inputs to be quantised per token; all else in bfloat16."""
     import torch
     from safetensors.torch import load_file, save_file
 
