@@ -1,4 +1,4 @@
-/** Installs peers' environments into bench/build and bench/node_modules: each once, until what is pinned changes. */
+/** Installs peers' environments into bench/.cache and bench/node_modules: each once, until what is pinned changes. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BUILD, type Environment, pythonOf } from "./peers.ts";

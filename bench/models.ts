@@ -1,4 +1,4 @@
-/** Models of the benchmark, and their forms for the peers: written once, into bench/build/models. */
+/** Models of the benchmark, and their forms for the peers: written once, into bench/.cache/models. */
 import { createReadStream, createWriteStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";

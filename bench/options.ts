@@ -58,7 +58,7 @@ function loadOptions(text: string): Record<string, unknown> {
 }
 
 export const HELP = `Octavo and its peers on the same prompts: npx tsx bench/run.ts [options], or make bench.
-Peers are installed into bench/build and bench/node_modules, 15 GB with all of them.
+Peers are installed into bench/.cache and bench/node_modules, 15 GB with all of them.
 
   --peers a,b      parts of peers' names; all by default. Octavo always runs
   --cases a,b      all by default, and for slow peers the short ones

@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 const bench = import.meta.dirname;
 /** Ignored by git: environments, forms of models. */
-export const BUILD = join(bench, "build");
+export const BUILD = join(bench, ".cache");
 
 /** Environments of peers: `requirements/NAME.in`, or for `node` package.json. */
 export type Environment = "node" | "torch" | "openvino" | "onnxruntime" | "vllm";
