@@ -25,7 +25,7 @@ const say = (text: string) => console.error(`bench: ${text}`);
 
 interface Row {
   readonly peer: Peer;
-  /** By whether only short cases are measured: how its process is started. Absent when it cannot be. */
+  /** Absent when it could not be installed, or have its form of the model. */
   readonly start?: Start;
   readonly outcomes: Outcome[];
 }
@@ -48,6 +48,7 @@ async function main(options: Options, signal: AbortSignal): Promise<void> {
 
   const rows: Row[] = [];
   for (const peer of peers) rows.push(await prepared(peer, model, jobFile(peer), tools));
+  for (const row of rows) await startOnce(row, tools);
   const load = loadavg()[0]!;
   const { output: described } = await run("git", ["describe", "--always", "--dirty=+", "--exclude=*"], { cwd: root });
   const finish = (rounds: number): Results => ({
@@ -99,6 +100,21 @@ async function prepared(peer: Peer, model: BenchModel, job: string, tools: Tools
     const failure = `not measured: ${reasonOf(error)}`;
     say(`${peer.name}: ${failure}`);
     return { peer, outcomes: [{ timings: [], failure }] };
+  }
+}
+
+/** Up to its first token, so that what it compiles, and the system's cache of its files, are there for all rounds. */
+async function startOnce({ peer, start, outcomes }: Row, { say, signal }: Tools): Promise<void> {
+  if (start === undefined) return;
+  say(`first start of ${peer.name}`);
+  const enough = new AbortController();
+  try {
+    const either = AbortSignal.any([signal, enough.signal]);
+    const outcome = await measurePeer(start, { cwd: root, signal: either, onTiming: () => enough.abort() });
+    if (outcome.failure) say(`${peer.name} failed: ${outcome.failure}`);
+    outcomes.push(outcome);
+  } catch (error) {
+    if (!enough.signal.aborted) throw error;
   }
 }
 
