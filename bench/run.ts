@@ -111,7 +111,8 @@ async function startOnce({ peer, start, outcomes }: Row, { say, signal }: Tools)
   try {
     const either = AbortSignal.any([signal, enough.signal]);
     const outcome = await measurePeer(start, { cwd: root, signal: either, onTiming: () => enough.abort() });
-    if (outcome.failure) say(`${peer.name} failed: ${outcome.failure}`);
+    if (outcome.failure === undefined) return;
+    say(`${peer.name} failed: ${outcome.failure}`);
     outcomes.push(outcome);
   } catch (error) {
     if (!enough.signal.aborted) throw error;
