@@ -32,6 +32,8 @@ interface Row {
 
 async function main(options: Options, signal: AbortSignal): Promise<void> {
   const tools: Tools = { say, signal };
+  // Before anything of ours.
+  const load = loadavg()[0]!;
   const cases = chooseCases(options.cases);
   const peers = choosePeers(options.peers).toSpliced(1, 0, ...options.octavo.map(octavo));
   const model = await benchModel(options.model, tools);
@@ -49,7 +51,6 @@ async function main(options: Options, signal: AbortSignal): Promise<void> {
   const rows: Row[] = [];
   for (const peer of peers) rows.push(await prepared(peer, model, jobFile(peer), tools));
   for (const row of rows) await startOnce(row, tools);
-  const load = loadavg()[0]!;
   const { output: described } = await run("git", ["describe", "--always", "--dirty=+", "--exclude=*"], { cwd: root });
   const finish = (rounds: number): Results => ({
     commit: described.trim(),

@@ -25,7 +25,7 @@ export interface Results {
   readonly machine: string;
   readonly features: readonly string[];
   readonly threads: number;
-  /** Processes that wanted to run before the first measurement, of `uptime`. */
+  /** Load average at the start, as `uptime` says: processes of others that want to run. */
   readonly load: number;
   readonly rounds: number;
   readonly model: string;
@@ -141,9 +141,7 @@ function caption(results: Results): string {
       `Octavo at ${commit}. Tokens per second where nothing else is said, medians of ${rounds} round${rounds === 1 ? "" : "s"}; ` +
       "one process at a time, the same token ids, greedy. In parentheses how many times as fast, or as small, Octavo is; **bold**: the peer is ahead. " +
       "MB a token: weights that a step reads. Peak RSS is of all cases together.",
-    ...(load > QUIET
-      ? [`The machine was not quiet: load average ${load.toFixed(1)} before the first measurement.`]
-      : []),
+    ...(load > QUIET ? [`The machine was not quiet: load average ${load.toFixed(1)} at the start.`] : []),
     ...(differ.length ? [`Another answer from its first token on: ${differ.join(", ")}.`] : []),
   ].join(" ");
 }
