@@ -51,11 +51,11 @@ export const PEERS: readonly Peer[] = [
   octavo(),
   {
     ...{ name: "vLLM", environment: "vllm", form: "w8a8", script: "vllm_peer.py", bits: [8, 16] },
-    arithmetic: "W8A8, int8 x int8",
+    arithmetic: "int8 x int8 (W8A8), head bfloat16",
   },
   {
     ...{ name: "OpenVINO GenAI", environment: "openvino", form: "openvino", script: "openvino_peer.py", bits: [8, 8] },
-    arithmetic: "int8, activations in groups of 64",
+    arithmetic: "int8 weights",
   },
   {
     ...{ name: "ONNX Runtime GenAI", environment: "onnxruntime", form: "onnx", script: "onnx_peer.py" },

@@ -22,8 +22,7 @@ export function summarise(rows: readonly Measured[], cases: readonly Case[], wei
     return {
       ...{ name: peer.name, arithmetic: peer.arithmetic },
       ...(version !== undefined && { version }),
-      ...(peer.bits && { bits: peer.bits }),
-      ...(bytes !== undefined && { bytes }),
+      ...{ bytes, bits: (8 * bytes) / (weights.linears + weights.head) },
       values: Object.fromEntries(
         cases.flatMap((one) => {
           const values = outcomes.flatMap((outcome) => valuesOf(one, outcome));

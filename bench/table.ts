@@ -5,10 +5,9 @@ export interface PeerResult {
   readonly name: string;
   readonly arithmetic: string;
   readonly version?: string;
-  /** Bits per weight of the linears, and of the output layer. */
-  readonly bits?: readonly [number, number];
-  /** Weights that a token reads. */
-  readonly bytes?: number;
+  /** Weights that a step reads, and their bits: the mean over linears and output layer, scales included. */
+  readonly bytes: number;
+  readonly bits: number;
   /** By case: medians over all rounds and repeats, in the case's unit. */
   readonly values: Readonly<Record<string, number>>;
   /** Why there are no values, or not all. */
@@ -67,7 +66,7 @@ export function table(results: Results): string {
 
 function markdown(results: Results, title: string, columns: readonly Case[], described: boolean): string {
   const own = results.peers[0]!;
-  const about = described ? ["version", "arithmetic", "bits", "MB a token"] : [];
+  const about = described ? ["version", "arithmetic", "bits", "MB"] : [];
   const header = [title, ...about, ...columns.map(headerOf)];
   const rows = results.peers.map((peer, index) => [
     peer.name,
@@ -89,11 +88,9 @@ function markdown(results: Results, title: string, columns: readonly Case[], des
 const headerOf = ({ title, unit }: Case): string =>
   unit === "seconds" ? `${title}, s` : unit === "MiB" ? `${title}, MiB` : title;
 
-function aboutCells({ version, arithmetic, bits, bytes }: PeerResult): string[] {
-  const [linears, head] = bits ?? [];
-  const width = linears === undefined ? NOT_MEASURED : linears === head ? `${linears}` : `${linears}, head ${head}`;
-  return [version ?? NOT_MEASURED, arithmetic, width, bytes ? (bytes / 1e6).toFixed(0) : NOT_MEASURED];
-}
+const aboutCells = ({ version, arithmetic, bits, bytes }: PeerResult): string[] => [
+  ...[version ?? NOT_MEASURED, arithmetic, bits.toFixed(1), (bytes / 1e6).toFixed(0)],
+];
 
 /** `own` is absent in Octavo's own row. */
 function cell(one: Case, peer: PeerResult, own: PeerResult | undefined): string {
@@ -140,7 +137,7 @@ function caption(results: Results): string {
     `${model}, ${threads} threads of ${results.machine} (${results.features.join(", ") || "features unknown"}), ${date}, ` +
       `Octavo at ${commit}. Tokens per second where nothing else is said, medians of ${rounds} round${rounds === 1 ? "" : "s"}; ` +
       "one process at a time, the same token ids, greedy. In parentheses how many times as fast, or as small, Octavo is; **bold**: the peer is ahead. " +
-      "MB a token: weights that a step reads. Peak RSS is of all cases together.",
+      "MB: weights that a step reads, bits: of each of them, scales included. Peak RSS is of all cases together.",
     ...(load > QUIET ? [`The machine was not quiet: load average ${load.toFixed(1)} at the start.`] : []),
     ...(differ.length ? [`Another answer from its first token on: ${differ.join(", ")}.`] : []),
   ].join(" ");

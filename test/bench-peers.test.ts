@@ -171,7 +171,7 @@ describe("tokens count from when all rows have one", () => {
 });
 
 describe("the table", () => {
-  const weights: Weights = { linears: 1000, head: 100, octavo: () => 1234 };
+  const weights: Weights = { linears: 1_000_000, head: 1_000_000, shipped: 900_000, octavo: () => 3_000_000 };
   const timing = (name: string, first: number, made: number, seconds: number, answer: number[] = []): Timing => ({
     ...{ name, first, made, seconds, answer },
   });
@@ -232,7 +232,7 @@ describe("the table", () => {
   it("says how many times as fast, or as small, Octavo is, and marks where a peer is ahead", () => {
     const [prompts, decode] = line("llama.cpp Q4_0");
     expect(cells(prompts!)).toEqual([
-      ...["llama.cpp Q4_0", "-", "4-bit blocks of 32", "4.5", "0"],
+      ...["llama.cpp Q4_0", "-", "4-bit blocks of 32", "4.5", "1"],
       ...["512 (3.0x)", "0.5 (**0.33x**)", "25 (**0.50x**)"],
     ]);
     expect(cells(decode!)).toEqual(["llama.cpp Q4_0", "400 (**0.50x**)", "40 (2.0x)"]);
@@ -267,9 +267,10 @@ describe("the table", () => {
   });
 
   it("counts the bytes of a token by the bits of linears and head", () => {
-    const vllm = PEERS.find(({ name }) => name === "vLLM")!;
-    expect(bytesOf(vllm, weights)).toBe(1000 + 200);
-    expect(bytesOf(PEERS[0]!, weights)).toBe(1234);
+    const peer = (name: string) => PEERS.find((one) => one.name === name)!;
+    expect(bytesOf(peer("vLLM"), weights)).toBe(1_000_000 + 2_000_000);
+    expect(bytesOf(peer("llama.cpp as shipped"), weights)).toBe(900_000);
+    expect(results.peers.map(({ bits }) => bits)).toEqual([12, 12, 4.5, 20]);
   });
 });
 
