@@ -13,7 +13,7 @@ import openvino as ov
 import openvino_genai as genai
 from job import read_job, run
 
-CACHE_GIB = 2
+CACHE_GIB = 1
 
 
 def main() -> None:
