@@ -137,7 +137,7 @@ function caption(results: Results): string {
     `${model}, ${threads} threads of ${results.machine} (${results.features.join(", ") || "features unknown"}), ${date}, ` +
       `Octavo at ${commit}. Tokens per second where nothing else is said, medians of ${rounds} round${rounds === 1 ? "" : "s"}; ` +
       "one process at a time, the same token ids, greedy. In parentheses how many times as fast, or as small, Octavo is; **bold**: the peer is ahead. " +
-      "MB: weights that a step reads, bits: of each of them, scales included. Peak RSS is of all cases together.",
+      "MB: weights that a step reads, bits: of each of them, scales included. Peak RSS is of all measured cases together.",
     ...(load > QUIET ? [`The machine was not quiet: load average ${load.toFixed(1)} at the start.`] : []),
     ...(differ.length ? [`Another answer from its first token on: ${differ.join(", ")}.`] : []),
   ].join(" ");
