@@ -65,12 +65,13 @@ export async function measurePeer(
   }
 }
 
-/** The last line that says something: of a traceback, the exception. */
+/** The last line that says something: of a traceback the exception, of a package client why it finds no solution. */
 export function reasonOf(error: unknown): string {
   const lines = String((error as Error)?.message ?? error)
     .split("\n")
     .map((line) => line.trim())
     .filter(Boolean);
-  const last = lines.findLast((line) => /error|exception|refused|killed|cannot|no such/i.test(line)) ?? lines.at(-1);
+  const last =
+    lines.findLast((line) => /^cause:|error|exception|refused|killed|cannot|no such/i.test(line)) ?? lines.at(-1);
   return (last ?? "unknown").slice(0, REASON);
 }

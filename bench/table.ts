@@ -55,7 +55,7 @@ export function table(results: Results): string {
   const of = (kind: Case["table"]) => cases.filter((one) => one.table === kind);
   const sections = [
     { title: "prompts", columns: of("prompts"), described: true },
-    { title: "decode: sequences, and sequences at a context", columns: of("decode"), described: false },
+    { title: "decode", columns: of("decode"), described: false },
   ].filter(({ columns }) => columns.length);
   const tables = sections.map(({ title, columns, described }, index) =>
     markdown(results, title, columns, described || index === 0),
@@ -124,7 +124,7 @@ function ahead({ peers }: Results, cases: readonly Case[]): string[] {
     leaders.sort((a, b) => a.ratio - b.ratio);
     return leaders.length ? `- ${columnName(one)}: ${leaders.map(({ text }) => text).join(", ")}` : [];
   });
-  if (!others.length) return [];
+  if (!others.some(({ values }) => Object.keys(values).length)) return [];
   return lines.length ? [`Ahead of Octavo:\n\n${lines.join("\n")}`] : ["No peer is ahead of Octavo in any column."];
 }
 

@@ -115,10 +115,12 @@ describe("a peer's process", () => {
     expect(() => readLine('@octavo-bench {"name":"start","first":null}')).toThrow("a peer printed");
   });
 
-  it("that ends with a traceback is named by the exception", () => {
+  it("that ends with a traceback is named by the exception, one that cannot be installed by the cause", () => {
     const traceback =
       'python ended with 1:\nTraceback (most recent call last):\n  File "x.py"\nValueError: no such op\n\n';
     expect(reasonOf(new Error(traceback))).toBe("ValueError: no such op");
+    const client = "python -m ended with 1:\nerror: No solution found\n  cause: Because there is no version of x==9\n";
+    expect(reasonOf(new Error(client))).toBe("cause: Because there is no version of x==9");
   });
 });
 
@@ -238,7 +240,7 @@ describe("the table", () => {
     expect(cells(decode!)).toEqual(["llama.cpp Q4_0", "400 (**0.50x**)", "40 (2.0x)"]);
     expect(text).toContain(
       "Ahead of Octavo:\n\n- start to first token: llama.cpp Q4_0 3.00x\n" +
-        "- peak RSS: llama.cpp Q4_0 2.02x\n- decode, 1: llama.cpp Q4_0 2.00x\n",
+        "- peak RSS: llama.cpp Q4_0 2.02x\n- decode, batch 1: llama.cpp Q4_0 2.00x\n",
     );
   });
 

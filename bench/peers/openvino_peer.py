@@ -47,7 +47,7 @@ def main() -> None:
             while pipeline.has_non_finished_requests():
                 pipeline.step()
 
-    run(job, genai.__version__, steps)
+    run(job, genai.__version__.split("-")[0], steps)
 
 
 if __name__ == "__main__":
