@@ -38,6 +38,10 @@ export const octavo = (options: Readonly<Record<string, unknown>> = {}): Peer =>
   };
 };
 
+const openvino = (name: string, arithmetic: string, ...precision: string[]): Peer => ({
+  ...{ name, arithmetic, environment: "openvino", form: "openvino", bits: [8, 8] },
+  ...{ script: "openvino_peer.py", arguments: precision },
+});
 const llama = (name: string, form: Form, arithmetic: string, bits?: number): Peer => ({
   ...{ name: `llama.cpp ${name}`, arithmetic, form, script: "node-llama-cpp.mjs", environment: "node" },
   ...(bits !== undefined && { bits: [bits, bits] }),
@@ -53,10 +57,9 @@ export const PEERS: readonly Peer[] = [
     ...{ name: "vLLM", environment: "vllm", form: "w8a8", script: "vllm_peer.py", bits: [8, 16] },
     arithmetic: "int8 x int8 (W8A8), head bfloat16",
   },
-  {
-    ...{ name: "OpenVINO GenAI", environment: "openvino", form: "openvino", script: "openvino_peer.py", bits: [8, 8] },
-    arithmetic: "int8 weights",
-  },
+  // Where the CPU has bfloat16 it is the default, and not the faster one in every case.
+  openvino("OpenVINO GenAI", "int8 weights"),
+  openvino("OpenVINO GenAI f32", "int8 weights, float32 between", "f32"),
   {
     ...{ name: "ONNX Runtime GenAI", environment: "onnxruntime", form: "onnx", script: "onnx_peer.py" },
     // A float32 scale for each block of 32.

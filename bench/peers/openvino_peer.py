@@ -1,6 +1,7 @@
 """OpenVINO GenAI, continuous batching, int8 weights.
 
-Usage: python openvino_peer.py JOB.json MODEL_DIR; see job.py.
+Usage: python openvino_peer.py JOB.json MODEL_DIR [PRECISION]; PRECISION is what it computes with between linears, "f32" or
+"bf16"; by default its own choice. See job.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ def main() -> None:
     scheduler.enable_prefix_caching = True
     # 64 gave the best prefill of 0, 32, 64, 128.
     properties = {"INFERENCE_NUM_THREADS": job["threads"], "DYNAMIC_QUANTIZATION_GROUP_SIZE": 64}
+    if len(sys.argv) > 3:
+        properties["INFERENCE_PRECISION_HINT"] = sys.argv[3]
     pipeline = genai.ContinuousBatchingPipeline(sys.argv[2], scheduler, "CPU", properties)
     ids = itertools.count()
 
