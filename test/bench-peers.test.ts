@@ -71,11 +71,7 @@ describe("the command line", () => {
   it("has defaults, and Octavo among any peers", () => {
     expect(parseOptions([], 3)).toMatchObject({ threads: 3, peers: "", cases: "", model: "smollm2", octavo: [] });
     expect(choosePeers("")).toEqual(PEERS);
-    expect(choosePeers("q8_0,OpenVINO").map(({ name }) => name)).toEqual([
-      "octavo",
-      "OpenVINO GenAI",
-      "llama.cpp Q8_0",
-    ]);
+    expect(choosePeers("q8_0,VLLM").map(({ name }) => name)).toEqual(["octavo", "vLLM", "llama.cpp Q8_0"]);
     const [options] = parseOptions(["--octavo", '{"head":"int8"}'], 2).octavo;
     expect(octavo(options).name).toBe("octavo, head int8");
   });

@@ -1,7 +1,7 @@
 """OpenVINO GenAI, continuous batching, int8 weights.
 
-Usage: python openvino_peer.py JOB.json MODEL_DIR [PRECISION]; PRECISION is what it computes with between linears, "f32" or
-"bf16"; by default its own choice. See job.py.
+Usage: python openvino_peer.py JOB.json MODEL_DIR [PRECISION]; see job.py.
+PRECISION is what it computes with between linears, "f32" or "bf16"; by default its own choice.
 """
 
 from __future__ import annotations
