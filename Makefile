@@ -23,8 +23,8 @@ sanitize: ## The CPU library under ASan, UBSan and TSan, with a fuzz of worker p
 	@tools/setup.sh test
 	@tools/sanitize.sh
 
-bench: setup ## Speed against peers
-	npx tsx bench/run.ts
+bench: setup ## Speed against peers; MODEL=qwen2.5-coder-1.5b for a larger one
+	npx tsx bench/run.ts $(if $(MODEL),--model $(MODEL))
 
 soak: setup ## Long run with faults
 	npx tsx bench/soak.ts

@@ -1,68 +1,104 @@
-/** The peers: how each is started. They are installed into `bench/` only. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+/** The peers: what they compute with, what they need, how each is started. */
 import { join } from "node:path";
-import { run } from "./processes.ts";
 
 const bench = import.meta.dirname;
-const python = join(bench, ".venv", "bin", "python");
-const cache = join(bench, ".cache");
+/** Ignored by git: environments, forms of models. */
+export const BUILD = join(bench, ".cache");
+
+/** Environments of peers: `requirements/NAME.in`, or for `node` package.json. */
+export type Environment = "node" | "torch" | "openvino" | "onnxruntime" | "vllm";
+/** Forms of a model; `source` is its GGUF file. */
+export type Form = "source" | "q8_0" | "q4_0" | "transformers" | "w8a8" | "openvino" | "onnx";
 
 export interface Peer {
-  name: string;
+  readonly name: string;
   /** What it computes with, for the table. */
-  arithmetic: string;
-  command: string;
-  args(job: string, model: string): string[];
+  readonly arithmetic: string;
+  /** Bits per weight in linears and in the output layer, scales included; absent where the model's own file says. */
+  readonly bits?: readonly [linears: number, head: number];
+  /** Absent for Octavo itself. */
+  readonly environment?: Environment;
+  readonly form: Form;
+  /** Script in bench/peers; it is given the job, the form's path and these. */
+  readonly script: string;
+  readonly arguments?: readonly string[];
+  /** So slow that by default only short cases are measured. */
+  readonly slow?: boolean;
 }
 
-const node = (script: string, model: (shipped: string) => string) => ({
-  command: process.execPath,
-  args: (job: string, shipped: string) => [join(bench, "peers", script), job, model(shipped)],
+/** A row of Octavo; `options`: of `Engine.load`, the defaults when empty. */
+export const octavo = (options: Readonly<Record<string, unknown>> = {}): Peer => {
+  const asked = Object.entries(options).map(([name, value]) => `${name} ${value}`);
+  return {
+    name: ["octavo", ...asked].join(", "),
+    arithmetic: "int8 x int8, exact sums",
+    form: "source",
+    script: "octavo.mjs",
+    arguments: [JSON.stringify(options)],
+  };
+};
+
+const openvino = (name: string, arithmetic: string, ...precision: string[]): Peer => ({
+  ...{ name, arithmetic, environment: "openvino", form: "openvino", bits: [8, 8] },
+  ...{ script: "openvino_peer.py", arguments: precision },
 });
-const torch = (kind: string) => ({
-  command: python,
-  args: (job: string) => [join(bench, "peers", "torch_peer.py"), kind, job, join(cache, "transformers")],
+const llama = (name: string, form: Form, arithmetic: string, bits?: number): Peer => ({
+  ...{ name: `llama.cpp ${name}`, arithmetic, form, script: "node-llama-cpp.mjs", environment: "node" },
+  ...(bits !== undefined && { bits: [bits, bits] }),
+});
+const torch = (name: string, kind: string, arithmetic: string, bits: number): Peer => ({
+  ...{ name, arithmetic, form: "transformers", script: "torch_peer.py", arguments: [kind], environment: "torch" },
+  ...{ bits: [bits, 32], slow: true },
 });
 
 export const PEERS: readonly Peer[] = [
-  { name: "octavo", arithmetic: "int8, adaptive threshold", ...node("octavo.mjs", (shipped) => shipped) },
+  octavo(),
   {
-    name: "node-llama-cpp Q8_0",
-    arithmetic: "int8 blocks of 32",
-    ...node("node-llama-cpp.mjs", () => join(cache, "q8_0.gguf")),
+    ...{ name: "vLLM", environment: "vllm", form: "w8a8", script: "vllm_peer.py", bits: [8, 16] },
+    arithmetic: "int8 x int8 (W8A8), head bfloat16",
   },
+  // Where the CPU has bfloat16 it is the default, and not the faster one in every case.
+  openvino("OpenVINO GenAI", "int8 weights"),
+  openvino("OpenVINO GenAI f32", "int8 weights, float32 between", "f32"),
   {
-    name: "node-llama-cpp Q4_1",
-    arithmetic: "4-bit blocks of 32",
-    ...node("node-llama-cpp.mjs", (shipped) => shipped),
+    ...{ name: "ONNX Runtime GenAI", environment: "onnxruntime", form: "onnx", script: "onnx_peer.py" },
+    // A float32 scale for each block of 32.
+    ...{ arithmetic: "int8 blocks of 32", bits: [9, 9] },
   },
-  { name: "transformers", arithmetic: "float32", ...torch("fp32") },
-  { name: "bitsandbytes", arithmetic: "LLM.int8(), threshold 6", ...torch("bitsandbytes") },
-  { name: "torchao", arithmetic: "int8 weights and activations", ...torch("torchao") },
+  llama("Q8_0", "q8_0", "int8 blocks of 32", 8.5),
+  llama("Q4_0", "q4_0", "4-bit blocks of 32", 4.5),
+  llama("as shipped", "source", "4-bit blocks, the file's"),
+  torch("transformers", "fp32", "float32", 32),
+  torch("bitsandbytes", "bitsandbytes", "LLM.int8(), threshold 6", 8),
+  torch("torchao", "torchao", "int8 x int8", 8),
 ];
 
-/** Installs the peers and writes their forms of the model; quick when it was done before. */
-export async function preparePeers(model: string, say: (text: string) => void): Promise<void> {
-  await phase("node-llama-cpp", "package.json", say, async () => {
-    await run("npm", ["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"], { cwd: bench });
-  });
-  await phase("torch, transformers, bitsandbytes, torchao", "requirements.in", say, async () => {
-    const own = join(bench, "..", ".venv", "bin", "python");
-    if (!existsSync(python)) await run(own, ["-m", "venv", join(bench, ".venv")], { cwd: bench });
-    await run(own, ["-m", "uv", "pip", "install", "--quiet", "--python", python, "-r", "requirements.in"], {
-      cwd: bench,
-    });
-  });
-  say("peers' forms of the model (bench/.cache) ...");
-  await run(python, [join(bench, "peers", "prepare.py"), model, cache], { cwd: bench });
+/** Those whose names contain one of `wanted`, whatever the case; Octavo always runs. Throws when one of them names none. */
+export function choosePeers(wanted: string): readonly Peer[] {
+  const parts = wanted.toLowerCase().split(",").filter(Boolean);
+  const named = (peer: Peer, part: string) => peer.name.toLowerCase().includes(part);
+  const unknown = parts.find((part) => !PEERS.some((peer) => named(peer, part)));
+  if (unknown !== undefined) {
+    throw new Error(`no peer "${unknown}"; there are ${PEERS.map(({ name }) => name).join(", ")}`);
+  }
+  return PEERS.filter(
+    (peer) => peer.environment === undefined || !parts.length || parts.some((part) => named(peer, part)),
+  );
 }
 
-/** Runs `install` unless it ended well before with the same content of `file`. */
-async function phase(label: string, file: string, say: (text: string) => void, install: () => Promise<void>) {
-  const wanted = readFileSync(join(bench, file), "utf8");
-  const stamp = join(bench, file === "package.json" ? "node_modules" : ".venv", ".octavo-installed");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
-  say(`installing ${label} into bench/ ...`);
-  await install();
-  writeFileSync(stamp, wanted);
+export interface Start {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export const pythonOf = (environment: string): string => join(BUILD, "environments", environment, "bin", "python");
+
+export function startOf(peer: Peer, job: string, model: string): Start {
+  const command =
+    peer.environment === undefined || peer.environment === "node" ? process.execPath : pythonOf(peer.environment);
+  const args = [join(bench, "peers", peer.script), job, model, ...(peer.arguments ?? [])];
+  // vLLM's documentation asks for Intel's OpenMP before torch's own; it comes with the wheel.
+  const openmp = join(BUILD, "environments", "vllm", "lib", "libiomp5.so");
+  return { command, args, ...(peer.environment === "vllm" && { env: { LD_PRELOAD: openmp, KMP_BLOCKTIME: "1" } }) };
 }

@@ -1,8 +1,11 @@
-/** Runs a peer and watches how much memory its whole process tree holds. */
+/** Runs a command and watches how much memory its whole process tree holds. */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 
-const SAMPLE_MS = 50;
+/** Reading /proc takes some of a core from what is measured. */
+const SAMPLE_MS = 200;
+const ERROR_LINES = 4000;
 
 export interface Run {
   output: string;
@@ -10,30 +13,73 @@ export interface Run {
   peakBytes: number;
 }
 
-/** Rejects with the end of stderr if the command fails. */
-export function run(command: string, args: string[], options: { cwd: string; env?: NodeJS.ProcessEnv }): Promise<Run> {
+export interface RunOptions {
+  readonly cwd: string;
+  /** Added to this process's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+  /** A line of stdout, and the milliseconds since the start. */
+  readonly onLine?: (line: string, ms: number) => void;
+  /** Without a line on stdout for so long the command is ended. */
+  readonly silenceMs?: number;
+}
+
+/**
+ * Rejects with the end of stderr if the command fails, and with the signal's reason after an abort; then all processes of the
+ * command have been ended.
+ */
+export function run(command: string, args: readonly string[], options: RunOptions): Promise<Run> {
+  const { cwd, env, signal, onLine, silenceMs } = options;
+  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
+    const began = performance.now();
+    // A group of its own: it is ended whole, and by this program only.
     const child = spawn(command, args, {
-      cwd: options.cwd,
-      env: options.env ?? process.env,
+      ...{ cwd, env: { ...process.env, ...env }, detached: true },
       stdio: ["ignore", "pipe", "pipe"],
     });
-    let output = "";
+    const output: string[] = [];
     let errors = "";
     let peakBytes = 0;
-    child.stdout.on("data", (data) => (output += data));
-    child.stderr.on("data", (data) => (errors = (errors + data).slice(-4000)));
+    let silent: NodeJS.Timeout | undefined;
+    let reason: unknown;
+    const end = (why: unknown) => {
+      reason ??= why;
+      try {
+        if (child.pid) process.kill(-child.pid, "SIGKILL");
+      } catch {
+        // It has ended by itself.
+      }
+    };
+    const aborted = () => end(signal?.reason);
+    const heard = () => {
+      clearTimeout(silent);
+      if (silenceMs) silent = setTimeout(() => end(new Error(`no line for ${silenceMs / 1000} s: ended`)), silenceMs);
+    };
+    heard();
+    signal?.addEventListener("abort", aborted, { once: true });
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      heard();
+      output.push(line);
+      onLine?.(line, performance.now() - began);
+    });
+    child.stderr.on("data", (data) => (errors = (errors + data).slice(-ERROR_LINES)));
     const sampler = setInterval(() => {
       if (child.pid) peakBytes = Math.max(peakBytes, treeBytes(child.pid));
     }, SAMPLE_MS);
-    child.on("error", (error) => {
+    const finish = () => {
       clearInterval(sampler);
+      clearTimeout(silent);
+      signal?.removeEventListener("abort", aborted);
+    };
+    child.on("error", (error) => {
+      finish();
       reject(error);
     });
-    child.on("close", (code) => {
-      clearInterval(sampler);
-      if (code === 0) resolve({ output, peakBytes });
-      else reject(new Error(`${command} ${args[0]} ended with ${code}:\n${errors}`));
+    child.on("close", (code, killedBy) => {
+      finish();
+      if (reason === undefined && code === 0) resolve({ output: output.join("\n"), peakBytes });
+      else reject(reason ?? new Error(`${command} ${args[0]} ended with ${code ?? killedBy}:\n${errors}`));
     });
   });
 }

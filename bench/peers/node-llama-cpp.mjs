@@ -1,56 +1,42 @@
-// node-llama-cpp: one GGUF file, one context with as many sequences as the job's largest batch.
-// Usage: node node-llama-cpp.mjs JOB.json MODEL.gguf; prints one JSON document (SpeedJob and Speed of ts/bench/speed.ts).
+// llama.cpp through node-llama-cpp: a context per measurement, with as many sequences as it has prompts, flash attention on.
+// Usage: node node-llama-cpp.mjs JOB.json MODEL.gguf
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { getLlama } from "node-llama-cpp";
+import { measure, say } from "./job.mjs";
+
+const folder = join(dirname(fileURLToPath(import.meta.resolve("node-llama-cpp"))), "..");
+const read = (name) => createRequire(import.meta.url)(join(folder, name));
+say({ version: `${read("package.json").version} (llama.cpp ${read("llama/llama.cpp.info.json").tag})` });
 
 const job = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const llama = await getLlama({ gpu: false, build: "never", maxThreads: job.threads, logLevel: "error" });
 const model = await llama.loadModel({ modelPath: process.argv[3] });
+const options = { batchSize: 512, flashAttention: true, threads: { ideal: job.threads, min: job.threads } };
+/** Of a measurement that only prepares the next one: its context stays, for what it cached. */
+let prepared;
 
-async function withContext(sequences, contextSize, measure) {
-  const context = await model.createContext({
-    sequences,
-    contextSize,
-    batchSize: 512,
-    threads: { ideal: job.threads, min: job.threads },
-  });
-  try {
-    return await measure(Array.from({ length: sequences }, () => context.getSequence()));
-  } finally {
-    await context.dispose();
-  }
+for (const [index, measurement] of job.measurements.entries()) {
+  const next = job.measurements[index + 1];
+  const preparing = measurement.name.startsWith("before ");
+  const { prompts, limit } = preparing ? next : measurement;
+  const contextSize = prompts[0].length + limit;
+  const context = prepared ?? (await model.createContext({ ...options, sequences: prompts.length, contextSize }));
+  const sequences = context.octavoSequences ?? prompts.map(() => context.getSequence());
+  prepared = preparing ? Object.assign(context, { octavoSequences: sequences }) : undefined;
+  const start = (prompt, row) => answer(sequences[row], prompt);
+  say(await measure(measurement, start));
+  if (!preparing) await context.dispose();
 }
-
-const prefill = () =>
-  withContext(1, job.prefill.length + 64, async ([sequence]) => {
-    const start = performance.now();
-    await sequence.evaluateWithoutGeneratingNewTokens(job.prefill);
-    return (job.prefill.length / (performance.now() - start)) * 1000;
-  });
-
-/** Tokens per second from each row's first token to the last of all: the prompts are not in it. */
-const decode = ({ prompts, tokens }) =>
-  withContext(prompts.length, prompts[0].length + tokens + 16, async (sequences) => {
-    let started = 0;
-    let start = 0;
-    await Promise.all(
-      sequences.map(async (sequence, row) => {
-        let produced = 0;
-        for await (const _ of sequence.evaluate(prompts[row], { temperature: 0, yieldEogToken: true })) {
-          produced += 1;
-          if (produced === 1 && ++started === sequences.length) start = performance.now();
-          if (produced === tokens) break;
-        }
-      }),
-    );
-    return ((prompts.length * (tokens - 1)) / (performance.now() - start)) * 1000;
-  });
-
-const result = { prefill: [], decode: {} };
-for (let i = 0; i < job.repeats; i++) result.prefill.push(await prefill());
-for (const d of job.decode) {
-  result.decode[d.prompts.length] = [];
-  for (let i = 0; i < job.repeats; i++) result.decode[d.prompts.length].push(await decode(d));
-}
-console.log(JSON.stringify(result));
 process.exit(0);
+
+/** What the sequence holds of the prompt already is not computed again, as in the package's own sessions. */
+async function* answer(sequence, prompt) {
+  const held = sequence.contextTokens;
+  let same = 0;
+  while (same < Math.min(held.length, prompt.length - 1) && held[same] === prompt[same]) same += 1;
+  if (same < held.length) await sequence.eraseContextTokenRanges([{ start: same, end: held.length }]);
+  yield* sequence.evaluate(prompt.slice(same), { temperature: 0, yieldEogToken: true });
+}
