@@ -52,8 +52,8 @@ def quantized(k: np.ndarray, v: np.ndarray, dtype: str) -> Arrays:
 def paged(k: np.ndarray, v: np.ndarray, dtype: str) -> Arrays:
     """Keys and values float32 [length, kvHeads, headDim] as pages 0, 1, ... of the cache; zeros behind them."""
     pad = ((0, -k.shape[0] % PAGE_SIZE), (0, 0), (0, 0))
-    k, v = (np.pad(x, pad).reshape(-1, PAGE_SIZE, *x.shape[1:]).transpose(0, 2, 1, 3) for x in (k, v))
-    return quantized(k, v, dtype)
+    keys, values = (np.pad(x, pad).reshape(-1, PAGE_SIZE, *x.shape[1:]).transpose(0, 2, 1, 3) for x in (k, v))
+    return quantized(keys, values, dtype)
 
 
 def appended(o: Mapping[str, Any], rng: np.random.Generator) -> Arrays:
