@@ -64,9 +64,9 @@ def appended(o: Mapping[str, Any], rng: np.random.Generator) -> Arrays:
         if number < 1:  # alone in its row
             k[t, -head_dim:], v[t, :head_dim] = 0, 0
         k[t, -1], v[t, 0] = -number, number
-    held = rng.standard_normal((2, _PAGES, heads, PAGE_SIZE, head_dim)).astype(np.float32)
+    held_k, held_v = rng.standard_normal((2, _PAGES, heads, PAGE_SIZE, head_dim)).astype(np.float32)
     slots = rng.permutation(_PAGES * PAGE_SIZE)[: o["T"]].astype(np.int32)
-    return {"k": k, "v": v, "slots": slots, **quantized(*held, o["keys.dtype"])}
+    return {"k": k, "v": v, "slots": slots, **quantized(held_k, held_v, o["keys.dtype"])}
 
 
 def attended(o: Mapping[str, Any], rng: np.random.Generator) -> Arrays:
