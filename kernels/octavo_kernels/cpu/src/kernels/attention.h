@@ -6,11 +6,12 @@
 #pragma once
 
 #include "attention_block.h"
+#if defined(OCTAVO_AMX)
+#include "attention_digits.h"
+#endif
 
 namespace octavo::OCTAVO_ISA {
 
-// Rows of a task: several queries share each load of a page.
-inline constexpr int attention_task_rows = 48;
 // Blocks that wait to be joined, unless a single query needs more.
 inline constexpr int64_t attention_waiting_bytes = 4 << 20;
 
@@ -192,13 +193,27 @@ class AttentionWalk {
   int start_ = 0, queries_ = 0, left_ = 0, kv_head_ = 0;
 };
 
+inline void begin_task(const AttentionWork& work, const AttentionRows& task, const AttentionScratch& scratch) {
+  begin_rows(work.shape, task, work.call.in[op_attention::q], scratch);
+#if defined(OCTAVO_AMX)
+  const int64_t depth = work.shape.depth;
+  if (task.rows >= digits_from_rows)
+    for (int row = 0; row < task.rows; row++) split_row(scratch.q + row * depth, static_cast<int>(depth / 64));
+#endif
+}
+
+template <class T>
 inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, bool after, bool more,
                    const AttentionScratch& scratch, const BlockPart* part) {
-  if (work.shape.wide) {
-    attend_block<int16_t>(work.call, work.shape, task, block, after, more, scratch, part);
-  } else {
-    attend_block<int8_t>(work.call, work.shape, task, block, after, more, scratch, part);
-  }
+#if defined(OCTAVO_AMX)
+  if (task.rows >= digits_from_rows) return attend_digits<T>(work.call, work.shape, task, block, scratch, part);
+#endif
+  attend_block<T>(work.call, work.shape, task, block, after, more, scratch, part);
+}
+inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, bool after, bool more,
+                   const AttentionScratch& scratch, const BlockPart* part) {
+  if (work.shape.wide) return attend<int16_t>(work, task, block, after, more, scratch, part);
+  attend<int8_t>(work, task, block, after, more, scratch, part);
 }
 
 inline void attend_tasks(const AttentionWork& work, const Worker& worker) {
@@ -207,7 +222,7 @@ inline void attend_tasks(const AttentionWork& work, const Worker& worker) {
   AttentionWalk walk(work);
   int64_t index, end;
   while (worker.next(work.tasks, 1, &index, &end) && walk.seek(index)) {
-    begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
+    begin_task(work, walk.task, scratch);
     for (int64_t b = walk.first_block; b < walk.end_block; b++)
       attend(work, walk.task, b, b > walk.first_block, b + 1 < walk.end_block, scratch, nullptr);
     for (int row = 0; row < walk.task.rows; row++)
@@ -235,7 +250,7 @@ inline void attend_split(const AttentionWork& work, const Worker& worker) {
     const int64_t index = worker.cursor->fetch_add(1, std::memory_order_relaxed) & (one_done - 1);
     if (!walk.seek(index)) return;
     const BlockPart part = parts(walk).block(walk.block - walk.first_block);
-    begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
+    begin_task(work, walk.task, scratch);
     attend(work, walk.task, walk.block, false, false, scratch, &part);
     done = (worker.cursor->fetch_add(one_done, std::memory_order_acq_rel) >> 32) + 1;
   } while (done < count);

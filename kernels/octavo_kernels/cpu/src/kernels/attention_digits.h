@@ -1,0 +1,196 @@
+// Attention's products by AMX tiles, for many rows: 16-bit integers as two int8 digits, x = 256 * high + low.
+//
+// Digits lie in chunks of 64 along what is summed (elements of a head for scores, keys for values): 64 high digits, then
+// 64 low ones. A chunk of 64 integers becomes its digits in place, in an order of its own: lane i of the first 32
+// integers beside lane i of the last 32, a few instructions without any shuffle. Pages, which hold pairs, are split by
+// the same function, so both sides of a product have the same order.
+#pragma once
+
+#include "attention_block.h"
+#include "int8_tiles.h"
+
+namespace octavo::OCTAVO_ISA {
+
+// From this many rows on tiles are faster than vectors.
+inline constexpr int digits_from_rows = 16;
+// Rows that go from scores to values together, while a block's scores stay in the L1 cache.
+inline constexpr int digit_rows = 48;
+// Of a panel: 16 columns, 64 digits each, high then low.
+inline constexpr int panel_chunk = 2048, panel_low = 1024;
+// Of a row of digits.
+inline constexpr int row_chunk = 128, row_low = 64;
+
+struct DigitPair {
+  Pairs high, low;
+};
+OCTAVO_ALWAYS_INLINE DigitPair split_digits(const Pairs& a, const Pairs& b) {
+  return {high_digits(a, b), low_digits(a, b)};
+}
+
+// Chunks of 64 integers, in place. Low digits are -128 to 127.
+inline void split_row(int16_t* row, int chunks) {
+  for (int i = 0; i < chunks; i++, row += 64) {
+    const DigitPair digits = split_digits(load_pairs(row), load_pairs(row + 32));
+    store_pairs(row, digits.high);
+    store_pairs(row + 32, digits.low);
+  }
+}
+
+// 64 bytes of a panel: its 16 columns of two pairs. Integers of 8 bits are low digits as they are.
+template <class T>
+OCTAVO_ALWAYS_INLINE void put_group(int8_t* panel, const Pairs& a, const Pairs& b) {
+  if constexpr (sizeof(T) == 2) store_pairs(panel, high_digits(a, b));
+  store_pairs(panel + panel_low, low_digits(a, b));
+}
+
+// The keys of a page, 16 columns: chunks of 64 elements, with zeros to the end of the last.
+template <class T>
+inline void split_keys(const T* page, int head_dim, int8_t* panel) {
+  const int pairs = head_dim / 2;
+  for (int chunk = 0; chunk < pairs; chunk += 32, panel += panel_chunk) {
+    for (int g = 0; g < 16; g++) {
+      const int a = chunk + g, b = a + 16;
+      put_group<T>(panel + 64 * g, a < pairs ? load_pairs(page + a * 2 * page_size) : no_pairs(),
+                   b < pairs ? load_pairs(page + b * 2 * page_size) : no_pairs());
+    }
+  }
+}
+
+// The values of the pages [first, end) of a block, `element` and the 15 after it as columns: two chunks of 64 keys.
+template <class T>
+inline void split_values(const T* const* pages, int first, int end, int head_dim, int element, int8_t* panel) {
+  const int left = head_dim - element;
+  const auto load = [&](int page, int pair) {
+    if (page < first || page >= end) return no_pairs();
+    const T* place = pages[page] + pair * 2 * static_cast<int64_t>(head_dim) + 2 * element;
+    return left < 16 ? load_pairs_first(place, left) : load_pairs(place);
+  };
+  for (int chunk = 0; chunk < block_pages; chunk += 4, panel += panel_chunk) {
+    for (int g = 0; g < 16; g++)
+      put_group<T>(panel + 64 * g, load(chunk + g / 8, g % 8), load(chunk + 2 + g / 8, g % 8));
+  }
+}
+
+// Sums of 16 rows and 16 columns, by the power of 256 that they count.
+struct alignas(64) DigitSums {
+  int32_t of[3][tile_rows * 16];
+
+  // Of one row. Sums may wrap on the way: the whole fits.
+  template <class T>
+  OCTAVO_ALWAYS_INLINE I32x16 joined(int row) const {
+    I32x16 sum = load_i32(of[1] + 16 * row);
+    if constexpr (sizeof(T) == 2) sum = add(shift_left<8>(load_i32(of[2] + 16 * row)), sum);
+    return add(shift_left<8>(sum), load_i32(of[0] + 16 * row));
+  }
+};
+
+// Chunks [first, end) of 16 rows of digits times those of a panel. T: what the panel's integers were.
+template <class T>
+OCTAVO_ALWAYS_INLINE void multiply_digits(const int8_t* rows, int64_t stride, const int8_t* panel, int first, int end,
+                                          DigitSums& sums) {
+  asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory
+  _tile_zero(0);
+  _tile_zero(1);
+  if constexpr (sizeof(T) == 2) _tile_zero(2);
+  rows += first * row_chunk, panel += first * panel_chunk;
+  for (int chunk = first; chunk < end; chunk++) {
+    _tile_loadd(7, panel + panel_low, 64);
+    _tile_loadd(4, rows, stride);
+    _tile_dpbssd(1, 4, 7);
+    _tile_loadd(5, rows + row_low, stride);
+    _tile_dpbssd(0, 5, 7);
+    if constexpr (sizeof(T) == 2) {
+      _tile_loadd(6, panel, 64);
+      _tile_dpbssd(2, 4, 6);
+      _tile_dpbssd(1, 5, 6);
+    }
+    rows += row_chunk, panel += panel_chunk;
+  }
+  _tile_stored(0, sums.of[0], 64);
+  _tile_stored(1, sums.of[1], 64);
+  if constexpr (sizeof(T) == 2) _tile_stored(2, sums.of[2], 64);
+}
+
+// Products one after the other; the sums of each are taken while the next ones are multiplied.
+template <class Take>
+class DigitProducts {
+ public:
+  explicit DigitProducts(const Take& take) : take_(take) {}
+  // `row`, `column`: what `take` is called with, beside the sums.
+  template <class T>
+  OCTAVO_ALWAYS_INLINE void multiply(const int8_t* rows, int64_t stride, const int8_t* panel, int first, int end,
+                                     int row, int column) {
+    multiply_digits<T>(rows, stride, panel, first, end, sums_[now_]);
+    finish();
+    row_ = row, column_ = column;
+    now_ = 1 - now_;
+    waits_ = true;
+  }
+  OCTAVO_ALWAYS_INLINE void finish() {
+    if (waits_) take_(sums_[1 - now_], row_, column_);
+    waits_ = false;
+  }
+
+ private:
+  DigitSums sums_[2];
+  const Take& take_;
+  int now_ = 0, row_ = 0, column_ = 0;
+  bool waits_ = false;
+};
+
+// As attend_block; q's rows are digits.
+template <class T>
+inline void attend_digits(const OpCall& call, const AttentionShape& shape, const AttentionRows& block, int64_t index,
+                          const AttentionScratch& scratch, const BlockPart* part) {
+  const int64_t block_key = index * attention_block;
+  const KeyRange all = seen_by(shape, block, block_key, 0, block.rows);
+  const int first_page = all.first / page_size, last_page = end_page(all);
+  const BlockPages<T> pages(call, shape, block, index, first_page, last_page);
+  gather_steps(pages.steps, first_page, last_page, scratch.steps);
+  const int chunks = shape.depth / 64, key_bytes = chunks * panel_chunk, value_bytes = 2 * panel_chunk;
+  for (int page = first_page; page < last_page; page++)
+    split_keys<T>(pages.keys[page], shape.head_dim, scratch.keys + page * key_bytes);
+  for (int element = 0; element < shape.head_dim; element += 16)
+    split_values<T>(pages.values, first_page, last_page, shape.head_dim, element,
+                    scratch.values + element / 16 * value_bytes);
+  Tiles tiles;
+  tiles.set_rows(tile_block_rows);
+  const auto rows_of = [&](int row, int end) { return end - row < tile_rows ? end - row : tile_rows; };
+  for (int first = 0; first < block.rows; first += digit_rows) {
+    const int end = first + digit_rows < block.rows ? first + digit_rows : block.rows;
+    const auto put_scores = [&](const DigitSums& sums, int row, int page) {
+      int32_t* target = scratch.sums + (row - first) * attention_block + page * page_size;
+#pragma GCC unroll 4
+      for (int r = 0; r < tile_rows; r++) store_i32(target + r * attention_block, sums.joined<T>(r));
+    };
+    DigitProducts scores(put_scores);
+    for (int page = first_page; page < last_page; page++) {
+      for (int row = first; row < end; row += tile_rows) {
+        const KeyRange seen = seen_by(shape, block, block_key, row, rows_of(row, end));
+        if (page < seen.first / page_size || page >= end_page(seen)) continue;
+        const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(row) * shape.depth);
+        scores.template multiply<T>(q, 2 * shape.depth, scratch.keys + page * key_bytes, 0, chunks, row, page);
+      }
+    }
+    scores.finish();
+    weigh_rows(shape, block, first, end, call.in[op_attention::bias], block_key, scratch, part);
+    for (int row = 0; row < end - first; row++) split_row(scratch.weights + row * attention_block, 2);
+    const auto put_values = [&](const DigitSums& sums, int row, int element) {
+      const int count = rows_of(row, end);
+      for (int r = 0; r < count; r++) take_values(shape, row + r, element, sums.joined<T>(r), scratch, part);
+    };
+    DigitProducts values(put_values);
+    for (int element = 0; element < shape.head_dim; element += 16) {
+      const int8_t* panel = scratch.values + element / 16 * value_bytes;
+      for (int row = first; row < end; row += tile_rows) {
+        const KeyRange seen = seen_by(shape, block, block_key, row, rows_of(row, end));
+        const int8_t* weights = reinterpret_cast<const int8_t*>(scratch.weights + (row - first) * attention_block);
+        values.template multiply<T>(weights, 2 * attention_block, panel, seen.first / 64, (seen.end + 63) / 64, row,
+                                    element);
+      }
+    }
+    values.finish();
+  }
+}
+
+}  // namespace octavo::OCTAVO_ISA
