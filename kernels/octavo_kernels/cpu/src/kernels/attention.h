@@ -95,7 +95,7 @@ struct AttentionWork {
 
   AttentionWork(const OpCall& c, int threads) : call(c), shape(c) {
     const int64_t queries = c.in[op_attention::q].shape[0];
-    const int64_t enough = static_cast<int64_t>(4) * threads;
+    const int64_t enough = threads == 1 ? 1 : static_cast<int64_t>(4) * threads;
     blocks = attention_blocks(c.in[op_attention::pages].shape[1]);
     task_queries = most_queries();
     tasks = count_tasks();
@@ -196,9 +196,9 @@ class AttentionWalk {
 inline void begin_task(const AttentionWork& work, const AttentionRows& task, const AttentionScratch& scratch) {
   begin_rows(work.shape, task, work.call.in[op_attention::q], scratch);
 #if defined(OCTAVO_AMX)
+  if (!worth_digits(work.shape, task.rows)) return;
   const int64_t depth = work.shape.depth;
-  if (task.rows >= digits_from_rows)
-    for (int row = 0; row < task.rows; row++) split_row(scratch.q + row * depth, static_cast<int>(depth / 64));
+  for (int row = 0; row < task.rows; row++) split_row(scratch.q + row * depth, static_cast<int>(depth / 64));
 #endif
 }
 
@@ -206,7 +206,7 @@ template <class T>
 inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, bool after, bool more,
                    const AttentionScratch& scratch, const BlockPart* part) {
 #if defined(OCTAVO_AMX)
-  if (task.rows >= digits_from_rows) return attend_digits<T>(work.call, work.shape, task, block, scratch, part);
+  if (worth_digits(work.shape, task.rows)) return attend_digits<T>(work.call, work.shape, task, block, scratch, part);
 #endif
   attend_block<T>(work.call, work.shape, task, block, after, more, scratch, part);
 }

@@ -11,9 +11,8 @@ namespace octavo::OCTAVO_ISA {
 
 inline constexpr int block_pages = attention_block / page_size;
 
-// Whether many rows are multiplied as digits, by tiles (attention_digits.h).
 #if defined(OCTAVO_AMX)
-inline constexpr bool attention_digits = true;
+inline constexpr bool attention_digits = true;  // many rows are multiplied as digits (attention_digits.h)
 #else
 inline constexpr bool attention_digits = false;
 #endif
@@ -212,8 +211,7 @@ OCTAVO_INLINE void with_sight(Sight sight, const Body& body) {
   }
 }
 
-// Weights of the values for the rows [first_row, end_row), whose scores are held, and each row's step across blocks (or
-// what waits in `part`).
+// Weights of the values for the rows [first_row, end_row), whose scores are held, and their steps across blocks.
 inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, int first_row, int end_row,
                        const Operand& biases, int64_t block_key, const AttentionScratch& scratch,
                        const BlockPart* part) {
@@ -233,8 +231,8 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
       state.sees = seen.first < seen.end && state.scale == state.scale;
       if (!state.sees) continue;
       RowWeights& next = weighed[count];
-      next = {scratch.sums + (row - first_row) * attention_block, weights, seen, Sight::part, state.scale, 0, 0, 0,
-              {0, 0, 0}};
+      int32_t* sums = scratch.sums + (row - first_row) * attention_block;
+      next = {sums, weights, seen, Sight::part, state.scale, 0, 0, 0, {0, 0, 0}};
       next.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
       numbers[count++] = row;
     }

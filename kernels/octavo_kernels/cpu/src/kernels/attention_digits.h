@@ -11,28 +11,24 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// From this many rows on tiles are faster than vectors.
-inline constexpr int digits_from_rows = 16;
+// Whether so many rows are worth the digits of a block's keys and values: from 49 on, or from 32 on with heads of 128.
+// Fewer rows go on with vectors, and are held all at once.
+inline bool worth_digits(const AttentionShape& shape, int rows) {
+  return rows > attention_held_rows || rows * shape.depth >= 4096;
+}
 // Rows that go from scores to values together, while a block's scores stay in the L1 cache.
-inline constexpr int digit_rows = 48;
+inline constexpr int digit_rows = attention_held_rows;
 // Of a panel: 16 columns, 64 digits each, high then low.
 inline constexpr int panel_chunk = 2048, panel_low = 1024;
 // Of a row of digits.
 inline constexpr int row_chunk = 128, row_low = 64;
 
-struct DigitPair {
-  Pairs high, low;
-};
-OCTAVO_ALWAYS_INLINE DigitPair split_digits(const Pairs& a, const Pairs& b) {
-  return {high_digits(a, b), low_digits(a, b)};
-}
-
 // Chunks of 64 integers, in place. Low digits are -128 to 127.
 inline void split_row(int16_t* row, int chunks) {
   for (int i = 0; i < chunks; i++, row += 64) {
-    const DigitPair digits = split_digits(load_pairs(row), load_pairs(row + 32));
-    store_pairs(row, digits.high);
-    store_pairs(row + 32, digits.low);
+    const Pairs a = load_pairs(row), b = load_pairs(row + 32);
+    store_pairs(row, high_digits(a, b));
+    store_pairs(row + 32, low_digits(a, b));
   }
 }
 
@@ -111,33 +107,6 @@ OCTAVO_ALWAYS_INLINE void multiply_digits(const int8_t* rows, int64_t stride, co
   if constexpr (sizeof(T) == 2) _tile_stored(2, sums.of[2], 64);
 }
 
-// Products one after the other; the sums of each are taken while the next ones are multiplied.
-template <class Take>
-class DigitProducts {
- public:
-  explicit DigitProducts(const Take& take) : take_(take) {}
-  // `row`, `column`: what `take` is called with, beside the sums.
-  template <class T>
-  OCTAVO_ALWAYS_INLINE void multiply(const int8_t* rows, int64_t stride, const int8_t* panel, int first, int end,
-                                     int row, int column) {
-    multiply_digits<T>(rows, stride, panel, first, end, sums_[now_]);
-    finish();
-    row_ = row, column_ = column;
-    now_ = 1 - now_;
-    waits_ = true;
-  }
-  OCTAVO_ALWAYS_INLINE void finish() {
-    if (waits_) take_(sums_[1 - now_], row_, column_);
-    waits_ = false;
-  }
-
- private:
-  DigitSums sums_[2];
-  const Take& take_;
-  int now_ = 0, row_ = 0, column_ = 0;
-  bool waits_ = false;
-};
-
 // As attend_block; q's rows are digits.
 template <class T>
 inline void attend_digits(const OpCall& call, const AttentionShape& shape, const AttentionRows& block, int64_t index,
@@ -158,38 +127,30 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
   const auto rows_of = [&](int row, int end) { return end - row < tile_rows ? end - row : tile_rows; };
   for (int first = 0; first < block.rows; first += digit_rows) {
     const int end = first + digit_rows < block.rows ? first + digit_rows : block.rows;
-    const auto put_scores = [&](const DigitSums& sums, int row, int page) {
-      int32_t* target = scratch.sums + (row - first) * attention_block + page * page_size;
-#pragma GCC unroll 4
-      for (int r = 0; r < tile_rows; r++) store_i32(target + r * attention_block, sums.joined<T>(r));
-    };
-    DigitProducts scores(put_scores);
+    DigitSums sums;
     for (int page = first_page; page < last_page; page++) {
       for (int row = first; row < end; row += tile_rows) {
         const KeyRange seen = seen_by(shape, block, block_key, row, rows_of(row, end));
         if (page < seen.first / page_size || page >= end_page(seen)) continue;
         const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(row) * shape.depth);
-        scores.template multiply<T>(q, 2 * shape.depth, scratch.keys + page * key_bytes, 0, chunks, row, page);
+        multiply_digits<T>(q, 2 * shape.depth, scratch.keys + page * key_bytes, 0, chunks, sums);
+        int32_t* target = scratch.sums + (row - first) * attention_block + page * page_size;
+#pragma GCC unroll 4
+        for (int r = 0; r < tile_rows; r++) store_i32(target + r * attention_block, sums.joined<T>(r));
       }
     }
-    scores.finish();
     weigh_rows(shape, block, first, end, call.in[op_attention::bias], block_key, scratch, part);
     for (int row = 0; row < end - first; row++) split_row(scratch.weights + row * attention_block, 2);
-    const auto put_values = [&](const DigitSums& sums, int row, int element) {
-      const int count = rows_of(row, end);
-      for (int r = 0; r < count; r++) take_values(shape, row + r, element, sums.joined<T>(r), scratch, part);
-    };
-    DigitProducts values(put_values);
     for (int element = 0; element < shape.head_dim; element += 16) {
       const int8_t* panel = scratch.values + element / 16 * value_bytes;
       for (int row = first; row < end; row += tile_rows) {
-        const KeyRange seen = seen_by(shape, block, block_key, row, rows_of(row, end));
+        const int count = rows_of(row, end);
+        const KeyRange seen = seen_by(shape, block, block_key, row, count);
         const int8_t* weights = reinterpret_cast<const int8_t*>(scratch.weights + (row - first) * attention_block);
-        values.template multiply<T>(weights, 2 * attention_block, panel, seen.first / 64, (seen.end + 63) / 64, row,
-                                    element);
+        multiply_digits<T>(weights, 2 * attention_block, panel, seen.first / 64, (seen.end + 63) / 64, sums);
+        for (int r = 0; r < count; r++) take_values(shape, row + r, element, sums.joined<T>(r), scratch, part);
       }
     }
-    values.finish();
   }
 }
 
