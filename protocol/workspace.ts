@@ -73,7 +73,7 @@ export const WORKSPACE: Readonly<Partial<Record<OpName, WorkspaceFormulas>>> = {
     steps: `pad(8 * ${ATTENTION_BLOCK} + 24, 64)`,
     held: `6 * ${ATTENTION_BLOCK} * max(48, group)`,
     digits: `2 * ${ATTENTION_BLOCK} * (depth + padded)`,
-    thread: "steps + pad(32 * rows, 64) + 4 * rows * padded + held + 2 * pad(rows, 16) * depth + digits",
+    thread: "steps + pad(32 * rows, 64) + 4 * rows * padded + held + 2 * pad(rows, 32) * depth + digits",
     // Blocks of keys of a row that wait to be joined.
     waiting: "4 * (chunks * padded + 3 * pad(chunks, 16))",
     query: "max(1, waiting * heads)",

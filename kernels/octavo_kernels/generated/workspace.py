@@ -63,7 +63,7 @@ WORKSPACE: dict[str, dict[str, str]] = {
         "steps": "pad(8 * 128 + 24, 64)",
         "held": "6 * 128 * max(48, group)",
         "digits": "2 * 128 * (depth + padded)",
-        "thread": "steps + pad(32 * rows, 64) + 4 * rows * padded + held + 2 * pad(rows, 16) * depth + digits",
+        "thread": "steps + pad(32 * rows, 64) + 4 * rows * padded + held + 2 * pad(rows, 32) * depth + digits",
         "waiting": "4 * (chunks * padded + 3 * pad(chunks, 16))",
         "query": "max(1, waiting * heads)",
         "shared": "min(1, threads - 1) * query * max(1, min(T, 4194304 // query))",

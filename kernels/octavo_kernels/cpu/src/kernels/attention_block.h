@@ -120,7 +120,7 @@ struct AttentionScratch {
   float* output;     // [rows][padded], o
   int32_t* sums;     // [held rows][attention_block]
   int16_t* weights;  // [held rows][attention_block]
-  int16_t* q;        // [rows][depth]
+  int16_t* q;        // [rows, or more to a multiple of 32][depth]
   // Digits of a block's keys and values, 128 bytes for 64 of them.
   int8_t* keys;    // [block_pages][depth / 64][2][16][16 keys][4]
   int8_t* values;  // [padded / 16][2][2][16][16 elements][4]
@@ -137,7 +137,7 @@ struct AttentionScratch {
     const int64_t held = attention_digits ? attention_held_rows : rows;
     sums = reinterpret_cast<int32_t*>(take(4 * held * attention_block));
     weights = reinterpret_cast<int16_t*>(take(2 * held * attention_block));
-    q = reinterpret_cast<int16_t*>(take(2 * round_up_16(rows) * shape.depth));
+    q = reinterpret_cast<int16_t*>(take(2 * ((rows + 31) / 32 * 32) * shape.depth));
     if (!attention_digits) return;
     keys = reinterpret_cast<int8_t*>(take(int64_t{2} * attention_block * shape.depth));
     values = reinterpret_cast<int8_t*>(take(int64_t{2} * attention_block * shape.padded));

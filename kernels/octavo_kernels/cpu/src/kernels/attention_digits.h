@@ -16,8 +16,7 @@ namespace octavo::OCTAVO_ISA {
 inline bool worth_digits(const AttentionShape& shape, int rows) {
   return rows > attention_held_rows || rows * shape.depth >= 4096;
 }
-// Rows that go from scores to values together, while a block's scores stay in the L1 cache.
-inline constexpr int digit_rows = attention_held_rows;
+static_assert(attention_held_rows >= tile_block_rows);
 // Of a panel: 16 columns, 64 digits each, high then low.
 inline constexpr int panel_chunk = 2048, panel_low = 1024;
 // Of a row of digits.
@@ -67,9 +66,9 @@ inline void split_values(const T* const* pages, int first, int end, int head_dim
   }
 }
 
-// Sums of 16 rows and 16 columns, by the power of 256 that they count.
+// Sums of 32 rows and 16 columns, by the power of 256 that they count.
 struct alignas(64) DigitSums {
-  int32_t of[3][tile_rows * 16];
+  int32_t of[3][tile_block_rows * 16];
 
   // Of one row. Sums may wrap on the way: the whole fits.
   template <class T>
@@ -80,31 +79,52 @@ struct alignas(64) DigitSums {
   }
 };
 
-// Chunks [first, end) of 16 rows of digits times those of a panel. T: what the panel's integers were.
+// Chunks [first, end) of 32 rows of digits times those of a panel. T: what the panel's integers were. Two tiles of rows,
+// for the products of one would wait for each other.
 template <class T>
 OCTAVO_ALWAYS_INLINE void multiply_digits(const int8_t* rows, int64_t stride, const int8_t* panel, int first, int end,
                                           DigitSums& sums) {
+  constexpr bool wide = sizeof(T) == 2;
+  constexpr int lower = tile_rows * 16;
   asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory
+  // Registers 0 to 2: sums of the upper 16 rows by power, 3 to 5: of the lower ones, 6: digits of rows, 7: of the panel.
   _tile_zero(0);
   _tile_zero(1);
-  if constexpr (sizeof(T) == 2) _tile_zero(2);
-  rows += first * row_chunk, panel += first * panel_chunk;
+  if constexpr (wide) _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  if constexpr (wide) _tile_zero(5);
+  const int8_t* upper_rows = rows + first * row_chunk;
+  const int8_t* lower_rows = upper_rows + tile_rows * stride;
+  panel += first * panel_chunk;
   for (int chunk = first; chunk < end; chunk++) {
     _tile_loadd(7, panel + panel_low, 64);
-    _tile_loadd(4, rows, stride);
-    _tile_dpbssd(1, 4, 7);
-    _tile_loadd(5, rows + row_low, stride);
-    _tile_dpbssd(0, 5, 7);
-    if constexpr (sizeof(T) == 2) {
-      _tile_loadd(6, panel, 64);
-      _tile_dpbssd(2, 4, 6);
-      _tile_dpbssd(1, 5, 6);
+    _tile_loadd(6, upper_rows, stride);
+    _tile_dpbssd(1, 6, 7);
+    _tile_loadd(6, lower_rows, stride);
+    _tile_dpbssd(4, 6, 7);
+    _tile_loadd(6, upper_rows + row_low, stride);
+    _tile_dpbssd(0, 6, 7);
+    _tile_loadd(6, lower_rows + row_low, stride);
+    _tile_dpbssd(3, 6, 7);
+    if constexpr (wide) {
+      _tile_loadd(7, panel, 64);
+      _tile_dpbssd(4, 6, 7);
+      _tile_loadd(6, upper_rows + row_low, stride);
+      _tile_dpbssd(1, 6, 7);
+      _tile_loadd(6, lower_rows, stride);
+      _tile_dpbssd(5, 6, 7);
+      _tile_loadd(6, upper_rows, stride);
+      _tile_dpbssd(2, 6, 7);
     }
-    rows += row_chunk, panel += panel_chunk;
+    upper_rows += row_chunk, lower_rows += row_chunk, panel += panel_chunk;
   }
   _tile_stored(0, sums.of[0], 64);
   _tile_stored(1, sums.of[1], 64);
-  if constexpr (sizeof(T) == 2) _tile_stored(2, sums.of[2], 64);
+  if constexpr (wide) _tile_stored(2, sums.of[2], 64);
+  _tile_stored(3, sums.of[0] + lower, 64);
+  _tile_stored(4, sums.of[1] + lower, 64);
+  if constexpr (wide) _tile_stored(5, sums.of[2] + lower, 64);
 }
 
 // As attend_block; q's rows are digits.
@@ -124,32 +144,26 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
                     scratch.values + element / 16 * value_bytes);
   Tiles tiles;
   tiles.set_rows(tile_block_rows);
-  const auto rows_of = [&](int row, int end) { return end - row < tile_rows ? end - row : tile_rows; };
-  for (int first = 0; first < block.rows; first += digit_rows) {
-    const int end = first + digit_rows < block.rows ? first + digit_rows : block.rows;
-    DigitSums sums;
-    for (int page = first_page; page < last_page; page++) {
-      for (int row = first; row < end; row += tile_rows) {
-        const KeyRange seen = seen_by(shape, block, block_key, row, rows_of(row, end));
-        if (page < seen.first / page_size || page >= end_page(seen)) continue;
-        const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(row) * shape.depth);
-        multiply_digits<T>(q, 2 * shape.depth, scratch.keys + page * key_bytes, 0, chunks, sums);
-        int32_t* target = scratch.sums + (row - first) * attention_block + page * page_size;
+  DigitSums sums;
+  for (int first = 0; first < block.rows; first += tile_block_rows) {
+    const int rows = block.rows - first < tile_block_rows ? block.rows - first : tile_block_rows;
+    const KeyRange seen = seen_by(shape, block, block_key, first, rows);
+    const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(first) * shape.depth);
+    for (int page = seen.first / page_size; page < end_page(seen); page++) {
+      multiply_digits<T>(q, 2 * shape.depth, scratch.keys + page * key_bytes, 0, chunks, sums);
+      int32_t* target = scratch.sums + page * page_size;
 #pragma GCC unroll 4
-        for (int r = 0; r < tile_rows; r++) store_i32(target + r * attention_block, sums.joined<T>(r));
-      }
+      for (int row = 0; row < tile_block_rows; row++, target += attention_block)
+        store_i32(target, sums.joined<T>(row));
     }
-    weigh_rows(shape, block, first, end, call.in[op_attention::bias], block_key, scratch, part);
-    for (int row = 0; row < end - first; row++) split_row(scratch.weights + row * attention_block, 2);
+    weigh_rows(shape, block, first, first + rows, call.in[op_attention::bias], block_key, scratch, part);
+    for (int row = 0; row < rows; row++) split_row(scratch.weights + row * attention_block, 2);
+    const int8_t* weights = reinterpret_cast<const int8_t*>(scratch.weights);
     for (int element = 0; element < shape.head_dim; element += 16) {
-      const int8_t* panel = scratch.values + element / 16 * value_bytes;
-      for (int row = first; row < end; row += tile_rows) {
-        const int count = rows_of(row, end);
-        const KeyRange seen = seen_by(shape, block, block_key, row, count);
-        const int8_t* weights = reinterpret_cast<const int8_t*>(scratch.weights + (row - first) * attention_block);
-        multiply_digits<T>(weights, 2 * attention_block, panel, seen.first / 64, (seen.end + 63) / 64, sums);
-        for (int r = 0; r < count; r++) take_values(shape, row + r, element, sums.joined<T>(r), scratch, part);
-      }
+      multiply_digits<T>(weights, 2 * attention_block, scratch.values + element / 16 * value_bytes, seen.first / 64,
+                         (seen.end + 63) / 64, sums);
+      for (int row = 0; row < rows; row++)
+        take_values(shape, first + row, element, sums.joined<T>(row), scratch, part);
     }
   }
 }
