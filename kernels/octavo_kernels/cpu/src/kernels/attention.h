@@ -105,7 +105,12 @@ struct AttentionWork {
     }
     split = threads > 1 && tasks < enough && blocks > 1 && fits_shared(queries);
   }
-  int most_queries() const { return shape.group > attention_task_rows ? 1 : attention_task_rows / shape.group; }
+  int most_queries() const {
+    int queries = shape.group > attention_task_rows ? 1 : attention_task_rows / shape.group;
+    // A power of two: tasks end where blocks of keys do, and prompts are often cut into such pieces.
+    while (attention_digits && (queries & (queries - 1)) != 0) queries &= queries - 1;
+    return queries;
+  }
   // Whether the blocks of `queries` queries may wait in shared memory.
   bool fits_shared(int64_t queries) const {
     const int64_t bytes = static_cast<int64_t>(sizeof(float)) * RowParts::floats(shape.heads, blocks, shape.padded);

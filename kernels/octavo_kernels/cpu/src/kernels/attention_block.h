@@ -17,7 +17,7 @@ inline constexpr bool attention_digits = true;  // many rows are multiplied as d
 inline constexpr bool attention_digits = false;
 #endif
 // Rows of a task: several queries share each load of a page, or its digits.
-inline constexpr int attention_task_rows = attention_digits ? 192 : 48;
+inline constexpr int attention_task_rows = attention_digits ? 256 : 48;
 // Rows whose scores and weights a thread holds at once, if they are digits.
 inline constexpr int attention_held_rows = 48;
 
