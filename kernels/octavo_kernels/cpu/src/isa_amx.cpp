@@ -1,5 +1,5 @@
-// Products of int8 by AMX tiles, and attention; all other kernels are those of AVX-512. build.py gives this file its compiler flags, and
-// leaves it out where the compiler does not know them.
+// Products of int8 and attention by AMX tiles; all other kernels are those of AVX-512. build.py gives this file its
+// compiler flags, and leaves it out where the compiler does not know them.
 #define OCTAVO_ISA amx
 
 #include "runtime/isa.h"
