@@ -66,10 +66,14 @@ export const WORKSPACE: Readonly<Partial<Record<OpName, WorkspaceFormulas>>> = {
     group: "heads // kvHeads",
     padded: "pad(headDim, 16)",
     chunks: `ceil(J * ${PAGE_SIZE}, ${ATTENTION_BLOCK})`,
-    // The tasks' rows: numbers of each, o, scores, weights and integers of q, beside the steps of a block of keys.
-    rows: "max(1, 48 // group) * group",
+    // The tasks' rows (256 with tiles, else 48): numbers of each, o, and integers of q; scores and weights of some of them;
+    // beside the steps of a block of keys, and its digits.
+    rows: "max(1, 256 // group) * group",
+    depth: "pad(headDim, 64)",
     steps: `pad(8 * ${ATTENTION_BLOCK} + 24, 64)`,
-    thread: `steps + pad(32 * rows, 64) + rows * (4 * padded + 6 * ${ATTENTION_BLOCK}) + pad(2 * rows * padded, 64)`,
+    held: `6 * ${ATTENTION_BLOCK} * max(48, group)`,
+    digits: `2 * ${ATTENTION_BLOCK} * (depth + padded)`,
+    thread: "steps + pad(32 * rows, 64) + 4 * rows * padded + held + 2 * pad(rows, 32) * depth + digits",
     // Blocks of keys of a row that wait to be joined.
     waiting: "4 * (chunks * padded + 3 * pad(chunks, 16))",
     query: "max(1, waiting * heads)",

@@ -85,6 +85,16 @@ CASES = {
     "narrow window": Sequences([(700, 1), (90, 7)], window=5),
     "alibi": Sequences([(300, 30)], alibi=True),
     "wide head": Sequences([(20, 3)], heads=2, kv_heads=1, head_dim=256),
+    # More than 48 rows of a kv head: digits, where there are tiles.
+    "many rows": Sequences([(300, 150), (70, 70), (257, 17)], heads=6, kv_heads=2, head_dim=64),
+    "many rows, 8-bit pages": Sequences([(290, 90)], heads=4, kv_heads=1, head_dim=96, kv="int8"),
+    "many rows, short head": Sequences([(300, 90)], heads=20, kv_heads=1, head_dim=16),
+    "many rows, odd head": Sequences([(180, 100)], heads=2, kv_heads=1, head_dim=50),
+    "many rows, wide head, 8-bit pages": Sequences([(150, 70)], heads=2, kv_heads=2, head_dim=256, kv="int8"),
+    "many rows, window": Sequences([(500, 120)], heads=3, kv_heads=1, head_dim=80, window=100),
+    "many rows, both directions": Sequences([(200, 200)], heads=2, kv_heads=1, head_dim=128, causal=False, window=150),
+    "many rows, alibi and softcap": Sequences([(200, 60)], heads=3, kv_heads=1, head_dim=80, alibi=True, softcap=3.0),
+    "many query heads": Sequences([(400, 2), (300, 1)], heads=71, kv_heads=1, head_dim=64),
 }
 
 

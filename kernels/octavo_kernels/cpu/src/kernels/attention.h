@@ -6,11 +6,12 @@
 #pragma once
 
 #include "attention_block.h"
+#if defined(OCTAVO_AMX)
+#include "attention_digits.h"
+#endif
 
 namespace octavo::OCTAVO_ISA {
 
-// Rows of a task: several queries share each load of a page.
-inline constexpr int attention_task_rows = 48;
 // Blocks that wait to be joined, unless a single query needs more.
 inline constexpr int64_t attention_waiting_bytes = 4 << 20;
 
@@ -94,7 +95,7 @@ struct AttentionWork {
 
   AttentionWork(const OpCall& c, int threads) : call(c), shape(c) {
     const int64_t queries = c.in[op_attention::q].shape[0];
-    const int64_t enough = static_cast<int64_t>(4) * threads;
+    const int64_t enough = threads == 1 ? 1 : static_cast<int64_t>(4) * threads;
     blocks = attention_blocks(c.in[op_attention::pages].shape[1]);
     task_queries = most_queries();
     tasks = count_tasks();
@@ -104,7 +105,12 @@ struct AttentionWork {
     }
     split = threads > 1 && tasks < enough && blocks > 1 && fits_shared(queries);
   }
-  int most_queries() const { return shape.group > attention_task_rows ? 1 : attention_task_rows / shape.group; }
+  int most_queries() const {
+    int queries = shape.group > attention_task_rows ? 1 : attention_task_rows / shape.group;
+    // A power of two: tasks end where blocks of keys do, and prompts are often cut into such pieces.
+    while (attention_digits && (queries & (queries - 1)) != 0) queries &= queries - 1;
+    return queries;
+  }
   // Whether the blocks of `queries` queries may wait in shared memory.
   bool fits_shared(int64_t queries) const {
     const int64_t bytes = static_cast<int64_t>(sizeof(float)) * RowParts::floats(shape.heads, blocks, shape.padded);
@@ -192,13 +198,27 @@ class AttentionWalk {
   int start_ = 0, queries_ = 0, left_ = 0, kv_head_ = 0;
 };
 
+inline void begin_task(const AttentionWork& work, const AttentionRows& task, const AttentionScratch& scratch) {
+  begin_rows(work.shape, task, work.call.in[op_attention::q], scratch);
+#if defined(OCTAVO_AMX)
+  if (!worth_digits(work.shape, task.rows)) return;
+  const int64_t depth = work.shape.depth;
+  for (int row = 0; row < task.rows; row++) split_row(scratch.q + row * depth, static_cast<int>(depth / 64));
+#endif
+}
+
+template <class T>
 inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, bool after, bool more,
                    const AttentionScratch& scratch, const BlockPart* part) {
-  if (work.shape.wide) {
-    attend_block<int16_t>(work.call, work.shape, task, block, after, more, scratch, part);
-  } else {
-    attend_block<int8_t>(work.call, work.shape, task, block, after, more, scratch, part);
-  }
+#if defined(OCTAVO_AMX)
+  if (worth_digits(work.shape, task.rows)) return attend_digits<T>(work.call, work.shape, task, block, scratch, part);
+#endif
+  attend_block<T>(work.call, work.shape, task, block, after, more, scratch, part);
+}
+inline void attend(const AttentionWork& work, const AttentionRows& task, int64_t block, bool after, bool more,
+                   const AttentionScratch& scratch, const BlockPart* part) {
+  if (work.shape.wide) return attend<int16_t>(work, task, block, after, more, scratch, part);
+  attend<int8_t>(work, task, block, after, more, scratch, part);
 }
 
 inline void attend_tasks(const AttentionWork& work, const Worker& worker) {
@@ -207,7 +227,7 @@ inline void attend_tasks(const AttentionWork& work, const Worker& worker) {
   AttentionWalk walk(work);
   int64_t index, end;
   while (worker.next(work.tasks, 1, &index, &end) && walk.seek(index)) {
-    begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
+    begin_task(work, walk.task, scratch);
     for (int64_t b = walk.first_block; b < walk.end_block; b++)
       attend(work, walk.task, b, b > walk.first_block, b + 1 < walk.end_block, scratch, nullptr);
     for (int row = 0; row < walk.task.rows; row++)
@@ -235,7 +255,7 @@ inline void attend_split(const AttentionWork& work, const Worker& worker) {
     const int64_t index = worker.cursor->fetch_add(1, std::memory_order_relaxed) & (one_done - 1);
     if (!walk.seek(index)) return;
     const BlockPart part = parts(walk).block(walk.block - walk.first_block);
-    begin_rows(shape, walk.task, work.call.in[op_attention::q], scratch);
+    begin_task(work, walk.task, scratch);
     attend(work, walk.task, walk.block, false, false, scratch, &part);
     done = (worker.cursor->fetch_add(one_done, std::memory_order_acq_rel) >> 32) + 1;
   } while (done < count);

@@ -11,10 +11,20 @@ namespace octavo::OCTAVO_ISA {
 
 inline constexpr int block_pages = attention_block / page_size;
 
+#if defined(OCTAVO_AMX)
+inline constexpr bool attention_digits = true;  // many rows are multiplied as digits (attention_digits.h)
+#else
+inline constexpr bool attention_digits = false;
+#endif
+// Rows of a task: several queries share each load of a page, or its digits.
+inline constexpr int attention_task_rows = attention_digits ? 256 : 48;
+inline constexpr int attention_held_rows = 48;  // whose scores and weights a thread holds at once, with digits
+
 struct AttentionShape {
   int heads, kv_heads, head_dim;
   int group;   // query heads of a kv head
   int padded;  // head_dim rounded up to 16
+  int depth;   // integers of a row of q, zeros from head_dim on
   float scale, softcap;
   bool causal;
   int64_t window;
@@ -31,6 +41,7 @@ struct AttentionShape {
     head_dim = call.integer(op::attr_headDim);
     group = heads / kv_heads;
     padded = static_cast<int>(round_up_16(head_dim));
+    depth = attention_digits ? (head_dim + 63) / 64 * 64 : padded;
     scale = call.number(op::attr_scale);
     softcap = call.number(op::attr_softcap);
     causal = call.flag(op::attr_causal);
@@ -106,9 +117,12 @@ struct AttentionScratch {
   BlockSteps* steps;
   RowState* state;   // [rows]
   float* output;     // [rows][padded], o
-  int32_t* sums;     // [rows][attention_block]
-  int16_t* weights;  // [rows][attention_block]
-  int16_t* q;        // [rows][padded]
+  int32_t* sums;     // [held rows][attention_block]
+  int16_t* weights;  // [held rows][attention_block]
+  int16_t* q;        // [rows, or more to a multiple of 32][depth]
+  // Digits of a block's keys and values, 128 bytes for 64 of them.
+  int8_t* keys;    // [block_pages][depth / 64][2][16][16 keys][4]
+  int8_t* values;  // [padded / 16][2][2][16][16 elements][4]
 
   AttentionScratch(uint8_t* memory, const AttentionShape& shape, int64_t rows) {
     const auto take = [&](int64_t bytes) {
@@ -119,9 +133,13 @@ struct AttentionScratch {
     steps = reinterpret_cast<BlockSteps*>(take(sizeof(BlockSteps)));
     state = reinterpret_cast<RowState*>(take(rows * static_cast<int64_t>(sizeof(RowState))));
     output = reinterpret_cast<float*>(take(4 * rows * shape.padded));
-    sums = reinterpret_cast<int32_t*>(take(4 * rows * attention_block));
-    weights = reinterpret_cast<int16_t*>(take(2 * rows * attention_block));
-    q = reinterpret_cast<int16_t*>(take(2 * rows * shape.padded));
+    const int64_t held = attention_digits ? attention_held_rows : rows;
+    sums = reinterpret_cast<int32_t*>(take(4 * held * attention_block));
+    weights = reinterpret_cast<int16_t*>(take(2 * held * attention_block));
+    q = reinterpret_cast<int16_t*>(take(2 * ((rows + 31) / 32 * 32) * shape.depth));
+    if (!attention_digits) return;
+    keys = reinterpret_cast<int8_t*>(take(int64_t{2} * attention_block * shape.depth));
+    values = reinterpret_cast<int8_t*>(take(int64_t{2} * attention_block * shape.padded));
   }
 };
 static_assert(sizeof(BlockSteps) == 8 * attention_block + 24, "protocol/workspace.ts");
@@ -143,7 +161,9 @@ inline void begin_rows(const AttentionShape& shape, const AttentionRows& block, 
   for (int row = 0; row < block.rows; row++) {
     const float* x = q.row<float>(block.query_row + row / shape.group) +
                      static_cast<int64_t>(block.kv_head * shape.group + row % shape.group) * shape.head_dim;
-    const float step = quantize_row(x, shape.head_dim, shape.query_levels, scratch.q + row * shape.padded);
+    int16_t* const integers = scratch.q + static_cast<int64_t>(row) * shape.depth;
+    const float step = quantize_row(x, shape.head_dim, shape.query_levels, integers);
+    for (int i = shape.padded; i < shape.depth; i++) integers[i] = 0;
     scratch.state[row] = {step * score_scale, -__builtin_inff(), 0, 0, 0, 0, {}};
   }
   std::memset(scratch.output, 0, sizeof(float) * block.rows * shape.padded);
@@ -190,26 +210,28 @@ OCTAVO_INLINE void with_sight(Sight sight, const Body& body) {
   }
 }
 
-// Weights of the values for all rows, and each row's step across blocks (or what waits in `part`).
-inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, const Operand& biases,
-                       int64_t block_key, const AttentionScratch& scratch, const BlockPart* part) {
+// Weights of the values for the rows [first_row, end_row), whose scores are held, and their steps across blocks.
+inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, int first_row, int end_row,
+                       const Operand& biases, int64_t block_key, const AttentionScratch& scratch,
+                       const BlockPart* part) {
   const BlockSteps& steps = *scratch.steps;
   RowWeights weighed[weighed_together];
   int numbers[weighed_together];
-  for (int first = 0; first < block.rows; first += weighed_together) {
-    const int end = first + weighed_together < block.rows ? first + weighed_together : block.rows;
+  for (int first = first_row; first < end_row; first += weighed_together) {
+    const int end = first + weighed_together < end_row ? first + weighed_together : end_row;
     int count = 0;
     for (int row = first; row < end; row++) {
       RowState& state = scratch.state[row];
       const KeyRange seen = block.seen(shape, block_key, row);
-      int16_t* weights = scratch.weights + row * attention_block;
+      int16_t* weights = scratch.weights + (row - first_row) * attention_block;
       const bool whole = seen.first == 0 && seen.end == attention_block;
       if (!whole) std::memset(weights, 0, sizeof(int16_t) * attention_block);
       if (steps.any_lost && sees_lost(steps, seen)) state.scale = __builtin_nanf("");
       state.sees = seen.first < seen.end && state.scale == state.scale;
       if (!state.sees) continue;
       RowWeights& next = weighed[count];
-      next = {scratch.sums + row * attention_block, weights, seen, Sight::part, state.scale, 0, 0, 0, {0, 0, 0}};
+      int32_t* sums = scratch.sums + (row - first_row) * attention_block;
+      next = {sums, weights, seen, Sight::part, state.scale, 0, 0, 0, {0, 0, 0}};
       next.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
       numbers[count++] = row;
     }
@@ -248,21 +270,27 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
   }
 }
 
-// The sums of weighted values of one tile of rows, into o, or to where they wait.
+// 16 sums of weighted values of a row, from element `at` on, into o, or to where they wait.
+OCTAVO_INLINE void take_values(const AttentionShape& shape, int row, int at, const I32x16& sum,
+                               const AttentionScratch& scratch, const BlockPart* part) {
+  const RowState& state = scratch.state[row];
+  if (!state.sees) return;
+  const int64_t place = static_cast<int64_t>(row) * shape.padded + at;
+  if (part) {
+    store(part->output + place, to_f32(sum));
+  } else {
+    float* o = scratch.output + place;
+    store(o, fma(to_f32(sum), set1(state.own), mul(load(o), set1(state.old))));
+  }
+}
+
+// The sums of one tile of rows.
 template <class T>
 inline void weigh_values(const AttentionShape& shape, int first_row, int rows, const ValuePairs<T>& values, int element,
                          int end_element, const AttentionScratch& scratch, const BlockPart* part) {
   const int16_t* weights = scratch.weights + first_row * attention_block;
   const auto take = [&](int row, int at, const I32x16& sum) {
-    const RowState& state = scratch.state[first_row + row];
-    if (!state.sees) return;
-    const int64_t place = static_cast<int64_t>(first_row + row) * shape.padded + at;
-    if (part) {
-      store(part->output + place, to_f32(sum));
-    } else {
-      float* o = scratch.output + place;
-      store(o, fma(to_f32(sum), set1(state.own), mul(load(o), set1(state.old))));
-    }
+    take_values(shape, first_row + row, at, sum, scratch, part);
   };
   with_rows(rows, [&](auto count) {
     constexpr int R = decltype(count)::value, C = attention_tile_columns(R);
@@ -343,7 +371,7 @@ inline void attend_block(const OpCall& call, const AttentionShape& shape, const 
       const int end = stop < end_page(seen) ? stop : end_page(seen);
       with_rows(rows, [&](auto count) {
         score_rows<decltype(count)::value>(scratch.sums + row * attention_block, attention_block,
-                                           scratch.q + row * shape.padded, shape.padded, pages.keys, first, end,
+                                           scratch.q + row * shape.depth, shape.depth, pages.keys, first, end,
                                            shape.head_dim / 2);
       });
     });
@@ -352,7 +380,7 @@ inline void attend_block(const OpCall& call, const AttentionShape& shape, const 
   const int next_end = once && more ? end_page(seen_by(shape, block, next_key, 0, block.rows)) : 0;
   const BlockPages<T> next(call, shape, block, index + 1, 0, next_end);
   prefetch_pages(next.keys, 0, next_end / 2, shape.head_dim);
-  weigh_rows(shape, block, call.in[op_attention::bias], block_key, scratch, part);
+  weigh_rows(shape, block, 0, block.rows, call.in[op_attention::bias], block_key, scratch, part);
   prefetch_pages(next.keys, next_end / 2, next_end, shape.head_dim);
   for (int i = 0; i < next_end; i++) {
     prefetch(next.steps[i]);
