@@ -25,16 +25,18 @@ from .digits import load_keys, load_values
 def attend_tiles(
     q, keys, values, steps, pages, lengths, starts, slopes, bias, y,
     sequences, q_stride, pages_stride, page_stride, steps_stride, y_stride, reach, scale, softcap,
-    GROUP: tl.constexpr, QUERIES: tl.constexpr, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    PARTS: tl.constexpr, GROUP: tl.constexpr, QUERIES: tl.constexpr, M: tl.constexpr,
+    D: tl.constexpr, BLOCK_D: tl.constexpr,
     LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
 ):  # fmt: skip
-    """Program (kv head, tile): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP.
+    """Program (part, tile): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP of the part; the
+    query heads of a kv head are PARTS parts.
 
     Sequence b's tiles are numbered from starts[b] // QUERIES + b on: that leaves room for all of them, and the numbers
     between are nobody's. The last ones, which mostly see most, come first.
     """
-    head = tl.program_id(0)
+    head = tl.program_id(0) // PARTS
     tile = tl.num_programs(1) - 1 - tl.program_id(1)
     b = last_not_above(starts, tl.load(sequences), tile, QUERIES, 1)
     start_row = tl.load(starts + b)
@@ -50,7 +52,7 @@ def attend_tiles(
         last_query = tl.minimum(first_row + QUERIES, end_row) - 1 + before
         # Rows that are not real see what the last real ones see.
         query = tl.minimum(t + before, last_query)
-        h = head * GROUP + m % GROUP
+        h = tl.program_id(0) * GROUP + m % GROUP
         rows = q + t.to(tl.int64) * q_stride + h * D
         high, low, step = load_queries(rows, real, M, LEVELS, D, BLOCK_D, WIDE)
         slope = step
