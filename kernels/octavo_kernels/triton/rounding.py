@@ -1,6 +1,6 @@
 """What Triton's compiler is told so that every product and every sum is rounded as a kernel says.
 
-`enable_fp_fusion=False` is not enough on sm_100: LLVM makes pairs of floats of a kernel's, and ptxas (12.9) makes one
+`enable_fp_fusion=False` is not enough on sm_100: LLVM makes pairs of a kernel's floats, and ptxas (12.9) makes one
 fused instruction of `mul.rn.f32x2` and `add.rn.f32x2`, though it is told `--fmad=false`: other bits than two roundings
 give. So there are no pairs.
 """
@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 from functools import cache
 
+from ..generated import environment
+
 #: Options of a compilation.
 OPTIONS = {"enable_fp_fusion": False}
-#: Triton sets each of LLVM's options that this environment variable lists; the first of these has been there since
-#: pairs are, and of no other architecture does it change anything.
-_VARIABLE, _NO_PAIRS = "DISABLE_LLVM_OPT", "nvptx-no-f32x2"
+#: Triton sets each of LLVM's options that an environment variable lists. Of older architectures this changes nothing.
+_NO_PAIRS = "nvptx-no-f32x2"
 
 
 @cache
 def without_pairs() -> str:
     """Call before anything is compiled: this process, and those it starts, make no pairs of floats from then on. What
     the variable says already stays. Returns the option's name."""
-    said = os.environ.get(_VARIABLE, "")
+    said = os.environ.get(environment.DISABLE_LLVM_OPT, "")
     if _NO_PAIRS not in said.split(","):
-        os.environ[_VARIABLE] = f"{said},{_NO_PAIRS}" if said else _NO_PAIRS
+        os.environ[environment.DISABLE_LLVM_OPT] = f"{said},{_NO_PAIRS}" if said else _NO_PAIRS
     return _NO_PAIRS
