@@ -12,8 +12,8 @@ from functools import cache
 
 from ..generated import environment
 
-#: Options of a compilation.
-OPTIONS = {"enable_fp_fusion": False}
+#: Options of a compilation. Without the second, functions of libdevice take subnormal numbers for zero: tl.ceil does.
+OPTIONS = {"enable_fp_fusion": False, "enable_reflect_ftz": False}
 #: Triton sets each of LLVM's options that an environment variable lists. Of older architectures this changes nothing.
 _NO_PAIRS = "nvptx-no-f32x2"
 

@@ -66,10 +66,11 @@ def instructions(entry: Entry, facts: Facts, visits: Attending) -> float:
         # Unrolled by 4 (split.py); the loop for the rest counts as other code.
         loop = max((one.instructions for one in facts.loops if one.innermost), default=0)
         return every + (visits.blocks / 4 - 1) * loop
-    loops = facts.product_loops()
-    if len(loops) != 2:  # A program has one block.
+    if "blocks" in entry.kernel:
         return every
-    passes = zip(loops, (visits.whole, visits.masked), strict=True)
+    # Of a window there is no loop without a mask.
+    counts = (visits.masked,) if entry.constants["WINDOW"] else (visits.whole, visits.masked)
+    passes = zip(facts.product_loops(), counts, strict=True)
     return every + sum((count - 1) * loop.instructions for loop, count in passes)
 
 

@@ -109,9 +109,10 @@ def attention(
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
     arguments |= {**tensors(y=y), **strides(y=y)}
-    # Scores that are floats before their maximum is known take registers beside the sums, wide heads shared memory.
-    floats = softcap != 0 or slopes is not None or bias is not None
-    warps = 4 if block_d < _WIDE_HEAD or (block_d == _WIDE_HEAD and not floats) else 8
+    # Scores that are floats before their maximum is known take registers beside the sums, and so do a window's bounds;
+    # wide heads take shared memory.
+    more = softcap != 0 or slopes is not None or bias is not None or window != 0
+    warps = 4 if block_d < _WIDE_HEAD or (block_d == _WIDE_HEAD and not more) else 8
     stages = 2 if block_d <= _WIDE_HEAD else 1
     return [
         Launch(

@@ -68,17 +68,18 @@ def attend_tiles(
 
         begin = first_seen(first_query, WINDOW) // 128
         end = last_seen(last_query, length, CAUSAL, WINDOW) // 128 + 1
-        common = unmasked(
-            first_seen(first_query, WINDOW), last_seen(first_query, length, CAUSAL, WINDOW), step, scale, WINDOW
-        )
-        for block in tl.range(begin, common):
-            output, total, exponent, bad = visit_block(
-                output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
-                keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
-                page_stride, steps_stride, reach, scale, softcap,
-                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
-                CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
-            )  # fmt: skip
+        # Of a window each block may have keys that some row does not see.
+        common = begin
+        if WINDOW == 0:
+            common = unmasked(last_seen(first_query, length, CAUSAL, WINDOW), step, scale)
+            for block in tl.range(begin, common):
+                output, total, exponent, bad = visit_block(
+                    output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
+                    keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
+                    page_stride, steps_stride, reach, scale, softcap,
+                    M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
+                    CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
+                )  # fmt: skip
         for block in tl.range(common, end):
             output, total, exponent, bad = visit_block(
                 output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
