@@ -74,6 +74,12 @@ export const ENVIRONMENT = {
     accepts: "a C++ compiler, with its first arguments",
     meaning: "The one that builds the `cpu` backend's library where no built one fits.",
   },
+  DISABLE_LLVM_OPT: {
+    reader: "kernels",
+    accepts: "names of LLVM's options, separated by commas",
+    meaning:
+      "What Triton's compiler leaves out; `nvptx-no-f32x2` is added, without which ptxas rounds otherwise on sm_100.",
+  },
   HF_ENDPOINT: { reader: "package", accepts: "a URL", meaning: "The hub that models are downloaded from." },
   HF_HOME: { reader: "package", accepts: "a folder", meaning: "Where the hub's cache is, as for its own tools." },
   HF_TOKEN: { reader: "package", accepts: "a token", meaning: "For models of the hub that want one." },

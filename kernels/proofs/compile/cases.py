@@ -18,6 +18,11 @@ from .models import LLAMA_8B, MODELS, SMOLLM2, Model
 SHOWN = (1, 8, 32, 512, 2048)
 #: Where linears change their way of working, and the capture buckets between.
 EDGES = (2, 4, 9, 15, 16, 17, 24, 31, 33, 48, 63, 64, 65, 72, 96, 128, 129, 256, 1024)
+#: Rows at which attention has each of its forms, but the one of many sequences of one query: that is the code of a
+#: prompt's tiles with half their rows, hence fewer registers, and is compiled for the models.
+_FORMS = (1, 512)
+#: The label of a head of 16 bits, which the report compares with the one that a program has.
+HEAD_16_BIT = "logits of a head of 16 bits"
 #: The ops whose kernels depend on the number of rows.
 _BY_ROWS = ("linear_int8", "linear_float", "linear_published", "attention")
 #: Up to this many rows a step is a decode step: each row belongs to a sequence of its own.
@@ -80,7 +85,9 @@ def others(model: Model, rows: int) -> list[Case]:
     of = {"T": rows, "K": hidden}
     table = {"W": q, "P": CONTEXT, "R": model.head_dim // 2}
     vocabulary = {"S": rows, "V": model.vocabulary}
+    head = Case("linear_float", HEAD_16_BIT, {**of, "N": model.vocabulary}, {}, {"weight": "bfloat16"})
     return [
+        *([head] if rows == 1 else ()),
         Case("row_statistics", "statistics of rows", of),
         Case("row_inliers", "largest inlier", of, {"columns": hidden}),
         Case("quantize_digits", "digits", {**of, "M": hidden // 64}),
@@ -112,28 +119,41 @@ def others(model: Model, rows: int) -> list[Case]:
 
 
 def of_other_families(rows: int) -> list[Case]:
-    """What other families take of the table, at the sizes of BLOOM-176B: layer norm with a bias, ALiBi, gelu, keys that
-    are not turned; pages of 8 bits; and attention of encoders, at the sizes of a small one."""
+    """What other families take of the table, at the sizes of BLOOM-176B: layer norm with a bias, gelu, keys that are
+    not turned."""
     hidden, heads, head_dim = 14336, 112, 128
-    sequences = rows if rows <= MOST_DECODE_ROWS else 1
-    pages = {"G": sequences * CONTEXT // PAGE_SIZE, "B": sequences, "J": CONTEXT // PAGE_SIZE}
-    cache = {"kvHeads": heads, "headDim": head_dim}
     parts = {"k": (3 * hidden, hidden), "v": (3 * hidden, 2 * hidden)}
-    attention = {"heads": heads, **cache, "scale": head_dim**-0.5}
-    both_ways = {"heads": 12, "kvHeads": 12, "headDim": 64, "scale": 0.125, "causal": False}
     of, layer, bias = {"T": rows, "K": hidden}, {"kind": "layer"}, ("bias",)
+    cache = {"kvHeads": heads, "headDim": head_dim}
     return [
         Case("add_norm_quantize", "add, layer norm and quantize", of, layer, given=bias),
-        Case("append", "append", {"T": rows, **pages}, cache, parts=parts),
-        Case("attention", "attention with ALiBi", {"T": rows, **pages}, attention, given=("slopes",)),
-        Case(
-            "attention", "attention of 8-bit pages", {"T": rows, **pages}, attention, {"keys": "int8", "values": "int8"}
-        ),
-        Case("attention", "attention both ways with a bias", {"T": rows, **pages, "R": 64}, both_ways, given=("bias",)),
+        Case("append", "append", {"T": rows, **_pages(rows)}, cache, parts=parts),
+        *(attention_of_other_families(rows) if rows in _FORMS else ()),
         Case("activate", "gelu_tanh", {"T": rows, "K": 4 * hidden}, {"activation": "gelu_tanh"}),
         Case("quantize", "quantize", {"T": rows, "K": 4 * hidden}),
         Case("norm", "layer norm", of, layer, given=bias),
     ]
+
+
+def attention_of_other_families(rows: int) -> list[Case]:
+    """What attention has besides what the models here take: ALiBi, pages of 8 bits, both directions and a bias (at the
+    sizes of a small encoder), heads of 256 elements and a softcap."""
+    of, eight = {"T": rows, **_pages(rows)}, {"keys": "int8", "values": "int8"}
+    each = {"heads": 112, "kvHeads": 112, "headDim": 128, "scale": 128**-0.5}
+    encoder = {"heads": 12, "kvHeads": 12, "headDim": 64, "scale": 0.125, "causal": False}
+    wide = {"heads": 8, "kvHeads": 4, "headDim": 256, "scale": 0.0625}
+    return [
+        Case("attention", "attention with ALiBi", of, each, given=("slopes",)),
+        Case("attention", "attention of 8-bit pages", of, each, eight),
+        Case("attention", "attention both ways with a bias", {**of, "R": 64}, encoder, given=("bias",)),
+        Case("attention", "attention of wide heads", of, wide),
+        Case("attention", "attention with a softcap", of, {**each, "kvHeads": 28, "softcap": 50.0}),
+    ]
+
+
+def _pages(rows: int) -> dict[str, int]:
+    sequences = rows if rows <= MOST_DECODE_ROWS else 1
+    return {"G": sequences * CONTEXT // PAGE_SIZE, "B": sequences, "J": CONTEXT // PAGE_SIZE}
 
 
 def cases() -> Iterator[tuple[str, int, Case]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import triton
+from octavo_kernels.triton import rounding
 from octavo_kernels.triton.launch import Launch
 from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource, make_backend
@@ -36,14 +37,15 @@ def specialize(launch: Launch, architecture: int) -> Specialization:
         "num_stages": launch.stages,
         "maxnreg": launch.registers,
         "launch_pdl": launch.dependent,
-        "enable_fp_fusion": False,
+        **rounding.OPTIONS,
     }
     bind = create_function_from_signature(kernel.signature, kernel.params, backend)
     bound, found, _ = bind(**launch.arguments, **launch.constants)
     parsed, signature, constants, attributes = kernel._pack_args(backend, options, bound, found, options)
     make = GluonASTSource if kernel.is_gluon() else ASTSource
     source = make(kernel, signature, constants, attributes)
-    identity = f"{triton.__version__} {architecture} {source.hash()} {parsed.hash()} {_reading()}"
+    told = rounding.without_pairs() if architecture >= 100 else ""
+    identity = f"{told}{triton.__version__} {architecture} {source.hash()} {parsed.hash()} {_reading()}"
     return Specialization(source, target, options, hashlib.sha256(identity.encode()).hexdigest()[:24])
 
 

@@ -33,7 +33,7 @@ def attending(entry: Entry) -> Attending:
     if "join" in entry.kernel:
         return Attending(sizes["T"] * entry.attributes["heads"], every, 0)
     if "blocks" in entry.kernel:
-        return Attending(sizes["T"] * entry.attributes["kvHeads"] * every, 0, 1)
+        return Attending(sizes["T"] * entry.grid[0] * every, 0, 1)
     queries = int(constants["QUERIES"])
     each = sizes["T"] // sizes["B"]
     firsts = [length - each + first for first in range(0, each, queries)]
@@ -46,7 +46,7 @@ def attending(entry: Entry) -> Attending:
         max(0, first - constants["WINDOW"] + 1) // ATTENTION_BLOCK if constants["WINDOW"] else 0 for first in firsts
     ]
     masked = [end - begin - common for begin, end, common in zip(begins, ends, whole)]
-    programs = len(firsts) * sizes["B"] * entry.attributes["kvHeads"]
+    programs = len(firsts) * sizes["B"] * entry.grid[0]
     return Attending(programs, sum(whole) / len(whole), sum(masked) / len(masked))
 
 
@@ -66,10 +66,11 @@ def instructions(entry: Entry, facts: Facts, visits: Attending) -> float:
         # Unrolled by 4 (split.py); the loop for the rest counts as other code.
         loop = max((one.instructions for one in facts.loops if one.innermost), default=0)
         return every + (visits.blocks / 4 - 1) * loop
-    loops = facts.product_loops()
-    if len(loops) != 2:  # A program has one block.
+    if "blocks" in entry.kernel:
         return every
-    passes = zip(loops, (visits.whole, visits.masked), strict=True)
+    # Of a window there is no loop without a mask.
+    counts = (visits.masked,) if entry.constants["WINDOW"] else (visits.whole, visits.masked)
+    passes = zip(facts.product_loops(), counts, strict=True)
     return every + sum((count - 1) * loop.instructions for loop, count in passes)
 
 

@@ -6,8 +6,10 @@ from ..compile.models import LLAMA_8B, LLAMA_70B, SMOLLM2
 from ..compile.store import Compiled
 from . import published
 from .devices import H100
+from .markdown import amount
 from .step_tables import beside_published, farthest, totals
 from .tables import target_table
+from .targets import heads
 from .traffic import DECODE_CONTEXT
 
 #: Ops shown of those that lose most.
@@ -38,8 +40,22 @@ Decode steps of {published.BITSANDBYTES}; it launches each kernel from Python, a
 ## What the kernels are held to
 
 {target_table(compiled)}
+{_about_the_head(compiled)}
 ## What is far from its floor
 
 The ops of a step of Llama-3-8B on an H100 that lose most: one sequence, and a prompt of 2048 tokens.
 
 {farthest(compiled, LLAMA_8B, (1, 2048), H100, farthest_shown)}"""
+
+
+def _about_the_head(compiled: Compiled) -> str:
+    """Why a step that got faster may be farther from its floor."""
+    ours, other = heads(compiled)
+    faster, lower = other.total - ours.total, other.floor - ours.floor
+    farther = ours.total / ours.floor > other.total / other.floor
+    return (
+        f"A head of 8 bits, the default, makes that step {amount(faster)} us faster than one of 16 bits, and its floor "
+        f"{amount(lower)} us lower: the step is faster, and {'farther from' if farther else 'nearer to'} its floor. "
+        f"Above the floor are {amount(ours.total - ours.floor)} us, with a head of 16 bits "
+        f"{amount(other.total - other.floor)} us.\n"
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..compile.cases import HEAD_16_BIT
+from ..compile.cases import step as cases
 from ..compile.entries import Entry
 from ..compile.facts import Facts
 from ..compile.models import Model
@@ -54,17 +57,29 @@ def launches(
     return [one for one in found if only is None or (one.op, one.label) == only]
 
 
-def step(compiled: Compiled, of: Model, rows: int, device: Device, *, dependent: bool = True) -> Step:
-    """The step after fusion in a CUDA graph. `dependent`: with programmatic dependent launches where there are some."""
-    from ..compile.cases import step as cases
+#: The head that a program has -> the same of 16 bits, for `instead` of a step of one row.
+HEAD_OF_16_BITS = {("linear_int8", "logits"): ("linear_float", HEAD_16_BIT)}
 
+
+def step(
+    compiled: Compiled,
+    of: Model,
+    rows: int,
+    device: Device,
+    *,
+    dependent: bool = True,
+    instead: Mapping[tuple[str, str], tuple[str, str]] | None = None,
+) -> Step:
+    """The step after fusion in a CUDA graph. `dependent`: with programmatic dependent launches where there are some;
+    `instead`: other ops under other labels in the place of some."""
     by_label: dict[tuple[str, str], list[Entry]] = {}
     for entry in launches(compiled, of.name, rows, device.architecture):
         by_label.setdefault((entry.op, entry.label), []).append(entry)
     parts: list[Part] = []
     before, open_early = 0.0, False
     for case in cases(of, rows):
-        for entry in by_label.get((case.op, case.label), []):
+        own = (case.op, case.label)
+        for entry in by_label.get((instead or {}).get(own, own), []):
             facts = compiled.facts[entry.key]
             done = work(entry, facts)
             took = model.time(done, facts, device, in_graph=dependent)

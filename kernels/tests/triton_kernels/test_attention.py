@@ -18,6 +18,8 @@ CASES = {
     "every head its own keys": Sequences([(19, 2)], heads=3, kv_heads=3, head_dim=16),
     "three heads per kv head": Sequences([(19, 1)], heads=3, kv_heads=1, head_dim=16),
     "eight heads per kv head": Sequences([(19, 1), (40, 1)], heads=8, kv_heads=1, head_dim=16),
+    "more heads per kv head than a program has rows": Sequences([(140, 1)], heads=40, kv_heads=2, head_dim=16),
+    "tiles of some heads of a kv head": Sequences([(40, 9)], heads=34, kv_heads=2, head_dim=16),
     "prefill that continues a sequence": Sequences([(270, 20)], heads=4, kv_heads=2, head_dim=16),
     "prefill of several sequences and one without": Sequences([(9, 9), (0, 0), (33, 21)], head_dim=16),
     "prefill of many tiles": Sequences([(300, 200)], heads=4, kv_heads=1, head_dim=16),

@@ -110,6 +110,20 @@ def test_nothing_is_fused_that_the_definition_rounds_twice(architecture: int):
 
 
 @architectures
+def test_machine_code_has_no_fused_instructions_but_those_of_divisions(architecture: int):
+    """ptxas fuses pairs of products and sums on sm_100, whatever it is told: nothing in PTX shows it.
+
+    A division is eight fused multiply-adds, and ops without any of their own show what is added to that.
+    """
+
+    def fused(entry: Entry, facts: Facts) -> str | None:
+        found, written = facts.sass.get("fused", 0), 8 * facts.ptx["division"]
+        return f"{found} fused, {written} of divisions" if entry.op in WITHOUT_FMA and found > written else None
+
+    assert not where(architecture, fused)
+
+
+@architectures
 def test_floats_stay_away_from_tensor_cores(architecture: int):
     """Tensor cores add floats in an order nobody promises, and round float32 factors to TF32.
 

@@ -172,14 +172,11 @@ def exponents(
 
 
 @triton.jit
-def unmasked(first, last, step, scale, WINDOW: tl.constexpr):
-    """How many of the first blocks need no mask, for rows of which the first one sees the keys `first` to `last`: all
-    their keys are seen, and no score is infinite."""
-    if WINDOW > 0:
-        return first // 128
-    else:
-        huge = tl.max((step * (scale * _LOG2_E) >= _HUGE).to(tl.int32), axis=0) > 0
-        return tl.where(huge, 0, (last + 1) // 128)
+def unmasked(last, step, scale):
+    """How many of the first blocks need no mask, for rows of which the first one sees the keys up to `last`: all their
+    keys are seen, and no score is infinite."""
+    huge = tl.max((step * (scale * _LOG2_E) >= _HUGE).to(tl.int32), axis=0) > 0
+    return tl.where(huge, 0, (last + 1) // 128)
 
 
 @triton.jit

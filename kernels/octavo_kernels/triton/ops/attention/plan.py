@@ -19,6 +19,7 @@ from .tile import attend_tiles
 #: Tiles of queries from this many queries per sequence on; below it each query is alone, however long the others' are.
 _QUERIES_FOR_TILES = 4
 #: Rows of a tile: mma multiplies 16 at a time; of 32 the sums, digits and outputs fit the registers of four warps.
+#: A program has at most the least rows of query heads: more of a kv head are parts, each of which reads the keys.
 _LEAST_ROWS, _TILE_ROWS = 16, 32
 #: Heads of more elements than this have tiles of fewer rows.
 _WIDE_HEAD = 128
@@ -52,7 +53,8 @@ def attention(
 
     The form follows from the capacities alone, and the results do not depend on it. One query per sequence, few
     programs: a program per block of keys and kv head, joined by a second launch. One query, many programs: a program
-    per query and kv head. Many queries: a program per tile of them.
+    per query and kv head. Many queries: a program per tile of them. Query heads of a kv head that are too many for a
+    program are divided among several.
     """
     if (PAGE_SIZE, ATTENTION_BLOCK) != _WRITTEN_FOR:
         text = f"attention: pages of {PAGE_SIZE} and blocks of {ATTENTION_BLOCK} keys; the kernels have {_WRITTEN_FOR}"
@@ -60,7 +62,8 @@ def attention(
     rows, pages_per_sequence = q.shape[0], pages.shape[1]
     if rows == 0 or pages_per_sequence == 0:
         return []
-    group, blocks = heads // kvHeads, cdiv(pages_per_sequence * PAGE_SIZE, ATTENTION_BLOCK)
+    group = _heads_of_a_program(heads // kvHeads)
+    parts, blocks = heads // group, cdiv(pages_per_sequence * PAGE_SIZE, ATTENTION_BLOCK)
     block_d = max(32, _power_of_two(headDim))  # the least depth of an int8 product
     arguments = tensors(
         q=q,
@@ -78,13 +81,13 @@ def attention(
     dtype = keys.tensor.dtype
     of_keys = {"CAUSAL": causal, "WINDOW": window}
     joining = {"D": headDim, "BLOCK_D": block_d, "BITS": weight_bits(dtype), **of_keys}
-    constants = {**joining, "GROUP": group, "LEVELS": float(query_levels(dtype, headDim)), "SOFTCAP": softcap != 0}
+    constants = {**joining, "PARTS": parts // kvHeads, "GROUP": group, "SOFTCAP": softcap != 0}
+    constants |= {"LEVELS": float(query_levels(dtype, headDim))}
     constants |= {"WIDE": dtype == torch.int16, "ONE_SUM": _one_sum(headDim), "ASM": not context.interpreted}
     alone = rows < _QUERIES_FOR_TILES * lengths.shape[0]
-    rows_alone = max(_LEAST_ROWS, _power_of_two(group))
     split_bytes = 4 * rows * heads * blocks * (headDim + 3)
-    if alone and rows * kvHeads < 2 * context.processors and split_bytes <= SPLIT_BYTES:
-        parts = {
+    if alone and rows * parts < 2 * context.processors and split_bytes <= SPLIT_BYTES:
+        between = {
             "exponents": context.scratch(torch.float32, rows, heads, blocks),
             "powers": context.scratch(torch.int32, rows, heads, blocks),
             "totals": context.scratch(torch.int32, rows, heads, blocks),
@@ -93,28 +96,34 @@ def attention(
         after = {"DEPENDENT": dependent(context)}
         joined = {**tensors(lengths=lengths, starts=starts, y=y), "rows": q.rows, "sequences": lengths.rows}
         joined |= {"blocks": blocks, **strides(y=y)}
-        attending = {**arguments, **parts, "rows": q.rows}
-        constants |= {"M": rows_alone, **after}
-        grid, warps = (kvHeads, blocks, rows), 8 if block_d >= ATTENTION_BLOCK else 4
+        attending = {**arguments, **between, "rows": q.rows}
+        constants |= {"M": _LEAST_ROWS, **after}
+        grid, warps = (parts, blocks, rows), 8 if block_d >= ATTENTION_BLOCK else 4
         return [
             Launch(attend_blocks, grid, attending, constants, warps, dependent=after["DEPENDENT"]),
             Launch(
-                join_blocks, (heads, rows), {**parts, **joined}, {**joining, **after}, 1, dependent=after["DEPENDENT"]
+                join_blocks, (heads, rows), {**between, **joined}, {**joining, **after}, 1, dependent=after["DEPENDENT"]
             ),
         ]
-    tile_rows = rows_alone if alone else max(_TILE_ROWS if block_d <= _WIDE_HEAD else _LEAST_ROWS, _power_of_two(group))
+    tile_rows = _LEAST_ROWS if alone or block_d > _WIDE_HEAD else _TILE_ROWS
     queries = 1 if alone else tile_rows // group
     tiles = rows // queries + lengths.shape[0]
     arguments |= {**tensors(y=y), **strides(y=y)}
-    # Scores that are floats before their maximum is known take registers beside the sums, wide heads shared memory.
-    floats = softcap != 0 or slopes is not None or bias is not None
-    warps = 4 if tile_rows <= _TILE_ROWS and (block_d < _WIDE_HEAD or (block_d == _WIDE_HEAD and not floats)) else 8
+    # Scores that are floats before their maximum is known take registers beside the sums, and so do a window's bounds;
+    # wide heads take shared memory.
+    more = softcap != 0 or slopes is not None or bias is not None or window != 0
+    warps = 4 if block_d < _WIDE_HEAD or (block_d == _WIDE_HEAD and not more) else 8
     stages = 2 if block_d <= _WIDE_HEAD else 1
     return [
         Launch(
-            attend_tiles, (kvHeads, tiles), arguments, {**constants, "QUERIES": queries, "M": tile_rows}, warps, stages
+            attend_tiles, (parts, tiles), arguments, {**constants, "QUERIES": queries, "M": tile_rows}, warps, stages
         )
     ]
+
+
+def _heads_of_a_program(group: int) -> int:
+    """The most query heads of a kv head, dividing them evenly, that are rows of one program."""
+    return next(heads for heads in range(_LEAST_ROWS, 0, -1) if group % heads == 0)
 
 
 @cache

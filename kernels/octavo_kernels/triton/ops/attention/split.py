@@ -33,17 +33,18 @@ def query_of_row(starts, lengths, sequences, t):
 def attend_blocks(
     q, keys, values, steps, pages, lengths, starts, slopes, bias, exponents, powers, totals, outputs,
     rows, sequences, q_stride, pages_stride, page_stride, steps_stride, reach, scale, softcap,
-    GROUP: tl.constexpr, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    PARTS: tl.constexpr, GROUP: tl.constexpr, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
     LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
-    """Program (kv head, block, query row): what a block gives to the query heads of a kv head.
+    """Program (part, block, query row): what a block gives to the GROUP query heads of a part; those of a kv head are
+    PARTS parts.
 
     exponents (NaN where the row is), powers, totals [T, heads, blocks], outputs [T, heads, blocks, D]: e, k, L and O of
     docs/numerics.md; left alone where nothing is seen.
     """
     follow(DEPENDENT)
-    head = tl.program_id(0)
+    head = tl.program_id(0) // PARTS
     block = tl.program_id(1)
     t = tl.program_id(2)
     if t < tl.load(rows):
@@ -53,7 +54,7 @@ def attend_blocks(
         if (first <= block) & (block <= last):
             m = tl.arange(0, M)
             real = m < GROUP
-            h = head * GROUP + m % GROUP
+            h = tl.program_id(0) * GROUP + m % GROUP
             high, low, step = load_queries(q + t.to(tl.int64) * q_stride + h * D, real, M, LEVELS, D, BLOCK_D, WIDE)
             slope = step
             if slopes is not None:

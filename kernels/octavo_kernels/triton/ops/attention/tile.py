@@ -25,16 +25,18 @@ from .digits import load_keys, load_values
 def attend_tiles(
     q, keys, values, steps, pages, lengths, starts, slopes, bias, y,
     sequences, q_stride, pages_stride, page_stride, steps_stride, y_stride, reach, scale, softcap,
-    GROUP: tl.constexpr, QUERIES: tl.constexpr, M: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    PARTS: tl.constexpr, GROUP: tl.constexpr, QUERIES: tl.constexpr, M: tl.constexpr,
+    D: tl.constexpr, BLOCK_D: tl.constexpr,
     LEVELS: tl.constexpr, BITS: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
 ):  # fmt: skip
-    """Program (kv head, tile): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP.
+    """Program (part, tile): row r of M is query r // GROUP of the tile's QUERIES, query head r % GROUP of the part; the
+    query heads of a kv head are PARTS parts.
 
     Sequence b's tiles are numbered from starts[b] // QUERIES + b on: that leaves room for all of them, and the numbers
     between are nobody's. The last ones, which mostly see most, come first.
     """
-    head = tl.program_id(0)
+    head = tl.program_id(0) // PARTS
     tile = tl.num_programs(1) - 1 - tl.program_id(1)
     b = last_not_above(starts, tl.load(sequences), tile, QUERIES, 1)
     start_row = tl.load(starts + b)
@@ -50,7 +52,7 @@ def attend_tiles(
         last_query = tl.minimum(first_row + QUERIES, end_row) - 1 + before
         # Rows that are not real see what the last real ones see.
         query = tl.minimum(t + before, last_query)
-        h = head * GROUP + m % GROUP
+        h = tl.program_id(0) * GROUP + m % GROUP
         rows = q + t.to(tl.int64) * q_stride + h * D
         high, low, step = load_queries(rows, real, M, LEVELS, D, BLOCK_D, WIDE)
         slope = step
@@ -66,17 +68,18 @@ def attend_tiles(
 
         begin = first_seen(first_query, WINDOW) // 128
         end = last_seen(last_query, length, CAUSAL, WINDOW) // 128 + 1
-        common = unmasked(
-            first_seen(first_query, WINDOW), last_seen(first_query, length, CAUSAL, WINDOW), step, scale, WINDOW
-        )
-        for block in tl.range(begin, common):
-            output, total, exponent, bad = visit_block(
-                output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
-                keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
-                page_stride, steps_stride, reach, scale, softcap,
-                M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
-                CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
-            )  # fmt: skip
+        # Of a window each block may have keys that some row does not see.
+        common = begin
+        if WINDOW == 0:
+            common = unmasked(last_seen(first_query, length, CAUSAL, WINDOW), step, scale)
+            for block in tl.range(begin, common):
+                output, total, exponent, bad = visit_block(
+                    output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
+                    keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
+                    page_stride, steps_stride, reach, scale, softcap,
+                    M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
+                    CAUSAL, WINDOW, SOFTCAP, slopes is not None, bias is not None, False,
+                )  # fmt: skip
         for block in tl.range(common, end):
             output, total, exponent, bad = visit_block(
                 output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
