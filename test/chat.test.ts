@@ -40,6 +40,7 @@ it("discards a line with Ctrl-C", async () => {
 it("runs what is typed and sent during an answer afterwards, and shows it then", async () => {
   // The conversation holds an answer that was stopped wherever it was: what follows from that might end by itself.
   chat.type("/clear\r");
+  await chat.until("/clear\r\r\n"); // Of the prompts that were shown, the one after it.
   await chat.until(PROMPT);
   chat.type(LONG);
   await chat.until("dragon.\r\r\n");
