@@ -55,6 +55,17 @@ describe.runIf(DEVICES.includes("cpu:0"))("on the CPU", () => {
     // Twice: one prefill of one token, two rows of eight.
     expect(engine.statistics.drawn - before).toBe(2 * (1 + 16));
   });
+
+  it("refuses to call the rate of rows that wait for each other that of a batch", async () => {
+    await using model = await writeTinyModel();
+    await using engine = await Engine.load(model.path, { devices: "cpu:0", sequences: 2, context: 128 });
+    const job = speedJob((text) => engine.tokenizer.encode(text), 1, 1, { prefill: 8, batches: [4], depth: 8 });
+    const short = { ...job, decode: job.decode.map((one) => ({ ...one, tokens: 4 })) };
+    await expect(measureSpeed(engine, short)).rejects.toMatchObject({
+      code: "OCTAVO_BAD_ARGUMENT",
+      message: expect.stringContaining("4 sequences do not run together"),
+    });
+  });
 });
 
 describe("a job", () => {

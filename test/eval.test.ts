@@ -106,8 +106,8 @@ describe("octavo eval", () => {
     const flags = ["--devices", DEVICE, "--window", "64", "--tokens", "100", "--thresholds", "6:4,all", "--json"];
     const { stdout } = await execa(process.execPath, [...CLI, "eval", model.path, ...flags]);
     const scores = { perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
-    const sixteen = { ...scores, head: "16bit", headThreshold: null };
-    const run = { ...scores, head: "int8", headThreshold: "all" };
+    const sixteen = { ...scores, head: "16bit", headThreshold: null, kv: "int16" };
+    const run = { ...scores, head: "int8", headThreshold: "all", kv: "int16" };
     expect(JSON.parse(stdout)).toEqual({
       model: model.path,
       tokens: 100,
@@ -134,7 +134,7 @@ describe("octavo eval", () => {
     ]);
     const { runs } = JSON.parse(alone.stdout);
     const scores = { perplexity: expect.any(Number), kl: expect.any(Number), top1: expect.any(Number) };
-    const run = { weights: "int8", head: "16bit", headThreshold: null, ...scores };
+    const run = { weights: "int8", head: "16bit", headThreshold: null, kv: "int16", ...scores };
     expect(runs.slice(1)).toEqual([
       { ...run, threshold: "0", scheme: "absmax-vector", carries: 0 },
       { ...run, threshold: "6", scheme: "zeropoint-tensor-decomposed", carries: 0 },

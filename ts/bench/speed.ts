@@ -1,5 +1,6 @@
 /** Tokens per second of a loaded model, as a user meets them: requests to the engine, all of them greedy. */
 import type { Engine } from "../engine/engine.ts";
+import { badArgument, type OctavoError } from "../errors.ts";
 import { SAMPLE_TEXT } from "./sample-text.ts";
 
 /** What is measured; `make bench` gives the same job to every peer. */
@@ -99,23 +100,35 @@ async function measurePrefill(engine: Engine, prompt: readonly number[], signal?
   return (prompt.length / (performance.now() - start)) * 1000;
 }
 
-/** From the moment that every row has its first token to the last token of all: the prompts are not in it. */
+/**
+ * From the moment that every row has its first token to the last token of all, and the tokens of that time: neither prompts nor what
+ * early rows say beside others' prompts are in it. Throws `OCTAVO_BAD_ARGUMENT` for rows that do not run together.
+ */
 async function measureDecode(
   engine: Engine,
   prompts: readonly (readonly number[])[],
   maxTokens: number,
   signal?: AbortSignal,
 ): Promise<number> {
-  let started = 0;
-  let start = 0;
+  let [started, ended, start, drawn] = [0, 0, 0, 0];
   await Promise.all(
     prompts.map(async (prompt) => {
       let first = true;
       for await (const _ of engine.generate(prompt, { ...GREEDY, maxTokens, ...(signal && { signal }) })) {
-        if (first && ++started === prompts.length) start = performance.now();
+        if (start > 0) drawn += 1;
+        if (first && ++started === prompts.length) {
+          if (ended > 0) throw apart(prompts.length);
+          start = performance.now();
+        }
         first = false;
       }
+      ended += 1;
     }),
   );
-  return ((prompts.length * (maxTokens - 1)) / (performance.now() - start)) * 1000;
+  return (drawn / (performance.now() - start)) * 1000;
+}
+
+function apart(rows: number): OctavoError {
+  const text = `${rows} sequences do not run together: some had ended before the last one began`;
+  return badArgument(`${text}. Give more memory or a smaller context, or measure fewer`);
 }

@@ -75,15 +75,16 @@ function thresholdList(text: string): Threshold[] {
 }
 
 function describe({ model, tokens, scored, window, runs }: Evaluation): string {
-  const rows = runs.map(({ weights, threshold, scheme, head, headThreshold, perplexity, kl, top1, carries }) => [
+  const rows = runs.map(({ weights, threshold, scheme, head, headThreshold, kv, perplexity, kl, top1, carries }) => [
     scheme ?? weights,
     threshold ?? "",
     headThreshold === null ? head : `${head} ${headThreshold}`,
+    kv,
     perplexity.toFixed(3),
     kl.toFixed(5),
     percent(top1, 2),
     percent(carries, 3),
   ]);
-  const all = [["weights", "threshold", "head", "perplexity", "KL", "same first", "carries"], ...rows];
+  const all = [["weights", "threshold", "head", "kv", "perplexity", "KL", "same first", "carries"], ...rows];
   return `${model}: ${tokens} tokens in windows of ${window}, ${scored} scored\n${table(all).join("\n")}\n`;
 }

@@ -2,10 +2,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseBytes } from "../bytes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
+import { badArgument, OctavoError } from "../errors.ts";
 import type { KvType } from "../model/families/index.ts";
 import { checkParallel } from "../plan/devices.ts";
 import { KV_INSTEAD, KV_TYPES, type SettingsOptions } from "../plan/settings.ts";
-import { parseThreshold } from "../program/threshold.ts";
+import { parseThreshold, type Threshold } from "../program/threshold.ts";
 
 export interface LoadFlags extends SettingsOptions {
   readonly model: string;
@@ -37,7 +38,7 @@ export function addHeadOptions(command: Command, what = "the output layer"): Com
   const form = `${what}: auto (default; int8, but 16bit with 16-bit weights), int8 or 16bit`;
   return command
     .addOption(new Option("--head <form>", form).choices(["auto", "int8", "16bit"]))
-    .option("--head-threshold <t>", "outliers for an int8 output layer, as --threshold (default: all)", parseThreshold);
+    .option("--head-threshold <t>", "outliers for an int8 output layer, as --threshold (default: all)", headThreshold);
 }
 
 export function kvOption(what: string): Option {
@@ -148,6 +149,14 @@ export function wholeNumbers(from: number): (text: string) => number[] {
     if (new Set(values).size < values.length) throw new InvalidArgumentError("It has a number twice.");
     return values;
   };
+}
+
+function headThreshold(text: string): Threshold {
+  try {
+    return parseThreshold(text);
+  } catch (error) {
+    throw OctavoError.isInstance(error) ? badArgument(`--head-threshold: ${error.message}`) : error;
+  }
 }
 
 function kvType(text: string): KvType {

@@ -5,6 +5,7 @@
  * first, which leaves its logits on the device ("reference"), and then through one int8 program per threshold, which reads them.
  * Schemes of the LLM.int8() paper are judged likewise; they quantise the 16-bit weights at each step.
  */
+import type { KvType } from "../model/families/index.ts";
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold, thresholdAttributes } from "../program/threshold.ts";
 import { eachChunk, loadingOf, openText, type TextOptions } from "./open.ts";
@@ -27,6 +28,8 @@ export interface EvaluationRun {
   readonly head: "16bit" | "int8";
   /** Of an int8 output layer; null where it is 16-bit or by the scheme. */
   readonly headThreshold: string | null;
+  /** Integers of K and V in memory. */
+  readonly kv: KvType;
   readonly perplexity: number;
   /** Mean KL divergence from the 16-bit run per token, in nats. */
   readonly kl: number;
@@ -63,9 +66,9 @@ export async function evaluate(model: string, text: string, options: EvaluateOpt
     tokens: tokens.length,
     scored: chunks.reduce((sum, { scored }) => sum + scored, 0),
     window,
-    runs: runs.map(({ threshold, scheme, head, headThreshold: own, tally }): EvaluationRun => {
+    runs: runs.map(({ threshold, scheme, head, headThreshold: own, kv, tally }): EvaluationRun => {
       const { perplexity, kl, top1, carries } = tally;
-      const output = { head, headThreshold: own === null ? null : formatThreshold(own) };
+      const output = { head, headThreshold: own === null ? null : formatThreshold(own), kv };
       // Without a reference, `score` compares with the text; the 16-bit run agrees with itself.
       if (threshold === null) return { weights: "16bit", threshold, ...output, perplexity, kl: 0, top1: 1, carries: 0 };
       const named = scheme === undefined ? {} : { scheme: formatScheme(scheme) };

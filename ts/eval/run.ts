@@ -22,6 +22,7 @@ export interface Run {
   readonly head: "16bit" | "int8";
   /** Null for a head that has none: 16-bit, or by a scheme. */
   readonly headThreshold: Threshold | null;
+  readonly kv: KvType;
   readonly program: ProgramHandle;
   /** Its own KV pages begin here. */
   readonly firstPage: number;
@@ -75,7 +76,7 @@ export async function defineRuns(
     const threshold = model === reference ? null : (scheme?.threshold ?? model.threshold);
     const head = headForm(model);
     const headThreshold = head === "int8" && scheme === undefined ? model.headThreshold : null;
-    const what = { threshold, head, headThreshold, ...(scheme === undefined ? {} : { scheme }) };
+    const what = { threshold, head, headThreshold, kv: model.kv, ...(scheme === undefined ? {} : { scheme }) };
     runs.push({ ...what, program, firstPage: index * perRun, tally: new Tally() });
   }
   return runs;
