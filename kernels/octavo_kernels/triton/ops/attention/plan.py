@@ -98,7 +98,9 @@ def attention(
         joined |= {"blocks": blocks, **strides(y=y)}
         attending = {**arguments, **between, "rows": q.rows}
         constants |= {"M": _LEAST_ROWS, **after}
-        grid, warps = (parts, blocks, rows), 8 if block_d >= ATTENTION_BLOCK else 4
+        # On sm_100 a kernel has 128 registers for each thread of four warps, a few too few for heads of 64.
+        many = block_d >= (64 if context.architecture >= 100 else ATTENTION_BLOCK)
+        grid, warps = (parts, blocks, rows), 8 if many else 4
         return [
             Launch(attend_blocks, grid, attending, constants, warps, dependent=after["DEPENDENT"]),
             Launch(
@@ -112,6 +114,8 @@ def attention(
     # Scores that are floats before their maximum is known take registers beside the sums, and so do a window's bounds;
     # wide heads take shared memory.
     more = softcap != 0 or slopes is not None or bias is not None or window != 0
+    # Eight query heads or more: a few registers too many for sm_86 and sm_89.
+    more = more or (group >= 8 and context.architecture in (86, 89))
     warps = 4 if block_d < _WIDE_HEAD or (block_d == _WIDE_HEAD and not more) else 8
     stages = 2 if block_d <= _WIDE_HEAD else 1
     return [
