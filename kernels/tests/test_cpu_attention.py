@@ -194,16 +194,20 @@ def test_keys_that_no_float_can_weigh_give_nan_for_their_row_only():
 
 
 @pytest.mark.parametrize("kv", ["int16", "int8"])
-def test_integers_that_append_never_writes_give_sums_that_wrap_alike_everywhere(kv):
+def test_integers_that_append_never_writes_harm_nobody_else(kv):
+    """Their own sums may wrap, or lose what two digits of eight bits cannot hold."""
     case = Sequences([(300, 20), (700, 1)], head_dim=64, kv=kv)
     inputs = case.inputs()
+    expected = case.attend(reference(), inputs)
     rng = np.random.default_rng(1)
+    own = inputs["pages"][0, : -(-300 // 16)]
     for name in ("keys", "values"):
-        raw = rng.integers(0, 256, inputs[name].nbytes, dtype=np.uint8)
-        inputs[name] = raw.view(inputs[name].dtype).reshape(inputs[name].shape)
-    expected = case.attend(cpu(1, "scalar"), inputs)
-    assert np.isfinite(expected).all()
-    assert all(np.array_equal(case.attend(backend, inputs), expected) for backend in every_cpu())
+        raw = rng.integers(0, 256, inputs[name][own].nbytes, dtype=np.uint8)
+        inputs[name][own] = raw.view(inputs[name].dtype).reshape(inputs[name][own].shape)
+    for backend in every_cpu():
+        y = case.attend(backend, inputs)
+        assert np.isfinite(y).all()
+        assert np.array_equal(y[20:], expected[20:])
 
 
 def test_no_queries():
