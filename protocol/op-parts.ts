@@ -66,6 +66,15 @@ export const kvPages = {
   steps: { dtypes: ["float32"], shape: ["G", "kvHeads", "32"] },
 } as const;
 
+/**
+ * By the type of pages: the largest integers of K and V, and of q unless a score of its heads would not fit int32; and how many bits the
+ * weights of values have in `attention`.
+ */
+export const KV_LEVELS = {
+  int16: { keys: 4095, values: 2047, queries: 8191, weightBits: 13 },
+  int8: { keys: 127, values: 127, queries: 32_639, weightBits: 14 },
+} as const;
+
 export const kvAttributes = {
   kvHeads: { type: "integer", min: 1, max: 1024 },
   headDim: { type: "integer", min: 2, max: 256 },

@@ -29,6 +29,7 @@ import {
 } from "./op-parts.ts";
 import type { OpSpec } from "./op-spec.ts";
 
+export { KV_LEVELS } from "./op-parts.ts";
 export {
   type Attribute,
   BYTES_PER_ELEMENT,
@@ -394,7 +395,5 @@ export const PACKED_COLUMNS = 64;
 export const PAGE_SIZE = 16;
 /** Keys per block of `attention`. */
 export const ATTENTION_BLOCK = 128;
-/** Largest integers of K and V in pages of each type. */
-export const KV_LEVELS = { int16: { keys: 4095, values: 2047 }, int8: { keys: 127, values: 127 } } as const;
 /** Most `topLogprobs` per row. */
 export const MAX_LOGPROBS = 20;

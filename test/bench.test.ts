@@ -44,7 +44,7 @@ describe.runIf(DEVICES.includes("cpu:0"))("on the CPU", () => {
   it("makes every token that it counts", async () => {
     await using model = await writeTinyModel();
     await using engine = await Engine.load(model.path, { devices: "cpu:0", sequences: 2, context: 128 });
-    const whole = speedJob((text) => engine.tokenizer.encode(text), 1, 2);
+    const whole = speedJob((text) => engine.tokenizer.encode(text), 2);
     const prompts = whole.decode[1]!.prompts.slice(0, 2);
     const before = engine.statistics.drawn;
     const job = { ...whole, prefill: whole.prefill.slice(0, 64), decode: [{ prompts, tokens: 8 }] };
@@ -59,7 +59,7 @@ describe.runIf(DEVICES.includes("cpu:0"))("on the CPU", () => {
   it("refuses to call the rate of rows that wait for each other that of a batch", async () => {
     await using model = await writeTinyModel();
     await using engine = await Engine.load(model.path, { devices: "cpu:0", sequences: 2, context: 128 });
-    const job = speedJob((text) => engine.tokenizer.encode(text), 1, 1, { prefill: 8, batches: [4], depth: 8 });
+    const job = speedJob((text) => engine.tokenizer.encode(text), 1, { prefill: 8, batches: [4], depth: 8 });
     const short = { ...job, decode: job.decode.map((one) => ({ ...one, tokens: 4 })) };
     await expect(measureSpeed(engine, short)).rejects.toMatchObject({
       code: "OCTAVO_BAD_ARGUMENT",
@@ -72,7 +72,7 @@ describe("a job", () => {
   const encode = () => [5, 6, 7];
 
   it("is what it was told, of a text that begins again where it ends", () => {
-    const job = speedJob(encode, 1, 1, { prefill: 7, batches: [2, 64], depth: 4 });
+    const job = speedJob(encode, 1, { prefill: 7, batches: [2, 64], depth: 4 });
     expect(job.prefill).toEqual([5, 6, 7, 5, 6, 7, 5]);
     expect(job.decode.map(({ prompts, tokens }) => [prompts.length, prompts[1], tokens])).toEqual([
       [2, [6, 7, 5, 6], 128],
@@ -81,7 +81,7 @@ describe("a job", () => {
   });
 
   it("fits the context that it says", () => {
-    expect(contextOf(speedJob(encode, 1, 1, { prefill: 1000 }))).toBe(1001);
-    expect(contextOf(speedJob(encode, 1, 1, { batches: [32], depth: 4000 }))).toBe(4064);
+    expect(contextOf(speedJob(encode, 1, { prefill: 1000 }))).toBe(1001);
+    expect(contextOf(speedJob(encode, 1, { batches: [32], depth: 4000 }))).toBe(4064);
   });
 });

@@ -63,9 +63,14 @@ inline constexpr int size_count = ${SIZE_NAMES.length};
 inline constexpr int packed_rows = ${PACKED_ROWS};
 inline constexpr int page_size = ${PAGE_SIZE};
 inline constexpr int attention_block = ${ATTENTION_BLOCK};
-// Largest integers of K and V in pages of each type.
+// By the type of KV pages: largest integers of K, V and q, and bits of the weights of values.
 ${Object.entries(KV_LEVELS)
-  .map(([dtype, { keys, values }]) => `inline constexpr int ${dtype}_keys = ${keys}, ${dtype}_values = ${values};`)
+  .map(([dtype, { keys, values, queries, weightBits }]) =>
+    [
+      `inline constexpr int ${dtype}_keys = ${keys}, ${dtype}_values = ${values};`,
+      `inline constexpr int ${dtype}_queries = ${queries}, ${dtype}_weight_bits = ${weightBits};`,
+    ].join("\n"),
+  )
   .join("\n")}
 inline constexpr int max_logprobs = ${MAX_LOGPROBS};
 

@@ -116,6 +116,12 @@ function op(name: string, spec: OpSpec, code: number): string {
   ].join("\n");
 }
 
+function byPages(value: (levels: (typeof KV_LEVELS)[keyof typeof KV_LEVELS]) => number): string {
+  return Object.entries(KV_LEVELS)
+    .map(([dtype, levels]) => `${text(dtype)}: ${value(levels)}`)
+    .join(", ");
+}
+
 export function opsPython(): string {
   const bytes = DTYPES.map((dtype) => `${text(dtype)}: ${BYTES_PER_ELEMENT[dtype]}`);
   return `"""The op table. ${HEADER}"""
@@ -143,6 +149,10 @@ ${Object.entries(KV_LEVELS)
   .map(([dtype, { keys, values }]) => `    ${text(dtype)}: (${keys}, ${values}),`)
   .join("\n")}
 }
+#: The largest integer of q with them, unless a score would not fit int32.
+QUERY_LEVELS = {${byPages(({ queries }) => queries)}}
+#: Weights of values have 2^bits levels with them.
+WEIGHT_BITS = {${byPages(({ weightBits }) => weightBits)}}
 MAX_LOGPROBS = ${MAX_LOGPROBS}
 
 

@@ -3,9 +3,8 @@ import type { Engine } from "../engine/engine.ts";
 import { badArgument, type OctavoError } from "../errors.ts";
 import { SAMPLE_TEXT } from "./sample-text.ts";
 
-/** What is measured; `make bench` gives the same job to every peer. */
+/** What is measured. */
 export interface SpeedJob {
-  readonly threads: number;
   readonly repeats: number;
   /** Ids of one prompt; measured until its first token is there. */
   readonly prefill: readonly number[];
@@ -39,19 +38,13 @@ export interface JobOptions {
   readonly depth?: number | undefined;
 }
 
-export function speedJob(
-  encode: (text: string) => number[],
-  threads: number,
-  repeats: number,
-  options: JobOptions = {},
-): SpeedJob {
+export function speedJob(encode: (text: string) => number[], repeats: number, options: JobOptions = {}): SpeedJob {
   const { prefill = PREFILL, batches = BATCHES, depth = DEPTH } = options;
   const ids = encode(SAMPLE_TEXT);
   // What is longer than the text goes on at its beginning.
   const piece = (start: number, length: number) =>
     Array.from({ length }, (_, index) => ids[(start + index) % ids.length]!);
   return {
-    threads,
     repeats,
     prefill: piece(0, prefill),
     decode: batches.map((batch) => ({

@@ -38,14 +38,14 @@ async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
   ]);
   const progress = new ProgressLine();
   // The sizes of the job are known before its text is.
-  const sizes = speedJob(() => [0], 0, 0, flags);
+  const sizes = speedJob(() => [0], 0, flags);
   const sequences = Math.max(...sizes.decode.map(({ prompts }) => prompts.length));
   const options = { context: contextOf(sizes), ...loadOptionsOf(flags), sequences, signal };
   const engine = await Engine.load(flags.model, { ...options, onProgress: progress.load });
   try {
     const { tokenizer, deployment } = engine;
     const { model: machine, isa, threads } = deployment.devices[0]!.description;
-    const job = speedJob((text) => tokenizer.encode(text), threads, flags.repeats ?? 5, flags);
+    const job = speedJob((text) => tokenizer.encode(text), flags.repeats ?? 5, flags);
     const onProgress = (done: number, total: number) => progress.show(`measuring ${done} of ${total}`);
     const result = await measureSpeed(engine, job, { signal, onProgress });
     progress.clear();

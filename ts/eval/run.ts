@@ -47,7 +47,14 @@ export interface RunOptions extends DefineOptions {
 /** The 16-bit run first. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated, and what `defineProgram` throws. */
 export async function defineRuns(
   { resident, manifest, window }: OpenedText,
-  { thresholds, schemes, head, headThreshold, kv = MODEL_DEFAULTS.kv, ...options }: RunOptions,
+  {
+    thresholds,
+    schemes,
+    head = MODEL_DEFAULTS.head,
+    headThreshold = MODEL_DEFAULTS.headThreshold,
+    kv = MODEL_DEFAULTS.kv,
+    ...options
+  }: RunOptions,
 ): Promise<Run[]> {
   const perRun = Math.ceil(window / PAGE_SIZE);
   const chunk = Math.min(CHUNK, window);
@@ -55,8 +62,7 @@ export async function defineRuns(
   const pages = perRun * (1 + thresholds.length + schemes.length);
   const shared = { ...MODEL_DEFAULTS, context: window, pages, rows: chunk, threshold: 0 } as const;
   const reference: ModelOptions = { ...shared, weights: "16bit", output: { type: "score", reference: "write" } };
-  const ends = { head: head ?? shared.head, headThreshold: headThreshold ?? shared.headThreshold } as const;
-  const judged = { ...shared, ...ends, kv, output: { type: "score", reference: "read" } } as const;
+  const judged = { ...shared, head, headThreshold, kv, output: { type: "score", reference: "read" } } as const;
   const models: ModelOptions[] = [
     ...thresholds.map((threshold) => ({ ...judged, threshold }) as const),
     ...schemes.map((scheme) => ({ ...judged, weights: "16bit", scheme }) as const),

@@ -14,7 +14,7 @@ import type { Program } from "../program/program.ts";
 import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { type Observation, type ProjectionOutliers, summarize } from "./outliers.ts";
 
-export interface InspectOptions extends Omit<TextOptions, "head" | "headThreshold"> {
+export interface InspectOptions extends Omit<TextOptions, "head" | "headThreshold" | "kv"> {
   /** From this magnitude on a number is an outlier. Default 6, the paper's. */
   readonly threshold?: number | undefined;
 }

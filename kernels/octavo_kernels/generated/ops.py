@@ -22,6 +22,10 @@ KV_LEVELS = {
     "int16": (4095, 2047),
     "int8": (127, 127),
 }
+#: The largest integer of q with them, unless a score would not fit int32.
+QUERY_LEVELS = {"int16": 8191, "int8": 32639}
+#: Weights of values have 2^bits levels with them.
+WEIGHT_BITS = {"int16": 13, "int8": 14}
 MAX_LOGPROBS = 20
 
 

@@ -11,30 +11,27 @@ from dataclasses import dataclass
 
 import torch
 
-from ..generated.ops import ATTENTION_BLOCK, PAGE_SIZE
+from ..generated.ops import ATTENTION_BLOCK, PAGE_SIZE, QUERY_LEVELS, WEIGHT_BITS
 from .functions import tanh
-from .numbers import f32, fma
-from .pages import kv_levels, quantize_rows, read_rows
+from .numbers import f32, fma, power_of_two
+from .pages import kv_levels, page_type, quantize_rows, read_rows
 
 _LOG2_E = f32(1.4426950408889634)
 # 2^f on [-1/2, 1/2], highest power first: minimax of the relative error, 2.8e-6, with 2^0 = 1.
 _EXP2_COEFFICIENTS = (9.582852944731712e-3, 5.5906426161527634e-2, 2.4024099111557007e-1, 6.931241750717163e-1, 1.0)
 #: Levels of the sum of exponentials: 2^16 is 1.
 _SUM_BITS = 16
-#: Largest |q|, and of the weights of values: 2^bits.
-_Q_LEVELS = {torch.int16: 8191, torch.int8: 32639}
-_WEIGHT_BITS = {torch.int16: 13, torch.int8: 14}
 _LARGEST_SUM = (1 << 31) - 1
 
 
 def query_levels(dtype: torch.dtype, head_dim: int) -> int:
     """The largest |q| with pages of this type, such that a score fits int32: D * q * k < 2^31."""
-    return min(_Q_LEVELS[dtype], _LARGEST_SUM // (kv_levels(dtype)[0] * head_dim))
+    return min(QUERY_LEVELS[page_type(dtype)], _LARGEST_SUM // (kv_levels(dtype)[0] * head_dim))
 
 
 def weight_bits(dtype: torch.dtype) -> int:
     """Weights of values have 2^bits levels with pages of this type."""
-    return _WEIGHT_BITS[dtype]
+    return WEIGHT_BITS[page_type(dtype)]
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def attention(
         rows = q[first:end].reshape(end - first, heads, headDim)
         queries, query_steps = quantize_rows(rows, query_levels(keys.dtype, headDim))
         positions = torch.arange(length - (end - first), length)
-        state = _Softmax(query_steps, headDim, _WEIGHT_BITS[keys.dtype])
+        state = _Softmax(query_steps, headDim, weight_bits(keys.dtype))
         for block in range(0, length, ATTENTION_BLOCK):
             part = slice(block, min(block + ATTENTION_BLOCK, length))
             distance = torch.arange(part.start, part.stop)[None, :] - positions[:, None]
@@ -160,12 +157,12 @@ class _Softmax:
         weights = torch.where(weights.isnan(), f32(0), weights)
         # The least k with 2^k >= the largest weight.
         k = ((weights.amax(-1).view(torch.int32) + 0x7FFFFF) >> 23) - 127
-        levels = torch.round(weights * _power_of_two((self._weight_bits - k).float())[..., None]).long()
+        levels = torch.round(weights * _power_of_exponent((self._weight_bits - k).float())[..., None]).long()
         sums = torch.einsum("thk,khd->thd", levels, values)
         new = torch.maximum(self._exponent, torch.where(exponent.isfinite(), exponent, self._exponent))
-        old, own = _power_of_two(self._exponent - new), _power_of_two(exponent - new)
+        old, own = _power_of_exponent(self._exponent - new), _power_of_exponent(exponent - new)
         added = fma(total.float(), own * f32(2.0**-_SUM_BITS), self._total * old)
-        factor = own * _power_of_two((k - self._weight_bits).float())
+        factor = own * _power_of_exponent((k - self._weight_bits).float())
         output = fma(sums.float(), factor[..., None].expand_as(sums), self._output * old[..., None])
         self._total = torch.where(any_seen, added, self._total)
         self._output = torch.where(any_seen[..., None], output, self._output)
@@ -190,10 +187,9 @@ def _exp2(x: torch.Tensor) -> torch.Tensor:
     y = f32(_EXP2_COEFFICIENTS[0])
     for coefficient in _EXP2_COEFFICIENTS[1:]:
         y = fma(y, f, f32(coefficient))
-    return torch.where(x.isnan(), x, y * _power_of_two(n))
+    return torch.where(x.isnan(), x, y * _power_of_exponent(n))
 
 
-def _power_of_two(n: torch.Tensor) -> torch.Tensor:
+def _power_of_exponent(n: torch.Tensor) -> torch.Tensor:
     """2^max(n, -126) of whole float32 numbers up to 127."""
-    n = torch.where(n >= -126, n, f32(-126))
-    return ((n.int() + 127) << 23).view(torch.float32)
+    return power_of_two(torch.where(n >= -126, n, f32(-126)).int())

@@ -111,7 +111,7 @@ def sqrt(x: torch.Tensor) -> torch.Tensor:
     return torch.sqrt(x.double()).float()
 
 
-def _power_of_two(n: torch.Tensor) -> torch.Tensor:
+def power_of_two(n: torch.Tensor) -> torch.Tensor:
     """2^n of int32 in -126..127, exactly."""
     return ((n + 127) << 23).view(torch.float32)
 
@@ -127,5 +127,5 @@ def exp(x: torch.Tensor) -> torch.Tensor:
         y = fma(y, r, f32(coefficient))
     y = fma(y, r * r, r) + f32(1)
     half = n.int() >> 1  # in two factors, for 2^128 is not a float
-    scaled = y * _power_of_two(half) * _power_of_two(n.int() - half)
+    scaled = y * power_of_two(half) * power_of_two(n.int() - half)
     return torch.where(number, torch.where(x < f32(EXP_UNDERFLOW), f32(0), scaled), x)

@@ -11,9 +11,14 @@ from .numbers import f32
 _LARGEST, _SMALLEST = 2.0**50, 2.0**-60
 
 
+def page_type(dtype: torch.dtype) -> str:
+    """As the op table calls it."""
+    return str(dtype).removeprefix("torch.")
+
+
 def kv_levels(dtype: torch.dtype) -> tuple[int, int]:
     """The largest integers of K and V in pages of this type."""
-    return KV_LEVELS[str(dtype).removeprefix("torch.")]
+    return KV_LEVELS[page_type(dtype)]
 
 
 def quantize_rows(x: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,9 +29,11 @@ inline constexpr int size_count = 7;
 inline constexpr int packed_rows = 16;
 inline constexpr int page_size = 16;
 inline constexpr int attention_block = 128;
-// Largest integers of K and V in pages of each type.
+// By the type of KV pages: largest integers of K, V and q, and bits of the weights of values.
 inline constexpr int int16_keys = 4095, int16_values = 2047;
+inline constexpr int int16_queries = 8191, int16_weight_bits = 13;
 inline constexpr int int8_keys = 127, int8_values = 127;
+inline constexpr int int8_queries = 32639, int8_weight_bits = 14;
 inline constexpr int max_logprobs = 20;
 
 inline constexpr int op_count = 29;

@@ -51,9 +51,10 @@ struct AttentionShape {
     distances = bias ? call.in[op::bias].shape[1] : 0;
     wide = call.in[op::keys].dtype == DType::int16;
     // A sum of products must fit int32.
-    const int fit = INT32_MAX / ((wide ? int16_keys : int8_keys) * head_dim), most = wide ? 8191 : 32639;
+    const int fit = INT32_MAX / ((wide ? int16_keys : int8_keys) * head_dim);
+    const int most = wide ? int16_queries : int8_queries;
     query_levels = fit < most ? fit : most;
-    weight_bits = wide ? 13 : 14;
+    weight_bits = wide ? int16_weight_bits : int8_weight_bits;
   }
   bool bent() const { return softcap != 0 || slopes || bias; }
   // What makes a sum of products, times both steps, a score, or its binary logarithm if nothing bends scores.
