@@ -88,15 +88,13 @@ def load_steps(steps, pages, block, last, head, steps_stride):
 
 
 @triton.jit
-def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr):
-    """[M, 128] int32: q times the keys of a block (`load_keys`), exact.
+def digit_products(high, low, first, second, WIDE: tl.constexpr, ONE_SUM: tl.constexpr):
+    """int32: the product of digits [M, K] with digits [K, N], exact; where not WIDE `second` is nothing.
 
     Tensor cores saturate. Without its last term a sum may be beyond int32: if so (not ONE_SUM) that is added as an
     integer, which takes as many registers again.
     """
     if WIDE:
-        first, second = digits(keys, ASM)
-        first, second = key_matrix(first, BLOCK_D).T, key_matrix(second, BLOCK_D).T
         total = tl.dot(high, first, out_dtype=tl.int32) * 128
         total = tl.dot(high, second, total, out_dtype=tl.int32)
         total = tl.dot(low, first, total, out_dtype=tl.int32) * 128
@@ -105,8 +103,18 @@ def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ONE_SUM
         else:
             return total + tl.dot(low, second, out_dtype=tl.int32)
     else:
-        k = key_matrix(keys, BLOCK_D).T
-        return tl.dot(low, k, tl.dot(high, k, out_dtype=tl.int32) * 256, out_dtype=tl.int32)
+        return tl.dot(low, first, tl.dot(high, first, out_dtype=tl.int32) * 256, out_dtype=tl.int32)
+
+
+@triton.jit
+def products(high, low, keys, BLOCK_D: tl.constexpr, WIDE: tl.constexpr, ONE_SUM: tl.constexpr, ASM: tl.constexpr):
+    """[M, 128] int32: q times the keys of a block (`load_keys`), exact."""
+    if WIDE:
+        first, second = digits(keys, ASM)
+        first, second = key_matrix(first, BLOCK_D).T, key_matrix(second, BLOCK_D).T
+        return digit_products(high, low, first, second, WIDE, ONE_SUM)
+    else:
+        return digit_products(high, low, key_matrix(keys, BLOCK_D).T, None, WIDE, ONE_SUM)
 
 
 @triton.jit
@@ -116,13 +124,9 @@ def weighted_values(levels, values, M: tl.constexpr, BLOCK_D: tl.constexpr, WIDE
     if WIDE:
         first, second = digits(values, ASM)
         first, second = value_matrix(first, BLOCK_D).T, value_matrix(second, BLOCK_D).T
-        total = tl.dot(high, first, out_dtype=tl.int32) * 128
-        total = tl.dot(high, second, total, out_dtype=tl.int32)
-        total = tl.dot(low, first, total, out_dtype=tl.int32) * 128
-        return tl.dot(low, second, total, out_dtype=tl.int32)
+        return digit_products(high, low, first, second, WIDE, True)
     else:
-        v = value_matrix(values, BLOCK_D).T
-        return tl.dot(low, v, tl.dot(high, v, out_dtype=tl.int32) * 256, out_dtype=tl.int32)
+        return digit_products(high, low, value_matrix(values, BLOCK_D).T, None, WIDE, True)
 
 
 @triton.jit
@@ -200,6 +204,14 @@ def levels_of_weights(p, value_steps, visible, BITS: tl.constexpr, MASKED: tl.co
 def power_of_exponent(n):
     """2^n of whole numbers up to 127, and not below 2^-126."""
     return numbers.power_of_two(tl.maximum(n, -126.0).to(tl.int32))
+
+
+@triton.jit
+def rescaling(exponent, larger, e, k, BITS: tl.constexpr):
+    """Factors when a block with the exponent e and the power k comes to sums with `exponent`, and `larger` is the new
+    one: of what was, of the block's sum of exponentials (but 2^-16), and of its weighted values."""
+    old, own = power_of_exponent(exponent - larger), power_of_exponent(e - larger)
+    return old, own, own * numbers.power_of_two(k - BITS)
 
 
 @triton.jit

@@ -5,7 +5,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ... import numbers
 from ..dependent import follow
 from .block import (
     block_offsets,
@@ -14,7 +13,7 @@ from .block import (
     last_seen,
     load_queries,
     load_steps,
-    power_of_exponent,
+    rescaling,
     weigh_block,
     weighted_values,
 )
@@ -107,9 +106,8 @@ def join_blocks(
             of_block = tl.load(outputs + (part + block) * D + d, mask=d < D, other=0).to(tl.float32)
             wrong |= (e != e).to(tl.int32)
             larger = tl.maximum(exponent, e)
-            old, own = power_of_exponent(exponent - larger), power_of_exponent(e - larger)
+            old, own, factor = rescaling(exponent, larger, e, k, BITS)
             total = tl.fma(sums, own * (1.0 / 65536), total * old)
-            factor = own * numbers.power_of_two(k - BITS)
             output = tl.fma(of_block, tl.zeros((BLOCK_D,), tl.float32) + factor, output * old)
             exponent = larger
         result = tl.div_rn(output, tl.zeros((BLOCK_D,), tl.float32) + total)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ... import numbers
 from .block import (
     block_offsets,
     first_seen,
@@ -13,7 +12,7 @@ from .block import (
     last_seen,
     load_queries,
     load_steps,
-    power_of_exponent,
+    rescaling,
     unmasked,
     weigh_block,
     weighted_values,
@@ -58,9 +57,9 @@ def attend_tiles(
         slope = step
         if slopes is not None:
             slope = tl.load(slopes + h)
-        offsets = h
+        rows_of_bias = h
         if bias is not None:
-            offsets = bias + h * reach
+            rows_of_bias = bias + h * reach
         output = tl.zeros((M, BLOCK_D), tl.float32)
         total = tl.zeros((M,), tl.float32)
         exponent = tl.full((M,), -float("inf"), tl.float32)
@@ -74,7 +73,7 @@ def attend_tiles(
             common = unmasked(last_seen(first_query, length, CAUSAL, WINDOW), step, scale)
             for block in tl.range(begin, common):
                 output, total, exponent, bad = visit_block(
-                    output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
+                    output, total, exponent, bad, high, low, step, block, query, length, slope, rows_of_bias,
                     keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
                     page_stride, steps_stride, reach, scale, softcap,
                     M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
@@ -82,7 +81,7 @@ def attend_tiles(
                 )  # fmt: skip
         for block in tl.range(common, end):
             output, total, exponent, bad = visit_block(
-                output, total, exponent, bad, high, low, step, block, query, length, slope, offsets,
+                output, total, exponent, bad, high, low, step, block, query, length, slope, rows_of_bias,
                 keys, values, steps, pages + b.to(tl.int64) * pages_stride, head,
                 page_stride, steps_stride, reach, scale, softcap,
                 M, D, BLOCK_D, BITS, WIDE, ONE_SUM, ASM,
@@ -115,8 +114,7 @@ def visit_block(
     larger = tl.maximum(exponent, e)
     if MASKED:
         larger = tl.where(seen, larger, exponent)
-    old, own = power_of_exponent(exponent - larger), power_of_exponent(e - larger)
-    factor = own * numbers.power_of_two(k - BITS)
+    old, own, factor = rescaling(exponent, larger, e, k, BITS)
     if MASKED:
         # All sums are 0 then, and x + 0 * -0 is x whatever its sign.
         old = tl.where(seen, old, 1.0)
