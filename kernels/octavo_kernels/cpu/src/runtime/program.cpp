@@ -124,7 +124,7 @@ void Program::step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payl
   for (const int32_t value : outputs_) {
     const Operand& operand = operands_[static_cast<size_t>(value)];
     const int64_t bytes = bytes_of(value), start = round_up_64(offset);
-    std::memset(reply + offset, 0, static_cast<size_t>(start - offset));
+    std::fill(reply + offset, reply + start, uint8_t{0});
     const int64_t rows = operand.rank > 1 ? operand.shape[0] : 1, row_bytes = rows > 0 ? bytes / rows : 0;
     const int64_t stride = operand.stride * bytes_per_element[static_cast<int>(operand.dtype)];
     if (row_bytes == stride || rows == 1) {
