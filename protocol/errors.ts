@@ -81,6 +81,11 @@ export const ERRORS = {
     retryable: false,
     summary: "A step did not end before its deadline; the worker was stopped. Then as OCTAVO_WORKER_LOST.",
   },
+  OCTAVO_GROUP_BROKEN: {
+    retryable: true,
+    summary:
+      "Ranks that run a model together lost one of them: it ended, was too slow, or the group was aborted. Then as OCTAVO_WORKER_LOST.",
+  },
   OCTAVO_PROTOCOL: { retryable: false, summary: "A message broke the protocol; the message says how." },
   OCTAVO_FUNCTION_NOT_ALLOWED: {
     retryable: false,

@@ -15,13 +15,15 @@ import { SIZE_NAMES, SIZE_SYMBOLS, type SizeName } from "./sizes.ts";
 import { SOURCE_TYPE_NAMES } from "./source-types.ts";
 
 /** Raised whenever either side would misread the other. Both sides must be equal. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 /** Largest header, in bytes. Big arrays travel as payload frames. */
 export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 /** Deepest nesting of a header. */
 export const MAX_DEPTH = 16;
 /** Payloads from this size on travel through /dev/shm between processes of one machine. */
 export const SHARED_MEMORY_THRESHOLD = 256 * 1024;
+/** Most ranks of a group. */
+export const MAX_RANKS = 1024;
 /** Arrays inside a `step` payload start at multiples of this many bytes. */
 export const PAYLOAD_ALIGNMENT = 64;
 
@@ -192,12 +194,28 @@ export const requests = z.discriminatedUnion("kind", [
   }),
   /** Tensors and programs. Unknown handles are errors. */
   z.strictObject({ kind: z.literal("free"), ...request, handles: z.array(handle).min(1).max(65536) }),
+  /**
+   * Make this worker rank `rank` of a group that runs programs together; `group` is a handle, freed as one. Ranks meet in
+   * `shared`, the same bytes for all of them, zeroed before the first is asked. A rank that waits there longer than
+   * `deadlineMs` for another one, or finds the abort word set, fails its step; the group is then of no further use.
+   */
+  z.strictObject({
+    kind: z.literal("group"),
+    ...request,
+    group: handle,
+    rank: count,
+    ranks: z.int().min(1).max(MAX_RANKS),
+    shared: sharedMemory,
+    deadlineMs: z.int().min(1).max(2 ** 31 - 1),
+  }),
   /** A program: `program` is a handle too. `arena` is a handle of at least the bytes its offsets need, absent when none is used. */
   z.strictObject({
     kind: z.literal("define"),
     ...request,
     program: handle,
     arena: handle.optional(),
+    /** Whose collectives it runs; a program without any needs none. */
+    group: handle.optional(),
     /** Largest sizes a step may have; the arena was laid out for these. */
     limits: sizes,
     /** Bytes that the device's workspace is to have at least, for programs that follow; the program's own need counts anyway. */

@@ -261,6 +261,20 @@ export const OPS = {
     outputs: { y: f32("S", "K") },
     attributes: {},
   },
+  // Between ops whose columns ranks share: each has only its own results, all need the whole row.
+  gather: {
+    summary: "Columns of all ranks of the program's group, side by side, on every rank; numbers are copied, never added.",
+    formula: "y[t] = x of rank 0 [t], x of rank 1 [t], ...; this rank's are y[t, first .. first + K - 1]",
+    inputs: { x: f32("T", "K") },
+    outputs: { y: f32("T", "columns") },
+    attributes: {
+      /** Of all ranks together. */
+      columns: { type: "integer", min: 1, max: 2147483647 },
+      /** How many columns the ranks before this one have. */
+      first: { type: "integer", min: 0, max: 2147483647, default: 0 },
+    },
+    rules: [shapeRule("K", "at most", "columns", "{K} columns are more than the {columns} of all ranks")],
+  },
   sample: {
     summary:
       "Draw one id per row; random numbers come from a counter (seed, position), so a resumed request continues alike.",

@@ -9,6 +9,7 @@ type Field = Exclude<keyof OkReply, "kind" | "id" | "epoch">;
 
 const FIELDS: Readonly<Record<RequestKind, { readonly needed?: Field; readonly optional?: readonly Field[] }>> = {
   welcome: {},
+  group: {},
   describe: { needed: "description" },
   allocate: { needed: "bytes" },
   load: { needed: "bytes" },

@@ -30,6 +30,7 @@ class ErrorCode(str, Enum):
     WORKER_LOST = "OCTAVO_WORKER_LOST"
     WORKER_FAILED = "OCTAVO_WORKER_FAILED"
     STEP_TIMEOUT = "OCTAVO_STEP_TIMEOUT"
+    GROUP_BROKEN = "OCTAVO_GROUP_BROKEN"
     PROTOCOL = "OCTAVO_PROTOCOL"
     FUNCTION_NOT_ALLOWED = "OCTAVO_FUNCTION_NOT_ALLOWED"
     MISSING_DEPENDENCY = "OCTAVO_MISSING_DEPENDENCY"
@@ -39,4 +40,4 @@ class ErrorCode(str, Enum):
 
 
 #: The same request may succeed later without a change by the caller, unless the error itself says otherwise.
-RETRYABLE = frozenset({ErrorCode.HUB_UNAVAILABLE, ErrorCode.OUT_OF_MEMORY})
+RETRYABLE = frozenset({ErrorCode.HUB_UNAVAILABLE, ErrorCode.OUT_OF_MEMORY, ErrorCode.GROUP_BROKEN})

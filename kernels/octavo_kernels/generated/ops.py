@@ -423,8 +423,30 @@ OPS: dict[str, OpSpec] = {
             "y": Operand(("float32",), ("S", "K")),
         },
     ),
-    "sample": OpSpec(
+    "gather": OpSpec(
         code=19,
+        inputs={
+            "x": Operand(("float32",), ("T", "K")),
+        },
+        outputs={
+            "y": Operand(("float32",), ("T", "columns")),
+        },
+        attributes={
+            "columns": Attribute("integer", min=1, max=2147483647),
+            "first": Attribute("integer", min=0, max=2147483647, default=0),
+        },
+        rules=(
+            Rule(
+                "at most",
+                "K",
+                "columns",
+                ErrorCode.SHAPE_MISMATCH,
+                "{K} columns are more than the {columns} of all ranks",
+            ),
+        ),
+    ),
+    "sample": OpSpec(
+        code=20,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "settings": Operand(("float32",), ("S", "6")),
@@ -471,7 +493,7 @@ OPS: dict[str, OpSpec] = {
         ),
     ),
     "pool": OpSpec(
-        code=20,
+        code=21,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "starts": Operand(("int32",), ("B+1",)),
@@ -485,7 +507,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "score": OpSpec(
-        code=21,
+        code=22,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "targets": Operand(("int32",), ("S",)),
@@ -514,7 +536,7 @@ OPS: dict[str, OpSpec] = {
         ),
     ),
     "observe_outliers": OpSpec(
-        code=22,
+        code=23,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "counts": Operand(("int32",), ("K",), mutated=True),
@@ -525,7 +547,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "quantize": OpSpec(
-        code=23,
+        code=24,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
         },
@@ -543,7 +565,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("row_statistics", "row_inliers", "quantize_digits"),
     ),
     "linear_int8": OpSpec(
-        code=24,
+        code=25,
         inputs={
             "low": Operand(("int8",), ("T", "pad64(K)")),
             "high": Operand(("int8",), ("T", "pad64(K)")),
@@ -559,7 +581,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("multiply_int8", "dequantize"),
     ),
     "norm_quantize": OpSpec(
-        code=25,
+        code=26,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "weight": Operand(("float32", "float16", "bfloat16"), ("K",)),
@@ -582,7 +604,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("norm", "quantize"),
     ),
     "add_norm_quantize": OpSpec(
-        code=26,
+        code=27,
         inputs={
             "a": Operand(("float32",), ("T", "K")),
             "b": Operand(("float32",), ("T", "K")),
@@ -607,7 +629,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("add", "norm", "quantize"),
     ),
     "glu_quantize": OpSpec(
-        code=27,
+        code=28,
         inputs={
             "gate": Operand(("float32",), ("T", "K")),
             "up": Operand(("float32",), ("T", "K")),
@@ -627,7 +649,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("glu", "quantize"),
     ),
     "rope_append": OpSpec(
-        code=28,
+        code=29,
         inputs={
             "q": Operand(("float32",), ("T", "W")),
             "k": Operand(("float32",), ("T", "kvHeads*headDim")),

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 MAX_HEADER_BYTES = 16777216
 MAX_DEPTH = 16
 SHARED_MEMORY_THRESHOLD = 262144
@@ -43,6 +43,7 @@ OpName = Literal[
     "activate",
     "add",
     "rows",
+    "gather",
     "sample",
     "pool",
     "score",
@@ -162,6 +163,16 @@ class Free(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
     handles: Annotated[tuple[Handle, ...], Meta(min_length=1, max_length=65536)]
 
 
+class Group(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="group"):
+    id: Count
+    epoch: Count
+    group: Handle
+    rank: Count
+    ranks: Annotated[int, Meta(ge=1, le=1024)]
+    shared: SharedMemory
+    deadlineMs: Annotated[int, Meta(ge=1, le=2147483647)]
+
+
 class Sizes(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     T: Count
     S: Count
@@ -250,6 +261,7 @@ class Define(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_
     epoch: Count
     program: Handle
     arena: Handle | UnsetType = UNSET
+    group: Handle | UnsetType = UNSET
     limits: Sizes
     workspace: Count | UnsetType = UNSET
     values: Annotated[tuple[Value, ...], Meta(max_length=1048576)]
@@ -325,7 +337,21 @@ class Bye(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fie
 
 
 Request = (
-    Welcome | Describe | Allocate | Load | Write | Read | Free | Define | Step | Measure | Call | Stats | Drain | Bye
+    Welcome
+    | Describe
+    | Allocate
+    | Load
+    | Write
+    | Read
+    | Free
+    | Group
+    | Define
+    | Step
+    | Measure
+    | Call
+    | Stats
+    | Drain
+    | Bye
 )
 
 

@@ -36,7 +36,7 @@ inline constexpr int int8_keys = 127, int8_values = 127;
 inline constexpr int int8_queries = 32639, int8_weight_bits = 14;
 inline constexpr int max_logprobs = 20;
 
-inline constexpr int op_count = 29;
+inline constexpr int op_count = 30;
 inline constexpr int max_inputs = 10;
 inline constexpr int max_outputs = 5;
 inline constexpr int max_attributes = 7;
@@ -61,16 +61,17 @@ enum class OpCode : int32_t {
   activate = 16,
   add = 17,
   rows = 18,
-  sample = 19,
-  pool = 20,
-  score = 21,
-  observe_outliers = 22,
-  quantize = 23,
-  linear_int8 = 24,
-  norm_quantize = 25,
-  add_norm_quantize = 26,
-  glu_quantize = 27,
-  rope_append = 28,
+  gather = 19,
+  sample = 20,
+  pool = 21,
+  score = 22,
+  observe_outliers = 23,
+  quantize = 24,
+  linear_int8 = 25,
+  norm_quantize = 26,
+  add_norm_quantize = 27,
+  glu_quantize = 28,
+  rope_append = 29,
 };
 // Row(op) for each op, in the order of OpCode.
 #define OCTAVO_OPS(Row) \
@@ -93,6 +94,7 @@ enum class OpCode : int32_t {
   Row(activate) \
   Row(add) \
   Row(rows) \
+  Row(gather) \
   Row(sample) \
   Row(pool) \
   Row(score) \
@@ -290,6 +292,13 @@ inline constexpr int x = 0;
 inline constexpr int index = 1;
 inline constexpr int out_y = 0;
 }  // namespace op_rows
+
+namespace op_gather {
+inline constexpr int x = 0;
+inline constexpr int out_y = 0;
+inline constexpr int attr_columns = 0;
+inline constexpr int attr_first = 1;
+}  // namespace op_gather
 
 namespace op_sample {
 inline constexpr int logits = 0;

@@ -9,6 +9,7 @@
 #include "cast.h"
 #include "dequantize.h"
 #include "embed.h"
+#include "gather.h"
 #include "glu.h"
 #include "glu_quantize.h"
 #include "linear_float.h"
