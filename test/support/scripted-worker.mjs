@@ -11,7 +11,7 @@ socket.connect(option("endpoint"));
 await socket.send(
   msgpack.encode({
     kind: "hello",
-    protocol: SCRIPT === "other-protocol" ? 99 : 4,
+    protocol: SCRIPT === "other-protocol" ? 99 : 5,
     token: process.env.OCTAVO_WORKER_TOKEN,
     pid: process.pid,
     versions: { python: "3.12.0", worker: "9.9.9", kernels: "9.9.9" },
