@@ -63,8 +63,10 @@ function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes): Rank
 
 function headBytes(program: Program): number {
   const { ops, values, parameters } = program;
-  const logits = logitsOf(program);
-  const head = ops.find(({ outputs }) => Object.values(outputs).some((id) => id === logits));
+  const makerOf = (value: ValueId | undefined) =>
+    ops.find(({ outputs }) => Object.values(outputs).some((id) => id === value));
+  const made = makerOf(logitsOf(program));
+  const head = made?.op === "gather" ? makerOf(made.inputs.x) : made;
   const others = new Set(ops.filter((op) => op !== head).flatMap(({ inputs }) => Object.values(inputs)));
   let bytes = 0;
   for (const id of Object.values(head?.inputs ?? {})) {
@@ -76,10 +78,10 @@ function headBytes(program: Program): number {
   return bytes;
 }
 
-/** What the engine defines when somebody asks for logits; its workspace is there from the beginning. */
+/** What the engine defines when somebody asks for logits; its workspace is there from the beginning. Rank 0 returns them. */
 function withLogits(program: Program): Program {
   const logits = logitsOf(program);
-  if (logits === undefined) return program;
+  if (logits === undefined || program.outputs.length === 0) return program;
   return { ...program, outputs: [...program.outputs, { name: "logits", value: logits }] };
 }
 

@@ -3,8 +3,16 @@ import { buildModel, type ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Program } from "../program/program.ts";
+import { shard } from "../program/shard.ts";
 
-/** Rank 0 first. Sharding belongs between building and fusing: merged and fused ops would have to be cut. */
-export function rankPrograms(manifest: Manifest, options: ModelOptions): readonly Program[] {
-  return [fuse(buildModel(manifest, options))];
+/**
+ * Of as many ranks as there are shares, rank 0 first. Sharding stands between building and fusing: merged and fused ops would have
+ * to be cut. Throws what `buildModel` and `shard` throw.
+ */
+export function rankPrograms(
+  manifest: Manifest,
+  options: ModelOptions,
+  shares: readonly number[] = [1],
+): readonly Program[] {
+  return shard(buildModel(manifest, options), shares).map(fuse);
 }
