@@ -217,6 +217,12 @@ describe("shard, of programs that no family writes", () => {
     return { b, x, linear };
   }
 
+  it("cuts less of a program that was fused before: the table has plain ops", () => {
+    const ranks = shard(fuse(model()), [1, 1]);
+    expect(widths(ranks, `${ATTENTION}.o_proj`)).toEqual([288, 288]);
+    expect(ranks.map((rank) => opOf(rank, ATTENTION).attributes.heads)).toEqual([9, 9]);
+  });
+
   it("keeps whole what an op outside the table makes, and what must be cut alike", () => {
     const { b, x, linear } = projected();
     b.output("y", b.glu(linear("gate", 64), b.add(x, x), {}, "glu"));
