@@ -15,7 +15,6 @@ from functools import cache
 import numpy as np
 import pytest
 from octavo_kernels import ErrorCode, KernelError
-
 from ranks.process import RankProcess
 from ranks.programs import Part, parts_of
 
@@ -229,7 +228,7 @@ def test_a_rank_at_another_gather_of_its_program_is_found_out(ranks: Ranks):
 
 
 def test_ranks_whose_memory_differs_in_size_are_found_out(ranks: Ranks):
-    first, second = ranks.open(2)
+    _, second = ranks.open(2)
     second.call("open", 1, 2, _PATIENT, _BYTES // 2)
     part = parts_of([4, 4])
     ranks.define([[part[0]], [part[1]]], 4)
