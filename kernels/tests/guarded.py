@@ -1,8 +1,8 @@
 """`python kernels/tests/guarded.py`: every conformance case with every tensor between pages that are not mapped.
 
 An op that reads or writes beyond an operand ends the process at that instruction, on every instruction set of this
-machine, without a sanitizer's help: it settles whose fault a sanitizer's finding is. Results must be the usual ones. Then ranks
-of a group, as threads of this process, gather in such memory.
+machine, without a sanitizer's help: it settles whose fault a sanitizer's finding is. Results must be the usual ones.
+Then ranks of a group, as threads of this process, gather in such memory.
 """
 
 from __future__ import annotations
