@@ -17,8 +17,8 @@ from .meeting import Meeting
 class StepPlan:
     """`zeroed` before the ops (their counters), then the launches of each op, then `copies` (target, source).
 
-    `meetings`: of ops that have no launches, for ranks meet on the host in their place. What lies between two of them is
-    a part, which is captured by itself.
+    `meetings`: of ops that have no launches, for ranks meet on the host in their place. What lies between two of them
+    is a part, which is captured by itself.
     """
 
     def __init__(
