@@ -286,10 +286,6 @@ test("a suspect runs alone, in chunks and while it decodes, until it is trusted;
     return step;
   });
   expect(steps).toEqual(["a16", "a6", "a1 b15", "c5", "a1 c1 b6", "a1 b1 c1"]);
-  model.lose((sequence) => sequence === all[2]);
-  model.plan();
-  model.plan();
-  expect(model.flight[1]!.rows.map(({ sequence }) => names.get(sequence))).toEqual(["a"]);
 });
 
 test("what is lost with steps under way, or did not run, is refused", () => {
