@@ -1,6 +1,6 @@
 /**
- * A loaded model that answers requests, on one worker after the other when workers are lost. Wires the rooms together:
- * options, tokenizer, scheduler, runner, recovery.
+ * A loaded model that answers requests, on one worker after the other when workers are lost: requests that ran go on with the
+ * tokens that they would have had. Wires the rooms together: options, tokenizer, scheduler, runner, recovery.
  */
 import { checkTokenIds } from "../arguments.ts";
 import type { Deployment } from "../deploy/deployment.ts";
@@ -66,7 +66,10 @@ export class Engine {
     this.defaults = loaded.defaults;
     this.#tokenizer = tokenizer;
     const scheduler = new Scheduler({ pages, sequences, tokenBudget: limits.T });
-    this.#runner = new Runner(scheduler, deployment.program, stepHook(options));
+    this.#runner = new Runner(scheduler, deployment.program, {
+      onStep: stepHook(options),
+      onBroken: (reason) => this.#recovery.broken(reason),
+    });
     this.#limits = {
       vocabulary: description.vocabulary,
       context,
