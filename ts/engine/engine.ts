@@ -5,7 +5,7 @@
 import { checkTokenIds } from "../arguments.ts";
 import type { Deployment } from "../deploy/deployment.ts";
 import type { Group } from "../deploy/group.ts";
-import { Recovery } from "../deploy/recovery.ts";
+import { endedByLoss, Recovery } from "../deploy/recovery.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat/message.ts";
@@ -226,7 +226,7 @@ export class Engine {
         this.#runner.useForLogits(program);
         this.#runner.submit(request);
       };
-      this.#recovery.logits().then(submit, (error) => request.fail(error));
+      this.#recovery.logits().then(submit, (error) => request.fail(endedByLoss(error)));
     } else this.#runner.submit(request);
     return (reason) => {
       this.#runner.cancel(request, reason);
