@@ -34,6 +34,8 @@ export class Recovery {
   /** Whether living workers have the model. */
   #present = false;
   #wantsLogits = false;
+  /** Of devices whose loss is listened for. */
+  readonly #watched = new WeakSet<AbortSignal>();
   #restart: Promise<void> | undefined;
   /** Settles when the events' owner is done with the last loss. */
   #told: Promise<void> = Promise.resolve();
@@ -90,6 +92,8 @@ export class Recovery {
   #watch(): void {
     this.#present = true;
     for (const { lost } of this.#deployment.devices) {
+      if (this.#watched.has(lost)) continue; // It has lived on.
+      this.#watched.add(lost);
       const onLost = () => void this.#lost(lost.reason);
       if (lost.aborted) onLost();
       else lost.addEventListener("abort", onLost, { once: true });

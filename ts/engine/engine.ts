@@ -105,7 +105,7 @@ export class Engine {
   /**
    * Continue a text (which gets the model's special tokens, if it wants any) or token ids (taken as they are).
    * Starts at once; when all rows or pages are taken it waits its turn. Of a text over 16,384 characters the generation, not this
-   * call, tells that it has too many tokens, unless its length alone says so. Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
+   * call, tells that it has too many tokens, unless its length alone says so. A lost worker is a pause (`Generation`). Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
    * `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`, `OCTAVO_DISPOSED`.
    */
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {

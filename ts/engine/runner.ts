@@ -195,7 +195,8 @@ export class Runner implements RecoveryEvents {
   async #send(step: Step, rows: readonly RequestRow[]): Promise<Outcome> {
     try {
       const logits = rows.some(({ row, request }) => row.sample >= 0 && request.spec.logits);
-      const program = (logits ? this.#logitsProgram : undefined) ?? this.#program;
+      const program = logits ? this.#logitsProgram : this.#program;
+      if (program === undefined) throw new TypeError("a request for logits runs before their program is there");
       const { sizes, payload } = stepInputs(program, step, rows);
       const result = program.step(sizes, payload);
       for (const { request } of rows)
