@@ -64,10 +64,12 @@ while (count.killed < KILLS) {
   if (report!.committed !== committed) throw new Error(`${report!.committed} bytes are committed, not ${committed}`);
   if (report!.measured > measured + GROWTH) throw new Error(`the worker grew to ${report!.measured} bytes`);
   await sleep(random() * Number(values.kill) * 1000);
-  const { pid } = engine.deployment.devices[0]!;
+  const { pid, lost } = engine.deployment.devices[0]!;
   pids.add(pid);
-  killedAt = performance.now();
+  const known = new Promise((resolve) => lost.addEventListener("abort", resolve, { once: true }));
   process.kill(pid, random() < 0.9 ? "SIGKILL" : "SIGSEGV");
+  await known; // Until then its last answers may come.
+  killedAt = performance.now();
   count.killed += 1;
   process.stderr.write(`\r${JSON.stringify(count)} `);
 }
