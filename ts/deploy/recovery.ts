@@ -22,7 +22,7 @@ export interface RecoveryEvents {
 }
 
 /** Wait before a start that follows failures or a worker that died before it served anything; doubled each time. */
-const FIRST_PAUSE_MS = 500;
+const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 30_000;
 /** Failures in a row after which those who wait are told. Those that another try cannot mend are told at once. */
 const MOST_FAILURES = 5;
