@@ -43,8 +43,8 @@ const RULES: Rules<EnvOptions> = {
 };
 
 /** Throws `OCTAVO_BAD_ARGUMENT`. */
-export function checkEnvOptions(options: EnvOptions): void {
-  checkOptions(options, RULES, "launcher");
+export function checkEnvOptions(options: object): asserts options is EnvOptions {
+  checkOptions(options as EnvOptions, RULES, "launcher");
   const { listen, keys } = options as Partial<EnvOptions>;
   if (listen === undefined) throw badArgument('launcher: listen is missing; for example "tcp://0.0.0.0:5555"');
   if (keys === undefined) {

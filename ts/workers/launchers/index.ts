@@ -14,8 +14,8 @@ export type LauncherOptions = { readonly type: "local" } | EnvOptions;
 /** Throws `OCTAVO_BAD_ARGUMENT`. */
 export function checkLauncher(options: LauncherOptions): void {
   checkObject(options, "launcher");
-  const { type } = options as { readonly type?: unknown };
-  if (type === "env") checkEnvOptions(options as EnvOptions);
+  const type: unknown = Reflect.get(options, "type");
+  if (type === "env") checkEnvOptions(options);
   else if (type === "local") checkKeys(options, ["type"], "launcher");
   else throw badArgument(`launcher: type is ${quoted(type)}; there are "local" and "env"`);
 }
