@@ -151,9 +151,8 @@ def exit_when_gone(monitor: zmq.Socket) -> None:
     try:
         while recv_monitor_message(monitor)["event"] != zmq.EVENT_DISCONNECTED:
             pass
-    except zmq.ZMQError:  # The socket was closed, by us.
-        return
-    if monitor.closed:
+    except zmq.ZMQError:  # An orderly end, which waits until all sockets are closed.
+        monitor.close(0)
         return
     tell("the connection to the orchestrator is gone (it ended, or was silent for too long); so are our tensors")
     os._exit(5)
