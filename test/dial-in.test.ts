@@ -15,16 +15,18 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { curveKeyPair } from "zeromq";
 import { type Device, Engine, Pool } from "../ts/index.ts";
+import { packageRoot } from "../ts/python.ts";
 import { answerTogether, randomJobs } from "./support/answers.ts";
 import { type Dialling, HEARTBEAT_MS, Outside } from "./support/dialling.ts";
-import { isRunning, waitForEnd } from "./support/processes.ts";
+import { waitForEnd } from "./support/processes.ts";
 import { writeTinyModel } from "./support/tiny-model.ts";
 
+const support = fileURLToPath(new URL("support", import.meta.url));
 let outside: Outside;
 beforeEach(() => {
   outside = new Outside();
@@ -57,9 +59,10 @@ async function double(device: Device): Promise<unknown> {
   return await (await x.add(x)).read();
 }
 
+let forgeries = 0;
 /** The file with other content, under another name. */
 function forged(file: string, change: Readonly<Record<string, unknown>>): string {
-  const path = `${file}.forged`;
+  const path = `${file}.${forgeries++}`;
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...change }), { mode: 0o600 });
   return path;
 }
@@ -106,18 +109,19 @@ describe("a worker that is not let in says why, and the one that is goes on:", (
     const { pool, file } = await one();
     const other = curveKeyPair();
     const refused = [
-      [outside.dial(forged(file, { serverKey: other.publicKey }), ["--wait", "0"]), /has not the keys of our file/],
-      [outside.dial(file, ["--wait", "0"]), /our key is not expected.*another worker uses it/],
-      [outside.dial(file, ["--wait", "0", "--connect", "tcp://127.0.0.1:1"]), /nobody answers at tcp:\/\/127.0.0.1:1/],
+      [forged(file, { serverKey: other.publicKey }), [], /has not the keys of our file/],
+      [forged(file, { ...other }), [], /refused by the orchestrator.*our key is not expected/],
+      [file, [], /our key is not expected.*another worker uses it/],
+      [file, ["--connect", "tcp://127.0.0.1:1"], /nobody answers at tcp:\/\/127.0.0.1:1/],
     ] as const;
-    for (const [worker, why] of refused) {
-      expect(await worker.ended).toBe(6);
-      expect(worker.log()).toMatch(/octavo-error: OCTAVO_WORKER_START_FAILED/);
-      expect(worker.log()).toMatch(why);
-    }
-    const unlisted = outside.dial(forged(file, { ...other }), ["--wait", "0"]);
-    expect(await unlisted.ended).toBe(6);
-    expect(unlisted.log()).toMatch(/refused by the orchestrator.*our key is not expected/);
+    await Promise.all(
+      refused.map(async ([keys, args, why]) => {
+        const worker = outside.dial(keys, ["--wait", "0", ...args]);
+        expect(await worker.ended).toBe(6);
+        expect(worker.log()).toMatch(/octavo-error: OCTAVO_WORKER_START_FAILED/);
+        expect(worker.log()).toMatch(why);
+      }),
+    );
     expect(await double(pool.devices[0]!)).toEqual(Float32Array.of(2, 4));
     await pool.dispose();
   });
@@ -198,21 +202,19 @@ describe("a worker that ends", () => {
     expect(worker.log()).toMatch(/connection to the orchestrator is gone/);
   });
 
-  test("not, while it computes for longer than a heartbeat, is not lost", async () => {
-    let worker: Dialling | undefined;
-    await using pool = await outside.pool(([file]) => (worker = outside.dial(file!)), { ops: ["time:sleep"] });
+  test("not, while it does something for longer than a heartbeat, is not lost", async () => {
+    const env = { PYTHONPATH: [join(packageRoot(), "kernels"), support].join(delimiter) };
+    const dial = ([file]: readonly string[]) => void outside.dial(file!, [], env);
+    await using pool = await outside.pool(dial, { ops: ["my_ops"] });
     const [device] = pool.devices;
     const x = await device!.zeros({ shape: [1] });
-    // No torch is there for `call`, or it sleeps: both are answers of a living worker.
-    await device!.call("time:sleep", [x], { seconds: 1 }).catch(() => {});
+    expect(await device!.call("my_ops:sleep", [x], { seconds: (1.3 * HEARTBEAT_MS) / 1000 })).toEqual([]);
     expect(device!.lost.aborted).toBe(false);
-    expect(isRunning(worker!.pid)).toBe(true);
   });
 });
 
 test.each(["SIGKILL", "SIGSTOP"] as const)("an orchestrator that gets %s leaves no worker behind", async (signal) => {
-  const script = fileURLToPath(new URL("support/listen-pool.ts", import.meta.url));
-  const child = spawn(process.execPath, ["--import", "tsx", script, outside.folder], {
+  const child = spawn(process.execPath, ["--import", "tsx", join(support, "listen-pool.ts"), outside.folder], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const exited = once(child, "exit");

@@ -87,15 +87,20 @@ def _bytes(path: Path) -> bytes:
         raise NotThere(f"there is no {path}") from error
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unusable(f"{path} is not a regular file")
-        if hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0):
-            raise Unusable(f"{path} belongs to user {status.st_uid}, not to the one who runs this")
-        mode = stat.S_IMODE(status.st_mode)
-        if os.name == "posix" and mode & 0o077:
-            raise Unusable(
-                f"{path} has the mode 0{mode:o}: others can read its keys; chmod 600, and start with new ones"
-            )
-        return file.read(_MAX_BYTES)
+    try:
+        _check(path, os.fstat(descriptor))
+        return os.read(descriptor, _MAX_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Unusable(f"{path} is not a regular file")
+    if os.name != "posix":
+        return
+    if status.st_uid not in (os.geteuid(), 0):
+        raise Unusable(f"{path} belongs to user {status.st_uid}, not to the one who runs this")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise Unusable(f"{path} has the mode 0{mode:o}: others can read its keys; it must be 0600")
