@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Worker as Thread } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { curveKeyPair } from "zeromq";
 import { type Device, Engine, Pool } from "../ts/index.ts";
@@ -255,6 +256,15 @@ describe("a pool that waits", () => {
     restart.catch(() => {});
     await pool.dispose();
     await expect(restart).rejects.toMatchObject({ code: "OCTAVO_DISPOSED" });
+  });
+
+  test("in a thread that is terminated takes nothing else along", async () => {
+    const thread = new Thread(join(support, "listen-in-thread.mjs"), { workerData: { keys: outside.folder } });
+    const [said] = await once(thread, "message");
+    const worker = outside.dial(outside.folder, ["--rank", "0"]);
+    expect([said, (await once(thread, "message"))[0]]).toEqual(["listening", "2,4"]);
+    await thread.terminate();
+    expect(await worker.ended).toBe(5);
   });
 
   test("for two, one of which does not come, leaves the other one no reason to stay", async () => {

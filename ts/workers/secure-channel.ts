@@ -1,6 +1,6 @@
 /** A channel for workers of other machines: tcp, encrypted and authenticated both ways (CURVE), and only for keys that are allowed. */
 import { messageOf, OctavoError } from "../errors.ts";
-import { AllowList, ZAP_DOMAIN } from "./allow-list.ts";
+import { AllowList } from "./allow-list.ts";
 import { Channel } from "./channel.ts";
 import { loadZeroMq } from "./zeromq.ts";
 
@@ -30,14 +30,13 @@ export async function listen(url: string, heartbeatMs: number): Promise<SecureCh
   const zeromq = await loadZeroMq();
   if (!zeromq.capability.curve)
     throw new OctavoError("OCTAVO_MISSING_DEPENDENCY", "this build of zeromq has no CURVE; workers cannot dial in");
-  const context = new zeromq.Context();
-  const allowList = await AllowList.open(zeromq, context);
+  const allowList = await AllowList.open(zeromq); // Before the socket.
   const server = zeromq.curveKeyPair();
   const channel = await Channel.open({
-    context,
+    context: allowList.context,
     curveServer: true,
     curveSecretKey: server.secretKey,
-    zapDomain: ZAP_DOMAIN,
+    zapDomain: allowList.domain,
     zapEnforceDomain: true, // Refuse, should nobody answer for the list.
     ipv6: url.startsWith("tcp://["),
     heartbeatInterval: Math.ceil(heartbeatMs / 4),
