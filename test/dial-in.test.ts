@@ -203,14 +203,20 @@ describe("a worker that ends", () => {
     expect(worker.log()).toMatch(/connection to the orchestrator is gone/);
   });
 
-  test("not, while it does something for longer than a heartbeat, is not lost", async () => {
+  test("not, while it does something for longer than a heartbeat, is not lost; with SIGTERM it still answers that", async () => {
     const env = { PYTHONPATH: [join(packageRoot(), "kernels"), support].join(delimiter) };
-    const dial = ([file]: readonly string[]) => void outside.dial(file!, [], env);
+    let worker: Dialling | undefined;
+    const dial = ([file]: readonly string[]) => {
+      worker = outside.dial(file!, [], env);
+    };
     await using pool = await outside.pool(dial, { ops: ["my_ops"] });
     const [device] = pool.devices;
     const x = await device!.zeros({ shape: [1] });
-    expect(await device!.call("my_ops:sleep", [x], { seconds: (1.3 * HEARTBEAT_MS) / 1000 })).toEqual([]);
-    expect(device!.lost.aborted).toBe(false);
+    const slow = device!.call("my_ops:sleep", [x], { seconds: (1.3 * HEARTBEAT_MS) / 1000 });
+    await worker!.says(/begun/);
+    worker!.process.kill("SIGTERM");
+    expect(await slow).toEqual([]);
+    expect(await worker!.ended).toBe(0);
   });
 });
 

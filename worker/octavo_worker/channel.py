@@ -47,6 +47,10 @@ def connect(endpoint: str, limit: int, hello: wire.Hello) -> zmq.Socket:
     return socket
 
 
+class Ended(BaseException):
+    """Raised by `Channel.end` where nothing is being done. No Exception, which a request's own handling would take."""
+
+
 class Channel:
     """`socket`: connected, and has said hello. `limit`: largest frame in bytes."""
 
@@ -57,19 +61,23 @@ class Channel:
         self._ending = False
 
     def end(self) -> None:
-        """By a signal, in the main thread: at once while nothing is being done, else when that is answered."""
-        if not self._busy:
-            os._exit(0)
+        """By a signal, in the main thread: at once while nothing is being done (Ended), else when that is answered."""
         self._ending = True
+        if not self._busy:
+            raise Ended
 
     def serve(self, session: Session) -> None:
         """Answer requests until `bye`, or `end`."""
         receive = self._socket.recv_multipart
-        while not (session.ended or self._ending):
-            header, *payloads = receive()
-            self._busy = True
-            self.answer(session, header, payloads)
-            self._busy = False
+        try:
+            while not (session.ended or self._ending):
+                header, *payloads = receive()
+                self._busy = True
+                self.answer(session, header, payloads)
+                self._busy = False
+        except Ended:
+            pass
+        # Replies that are on their way still leave.
         self._socket.disable_monitor()
         self._socket.close()
         zmq.Context.instance().term()

@@ -12,7 +12,7 @@ import octavo_kernels
 from octavo_kernels import Backend, ErrorCode
 
 from . import __version__, codec, connection_file, dial, lifeline, ranks
-from .channel import Channel, connect
+from .channel import Channel, Ended, connect
 from .connection_file import ConnectionFile
 from .generated.messages import PROTOCOL_VERSION, DeviceDescription, Hello, Versions
 from .session import Session
@@ -62,11 +62,14 @@ def dialled(options: argparse.Namespace) -> None:
         raise Failed(2, ErrorCode.BAD_ARGUMENT, str(error)) from error
     threading.Thread(target=dial.exit_when_gone, args=(line.monitor,), name="monitor", daemon=True).start()
     channel = Channel(line.socket, found.max_frame)
-    lifeline.heed_signals(channel.end)
     session.join(line.epoch)
     channel.answer(session, line.welcome, [])
     dial.tell(f"serving {found.device} of {found.url} as rank {found.rank} of {found.ranks}")
-    channel.serve(session)
+    try:
+        lifeline.heed_signals(channel.end)
+        channel.serve(session)
+    except Ended:
+        pass  # Between these two lines.
 
 
 def _read(options: argparse.Namespace) -> ConnectionFile:
