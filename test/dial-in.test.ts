@@ -15,6 +15,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { networkInterfaces } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Worker as Thread } from "node:worker_threads";
@@ -60,6 +61,8 @@ async function double(device: Device): Promise<unknown> {
   return await (await x.add(x)).read();
 }
 
+const hasIpv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === "::1"));
+
 let forgeries = 0;
 /** The file with other content, under another name. */
 function forged(file: string, change: Readonly<Record<string, unknown>>): string {
@@ -104,6 +107,37 @@ test("the files are nobody else's to read, say no secret to the caller, and are 
   expect(existsSync(file)).toBe(false);
   expect(await worker.ended).toBe(0);
 });
+
+const wildcard = ["tcp://0.0.0.0:0", /listens at all addresses.*--connect/] as const;
+const version6 = ["tcp://[::1]:0", undefined] as const;
+test.each(hasIpv6 ? [wildcard, version6] : [wildcard])(
+  "a pool that listens at %s is found",
+  async (listen, refusal) => {
+    let dialled: Promise<void> | undefined;
+    const dial = async (file: string, url: string) => {
+      const wrong = refusal && outside.dial(file);
+      if (wrong !== undefined) {
+        expect(await wrong.ended).toBe(2);
+        expect(wrong.log()).toMatch(refusal!);
+      }
+      outside.dial(file, ["--connect", url.replace("0.0.0.0", "localhost")]);
+    };
+    const pool = await Pool.start({
+      devices: "cpu:0",
+      launcher: {
+        type: "env",
+        listen,
+        keys: outside.folder,
+        onListening: ({ url, files: [file] }) => {
+          dialled = dial(file!, url);
+        },
+      },
+    });
+    await dialled;
+    expect(await double(pool.devices[0]!)).toEqual(Float32Array.of(2, 4));
+    await pool.dispose();
+  },
+);
 
 describe("a worker that is not let in says why, and the one that is goes on:", () => {
   test("another server's key, a key that is not listed, its own file a second time, nobody there", async () => {

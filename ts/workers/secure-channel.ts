@@ -4,6 +4,9 @@ import { AllowList } from "./allow-list.ts";
 import { Channel } from "./channel.ts";
 import { loadZeroMq } from "./zeromq.ts";
 
+/** Milliseconds for a handshake: strangers who begin none hold a descriptor each meanwhile. */
+const HANDSHAKE_MS = 10_000;
+
 /** A public and a secret key, in Z85. */
 export interface KeyPair {
   readonly publicKey: string;
@@ -38,6 +41,7 @@ export async function listen(url: string, heartbeatMs: number): Promise<SecureCh
     curveSecretKey: server.secretKey,
     zapDomain: allowList.domain,
     zapEnforceDomain: true, // Refuse, should nobody answer for the list.
+    handshakeInterval: HANDSHAKE_MS,
     ipv6: url.startsWith("tcp://["),
     heartbeatInterval: Math.ceil(heartbeatMs / 4),
     heartbeatTimeout: Math.floor((heartbeatMs * 3) / 4),

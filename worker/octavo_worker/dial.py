@@ -109,7 +109,7 @@ def _first_message(socket: zmq.Socket, monitor: zmq.Socket, url: str, deadline: 
     until = max(min(deadline, begun + _CONNECT), begun + _LEAST)
     while True:
         left = max(until - time.monotonic(), 0)
-        ready = dict(poller.poll(left * 1000))
+        ready = dict(poller.poll(int(left * 1000)))
         if socket in ready:
             return socket.recv_multipart()[0]
         if not ready:
@@ -140,7 +140,11 @@ def _epoch(header: bytes) -> int:
     except ProtocolError as error:
         raise NoEntry(f"the orchestrator's first message cannot be read: {error}; update both") from error
     if isinstance(request, wire.Bye):
-        raise NoEntry("turned away by the orchestrator: another worker with the same file was quicker")
+        # No worker has epoch 0.
+        why = (
+            "another worker with the same file was quicker" if request.epoch == 0 else "it gave up; why, it says there"
+        )
+        raise NoEntry(f"turned away by the orchestrator: {why}")
     if not isinstance(request, wire.Welcome):
         raise NoEntry(f"the orchestrator's first message is {type(request).__name__}, not a welcome")
     return request.epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from octavo_worker import arguments, connection_file, ranks
@@ -39,7 +40,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def write(folder: Path, mode: int = 0o600, **change: object) -> Path:
+def write(folder: Path, mode: int = 0o600, **change: Any) -> Path:
     path = folder / "worker-9.json"
     path.write_text(json.dumps({**CONTENT, **change}))
     path.chmod(mode)
@@ -105,7 +106,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_connection_file_is_refused_and_one_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     for change in ({"octavo": 2}, {"surprise": 1}, {"serverKey": 1}, {"url": "ipc:///x"}, {"url": "tcp://0.0.0.0:1"}):
         with pytest.raises(connection_file.Unusable):
-            connection_file.read(write(tmp_path, **change))
+            connection_file.read(write(tmp_path, 0o600, **change))
     broken = write(tmp_path)
     broken.write_text("{")
     with pytest.raises(connection_file.Unusable):
@@ -133,7 +134,7 @@ def test_what_is_no_connection_file_is_refused_and_one_that_is_not_there_yet_is_
 )
 def test_a_command_line_that_means_nothing_is_refused(line: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        arguments.parse(None, line.split())
+        arguments.parse(None, [*line.split()])
     assert end.value.code == 2
     assert why in capsys.readouterr().err
 

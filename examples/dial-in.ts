@@ -1,5 +1,5 @@
 /**
- * A model on a worker that somebody else starts. In the repository, after `make setup`: npx tsx examples/dial_in.ts, then, in another
+ * A model on a worker that somebody else starts. In the repository, after `make setup`: npx tsx examples/dial-in.ts, then, in another
  * shell, the line that it prints. For other machines: docs/launchers.md.
  */
 import { Engine, Pool } from "../ts/index.ts";
