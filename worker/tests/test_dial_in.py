@@ -134,7 +134,7 @@ def test_what_is_no_connection_file_is_refused_and_one_that_is_not_there_yet_is_
 )
 def test_a_command_line_that_means_nothing_is_refused(line: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        arguments.parse(None, [*line.split()])
+        arguments.parse(None, [str(word) for word in line.split()])
     assert end.value.code == 2
     assert why in capsys.readouterr().err
 
