@@ -83,12 +83,54 @@ export const ENVIRONMENT = {
   HF_ENDPOINT: { reader: "package", accepts: "a URL", meaning: "The hub that models are downloaded from." },
   HF_HOME: { reader: "package", accepts: "a folder", meaning: "Where the hub's cache is, as for its own tools." },
   HF_TOKEN: { reader: "package", accepts: "a token", meaning: "For models of the hub that want one." },
+  LOCAL_RANK: {
+    reader: "worker",
+    accepts: "a whole number, by torchrun",
+    meaning: "The index of the device of a worker that dials in, where `--device` does not say.",
+  },
+  LOCAL_WORLD_SIZE: {
+    reader: "worker",
+    accepts: "a whole number, by torchrun",
+    meaning: "The workers that dial in from this machine and share its CPUs, where `--threads` does not say.",
+  },
+  LWS_WORKER_INDEX: {
+    reader: "worker",
+    accepts: "a whole number, by LeaderWorkerSet",
+    meaning: "As RANK, after OMPI_COMM_WORLD_RANK.",
+  },
+  OMPI_COMM_WORLD_LOCAL_RANK: {
+    reader: "worker",
+    accepts: "a whole number, by mpirun",
+    meaning: "As LOCAL_RANK, after SLURM_LOCALID.",
+  },
+  OMPI_COMM_WORLD_LOCAL_SIZE: {
+    reader: "worker",
+    accepts: "a whole number, by mpirun",
+    meaning: "As LOCAL_WORLD_SIZE, after it.",
+  },
+  OMPI_COMM_WORLD_RANK: {
+    reader: "worker",
+    accepts: "a whole number, by mpirun",
+    meaning: "As RANK, after SLURM_PROCID.",
+  },
   OPENBLAS_NUM_THREADS: {
     reader: "package",
     accepts: "a number",
     meaning: "Threads of numpy's own products in a worker; 1 by default, for the kernels have their own.",
   },
   PYTHONPATH: { reader: "package", accepts: "folders", meaning: "Where workers find functions of `device.call`." },
+  RANK: {
+    reader: "worker",
+    accepts: "a whole number, by torchrun",
+    meaning:
+      "Which connection file of a folder (`--keys`) is a worker's, where `--rank` does not say: docs/launchers.md.",
+  },
+  SLURM_LOCALID: {
+    reader: "worker",
+    accepts: "a whole number, by srun",
+    meaning: "As LOCAL_RANK, after it.",
+  },
+  SLURM_PROCID: { reader: "worker", accepts: "a whole number, by srun", meaning: "As RANK, after it." },
   TERM: { reader: "cli", accepts: "`dumb`", meaning: "No marks and colours in a chat's input line." },
   XDG_CACHE_HOME: {
     reader: "kernels",

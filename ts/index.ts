@@ -24,3 +24,5 @@ export type { Device } from "./tensor/device.ts";
 export { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from "./tensor/float16.ts";
 export type { HandleDevice, LinearOptions, TensorHandle } from "./tensor/handle.ts";
 export type { QuantizedWeight } from "./tensor/quantized.ts";
+export type { EnvOptions, Listening } from "./workers/launchers/env-options.ts";
+export type { LauncherOptions } from "./workers/launchers/index.ts";

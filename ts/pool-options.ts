@@ -4,6 +4,7 @@ import { checkOptions, type Rules } from "./arguments.ts";
 import { badArgument } from "./errors.ts";
 import { quoted } from "./quoted.ts";
 import type { Warn } from "./warnings.ts";
+import { checkLauncher, type LauncherOptions } from "./workers/launchers/index.ts";
 
 export interface PoolOptions {
   /**
@@ -11,6 +12,12 @@ export interface PoolOptions {
    * there is an NVIDIA GPU that can be used (with a warning when only torch or triton is missing for it), else cpu:0.
    */
   readonly devices?: string | readonly string[] | undefined;
+  /**
+   * Who starts the workers. By default this process, on this machine (`{ type: "local" }`). `{ type: "env", listen, keys }`:
+   * somebody else (torchrun, srun, kubernetes, a shell on another machine), and they dial in: docs/launchers.md. `devices` are
+   * then named one by one, and `threads`, `python` and `onLog` are the business of whoever starts them.
+   */
+  readonly launcher?: LauncherOptions | undefined;
   /**
    * What `device.call` may run: Python modules ("my_ops": its own public functions) or single functions ("my_ops:rotate").
    * Workers import them when they start; one that is missing fails `Pool.start`.
@@ -28,8 +35,8 @@ export interface PoolOptions {
   /** What is not as asked for although the pool starts. By default `process.emitWarning`. */
   readonly onWarning?: Warn | undefined;
   /**
-   * Milliseconds from the start of a worker process to its hello. Default 300,000: the first worker on a machine may have
-   * to compile the CPU kernels.
+   * Milliseconds from the start of a worker process to its hello, or that one is waited for which somebody else starts. Default
+   * 300,000: the first worker on a machine may have to compile the CPU kernels.
    */
   readonly startDeadlineMs?: number | undefined;
   /**
@@ -55,6 +62,7 @@ const milliseconds = z
 
 const RULES: Rules<PoolOptions> = {
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", a list of them, or "auto"'],
+  launcher: [z.custom(() => true), "a launcher"], // By checkLauncher.
   ops: [z.array(z.string()), 'a list of Python modules or functions, such as ["my_ops", "other:rotate"]'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
   python: [z.string().min(1), "the path of a Python interpreter"],
@@ -71,6 +79,31 @@ const RULES: Rules<PoolOptions> = {
 export function checkPoolOptions(options: PoolOptions): void {
   checkOptions(options, RULES, "Pool.start");
   for (const name of options.ops ?? []) checkFunction(name);
+  if (options.launcher !== undefined) checkLauncher(options.launcher);
+  if (options.launcher?.type === "env") checkForEnv(options);
+}
+
+/** What this process cannot decide for workers that it does not start. */
+function checkForEnv(options: PoolOptions): void {
+  const { devices = "auto" } = options;
+  if (
+    String(devices)
+      .split(",")
+      .some((name) => name.trim() === "auto")
+  )
+    throw badArgument(
+      'Pool.start: devices is "auto", which is one of this machine; name those that dial in: "cuda:0,cuda:1"',
+    );
+  for (const [name, instead] of [
+    ["threads", "octavo-worker --threads"],
+    ["python", "the Python that runs octavo-worker"],
+    ["onLog", "the output of octavo-worker"],
+  ] as const) {
+    if (options[name] === undefined) continue;
+    throw badArgument(
+      `Pool.start: ${name} is for workers that this process starts; with the launcher env it is ${instead}`,
+    );
+  }
 }
 
 function checkFunction(name: string): void {

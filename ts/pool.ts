@@ -6,16 +6,17 @@ import { checkPackage } from "./python.ts";
 import { quoted } from "./quoted.ts";
 import { Device } from "./tensor/device.ts";
 import { emitWarning } from "./warnings.ts";
-import { Channel } from "./workers/channel.ts";
 import { shareCores, usableCores } from "./workers/cores.ts";
 import { checkDescriptors } from "./workers/descriptors.ts";
 import { autoDevices } from "./workers/gpus.ts";
-import { SharedMemory } from "./workers/shared-memory.ts";
+import { openLauncher } from "./workers/launchers/index.ts";
+import type { Launcher } from "./workers/launchers/launcher.ts";
+import type { SharedMemory } from "./workers/shared-memory.ts";
 import { Worker } from "./workers/worker.ts";
 
 /** What all workers of a pool share, and what one of them gets. */
 interface Setup {
-  readonly channel: Channel;
+  readonly launcher: Launcher;
   readonly shared: SharedMemory | undefined;
   readonly names: readonly DeviceName[];
   /** Threads of each device. */
@@ -68,7 +69,10 @@ export class Pool {
     options.signal?.throwIfAborted();
     if (names.length > 1) checkDescriptors(`starting ${names.length} workers`, { pool: true, workers: names.length });
     checkPackage();
-    const setup: Setup = { channel: await Channel.open(), shared: SharedMemory.open(), names, threads, options };
+    const { launcher: by = { type: "local" }, python, onLog, onProgress } = options;
+    const onCompile = (done: number, total: number) => onProgress?.({ stage: "kernels", done, total });
+    const launcher = await openLauncher(by, names, { python, onLog, onCompile });
+    const setup: Setup = { launcher, shared: launcher.shared, names, threads, options };
     const failed = new AbortController(); // One failure ends the others' start.
     const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
     let done = 0;
@@ -76,7 +80,7 @@ export class Pool {
       try {
         const worker = await startWorker(setup, index, index + 1, signal);
         done += 1;
-        options.onProgress?.({ stage: "workers", done, total: names.length });
+        onProgress?.({ stage: "workers", done, total: names.length });
         return worker;
       } catch (error) {
         failed.abort(error);
@@ -154,28 +158,24 @@ export class Pool {
 }
 
 function startWorker(setup: Setup, index: number, epoch: number, signal: AbortSignal | undefined): Promise<Worker> {
-  const { channel, shared, names, threads, options } = setup;
+  const { launcher, names, threads, options } = setup;
   return Worker.start({
-    channel,
+    launcher,
+    index,
     device: names[index]!,
     threads: threads[index]!,
     epoch,
     functions: options.ops ?? [],
-    sharedFd: shared?.fd,
-    python: options.python,
     startDeadlineMs: options.startDeadlineMs ?? 300_000,
     stepDeadlineMs: options.stepDeadlineMs,
     stopDeadlineMs: options.stopDeadlineMs ?? 5_000,
     signal,
-    onLog: options.onLog,
-    onCompile: (done, total) => options.onProgress?.({ stage: "kernels", done, total }),
   });
 }
 
-async function close({ channel, shared }: Setup, workers: readonly Worker[]): Promise<void> {
+async function close({ launcher }: Setup, workers: readonly Worker[]): Promise<void> {
   await Promise.all(workers.map((worker) => worker.stop()));
-  await channel.close();
-  shared?.close();
+  await launcher.close();
 }
 
 /** The device is not for us, but nothing is broken. */

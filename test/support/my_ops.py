@@ -97,5 +97,6 @@ def _hidden(x: torch.Tensor) -> torch.Tensor:
 
 
 def sleep(x: torch.Tensor, seconds: float) -> None:
-    """A function that takes its time."""
+    """A function that takes its time, and says when it begins."""
+    print("begun", flush=True)
     time.sleep(seconds)

@@ -7,13 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { isMainThread } from "node:worker_threads";
-import type { Router } from "zeromq";
+import type { Router, SocketOptions } from "zeromq";
 import type { Hello } from "../../protocol/messages.ts";
 import { messageOf, OctavoError } from "../errors.ts";
-import { NOT_BUNDLED } from "../python.ts";
-import { decodeHello } from "./codec.ts";
+import { decodeHello, encodeRequest } from "./codec.ts";
 import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
 import { Queue } from "./queue.ts";
+import { loadZeroMq, type ZeroMq } from "./zeromq.ts";
 
 /** Largest frame. A larger one costs the sender its connection, so both sides check before they send. */
 export const MAX_FRAME_BYTES = 2 ** 30;
@@ -24,6 +24,9 @@ const IDLE_LOOK_MS = 10;
 const TRAFFIC_MS = 500;
 /** Messages in a row after which timers and other sockets have their turn, whatever else has come. */
 const BURST = 256;
+
+/** To a hello whose token is not expected. No worker has epoch 0, and one that was not welcomed ends. */
+const TURNED_AWAY = encodeRequest({ kind: "bye", id: 0, epoch: 0 });
 
 /** The connection of one worker. */
 export interface Peer {
@@ -58,7 +61,7 @@ export class Channel {
   #trafficAt = 0;
   readonly #reader: Promise<void>;
 
-  private constructor(zeromq: typeof import("zeromq")) {
+  private constructor(zeromq: ZeroMq, options: SocketOptions<Router>) {
     this.#socket = new zeromq.Router({
       mandatory: true, // else messages to an unknown peer vanish
       sendTimeout: 0, // else a send to an unknown peer can hang for ever
@@ -66,30 +69,28 @@ export class Channel {
       receiveHighWaterMark: 0,
       linger: 0, // workers have answered `bye` before the socket closes; nothing is left to wait for
       maxMessageSize: MAX_FRAME_BYTES,
-      // No heartbeats: the system tells of ends, connection.ts of silence, and a process that is stopped for a while (a
-      // debugger, a frozen container) must not lose its workers.
+      // No heartbeats on this machine: the system tells of ends, connection.ts of silence, and a process that is stopped for
+      // a while (a debugger, a frozen container) must not lose its workers.
+      ...options,
     });
     this.#reader = isMainThread ? this.#read() : this.#look();
   }
 
-  /** Throws `OCTAVO_MISSING_DEPENDENCY` when zeromq's native part cannot be loaded. */
-  static async open(): Promise<Channel> {
-    let zeromq: typeof import("zeromq");
-    try {
-      // Not before it is needed: a bundle cannot hold it, and then fails here, with our words.
-      zeromq = await import("zeromq");
-    } catch (cause) {
-      const text = `zeromq cannot be loaded (${messageOf(cause)}); ${NOT_BUNDLED}`;
-      throw new OctavoError("OCTAVO_MISSING_DEPENDENCY", text, { cause });
-    }
-    return new Channel(zeromq);
+  /** `options`: of its socket, beside the usual ones. Throws `OCTAVO_MISSING_DEPENDENCY` without zeromq's native part. */
+  static async open(options: SocketOptions<Router> = {}): Promise<Channel> {
+    return new Channel(await loadZeroMq(), options);
+  }
+
+  /** Listens there for as long as the channel is open; the address as it came to be. Throws what zeromq throws. */
+  bind(url: string): string {
+    this.#socket.bindSync(url); // `bind` would make sends to other workers fail meanwhile.
+    return this.#socket.lastEndpoint!;
   }
 
   /** Throws `OCTAVO_WORKER_START_FAILED` when the folder for temporary files cannot be used. */
   door(): Door {
     if (process.platform === "win32") {
-      this.#socket.bindSync("tcp://127.0.0.1:*");
-      return { endpoint: this.#socket.lastEndpoint!, close: () => {} };
+      return { endpoint: this.bind("tcp://127.0.0.1:*"), close: () => {} };
     }
     // A socket path has at most about 107 bytes, of which the folder's name takes up to 50.
     const root = tmpdir().length > 50 ? "/tmp" : tmpdir();
@@ -97,7 +98,7 @@ export class Channel {
     try {
       folder = makeOwnedFolder(root);
       const endpoint = `ipc://${join(folder, "socket")}`;
-      this.#socket.bindSync(endpoint); // `bind` would make sends to other workers fail meanwhile.
+      this.bind(endpoint);
       const made = folder;
       const door = {
         endpoint,
@@ -176,10 +177,14 @@ export class Channel {
     } catch {
       return; // A stranger, or a worker that is dead to us.
     }
-    const arrived = this.#expected.get(hello.token);
-    if (arrived === undefined) return;
-    this.#expected.delete(hello.token);
     const address = Buffer.from(identity); // A copy: the received one is external memory.
+    const arrived = this.#expected.get(hello.token);
+    if (arrived === undefined) {
+      // Else it would wait: another one was quicker, or nobody waits for it any more.
+      this.#send({ frames: [address, TURNED_AWAY], onError: () => {} });
+      return;
+    }
+    this.#expected.delete(hello.token);
     const peer: Peer = {
       send: (frames, onError) => this.#send({ frames: [address, ...frames], onError }),
       onMessage: () => {},

@@ -1,12 +1,11 @@
 /** One worker as seen from Node: from the start of its process to its end, whichever way it ends. */
-import { randomBytes } from "node:crypto";
 import { type DeviceDescription, type Hello, PROTOCOL_VERSION } from "../../protocol/messages.ts";
 import { OctavoError } from "../errors.ts";
-import type { DeviceName } from "../plan/devices.ts";
+import { quoted } from "../quoted.ts";
 import type { Channel, Peer } from "./channel.ts";
 import { type Answer, Connection, type SendOptions } from "./connection.ts";
 import { checkDescriptors } from "./descriptors.ts";
-import { type Exit, type LaunchedProcess, launchLocal, startFailure } from "./launcher.ts";
+import type { Exit, Launched, Launcher, LaunchOrder } from "./launchers/launcher.ts";
 import type { RequestBody } from "./requests.ts";
 import { isAlive, next, type WorkerEvent, type WorkerState } from "./state.ts";
 import { Watch } from "./watch.ts";
@@ -14,17 +13,10 @@ import { Watch } from "./watch.ts";
 /** For answers that a worker has sent before it ended in order. */
 const LAST_ANSWERS_MS = 1000;
 
-export interface WorkerOptions {
-  readonly channel: Channel;
-  readonly device: DeviceName;
-  readonly threads: number;
-  /** Incarnation: a number that no earlier worker of this pool had. */
-  readonly epoch: number;
+export interface WorkerOptions extends LaunchOrder {
+  readonly launcher: Launcher;
   /** What `call` may run: "module" or "module:function". */
   readonly functions: readonly string[];
-  /** Descriptor of the file that payloads go through, if the machine has shared memory. */
-  readonly sharedFd: number | undefined;
-  readonly python: string | undefined;
   /** From the start of the process to its hello. */
   readonly startDeadlineMs: number;
   /** For every step, instead of what its program says. */
@@ -32,8 +24,6 @@ export interface WorkerOptions {
   /** From `stop` to a kill. */
   readonly stopDeadlineMs: number;
   readonly signal: AbortSignal | undefined;
-  readonly onLog: ((device: string, line: string) => void) | undefined;
-  readonly onCompile: ((done: number, total: number) => void) | undefined;
 }
 
 export class Worker {
@@ -41,47 +31,43 @@ export class Worker {
   readonly description: DeviceDescription;
   readonly pid: number;
   readonly stepDeadlineMs: number | undefined;
-  readonly #process: LaunchedProcess;
+  readonly #launched: Launched;
   readonly #connection: Connection;
   readonly #stopDeadlineMs: number;
   readonly #lost = new AbortController();
   #state: WorkerState = "starting";
   #stopping: Promise<void> | undefined;
 
-  private constructor(options: WorkerOptions, process: LaunchedProcess, peer: Peer, hello: Hello) {
+  private constructor(options: WorkerOptions, launched: Launched, peer: Peer, hello: Hello) {
     this.name = options.device.name;
     this.description = hello.description;
     this.pid = hello.pid;
-    this.#process = process;
+    this.#launched = launched;
     this.stepDeadlineMs = options.stepDeadlineMs;
     this.#stopDeadlineMs = options.stopDeadlineMs;
     this.#connection = new Connection(peer, this.name, options.epoch, {
       onBusy: (busy) => this.#enter(busy ? "work" : "idle"),
       onFailure: (error) => this.#lose(error),
       // How the process ended says more than that it cannot be reached, and will be known in a moment.
-      onUnreachable: () => process.kill("SIGKILL"),
+      onUnreachable: () => launched.kill(),
     });
-    void process.exited.then((exit) => this.#exited(exit));
+    void launched.watch().then((exit) => this.#exited(exit));
   }
 
   /**
-   * Starts the process, waits for its hello and welcomes it. When this throws, no process is left.
+   * Has it launched, waits for its hello and welcomes it. When this throws, no process is left that the launcher has started.
    * Throws `OCTAVO_WORKER_START_FAILED`, `OCTAVO_MISSING_DEPENDENCY`, `OCTAVO_PROTOCOL`, or the signal's reason.
    */
   static async start(options: WorkerOptions): Promise<Worker> {
-    const { channel, device, signal } = options;
+    const { launcher, device, signal } = options;
     signal?.throwIfAborted();
     checkDescriptors(`starting the worker of ${device.name}`, { workers: 1 });
-    const token = randomBytes(24).toString("hex");
-    const door = channel.door();
-    const greeting = awaitHello(channel, token);
-    const { endpoint } = door;
-    const process = launchLocal({ ...options, endpoint, device: device.name, backend: device.backend, token });
+    const launched = launcher.launch(options);
+    const greeting = awaitHello(launcher.channel, launched);
     try {
-      const { peer, hello } = await first(greeting.arrived, process, options);
-      door.close();
-      if (hello.protocol !== PROTOCOL_VERSION) throw otherProtocol(device.name, hello);
-      const worker = new Worker(options, process, peer, hello);
+      const { peer, hello } = await first(greeting.arrived, launched, options);
+      checkHello(options, hello);
+      const worker = new Worker(options, launched, peer, hello);
       await worker.request(
         { kind: "welcome", protocol: PROTOCOL_VERSION, functions: [...options.functions] },
         undefined,
@@ -90,12 +76,11 @@ export class Worker {
       worker.#enter("welcomed");
       return worker;
     } catch (error) {
-      process.kill("SIGKILL");
-      await process.exited;
+      launched.kill();
+      await launched.watch();
       throw error;
     } finally {
       greeting.withdraw();
-      door.close();
     }
   }
 
@@ -133,9 +118,9 @@ export class Worker {
   async #stop(): Promise<void> {
     if (!isAlive(this.#state)) return;
     this.#enter("drain");
-    const force = setTimeout(() => this.#process.kill("SIGKILL"), this.#stopDeadlineMs);
-    await this.#connection.request({ kind: "bye" }).catch(() => this.#process.kill("SIGKILL"));
-    await this.#process.exited;
+    const force = setTimeout(() => this.#launched.kill(), this.#stopDeadlineMs);
+    await this.#connection.request({ kind: "bye" }).catch(() => this.#launched.kill());
+    await this.#launched.watch();
     clearTimeout(force);
   }
 
@@ -146,16 +131,14 @@ export class Worker {
   async #exited(exit: Exit): Promise<void> {
     if (this.#state === "draining") {
       // Its last answers come by another way than the news of its end, and may be later.
-      if (exit.code === 0) await this.#connection.answered(LAST_ANSWERS_MS);
+      if (exit.clean) await this.#connection.answered(LAST_ANSWERS_MS);
       this.#enter("exit");
       this.#connection.end(new OctavoError("OCTAVO_DISPOSED", `${this.name}: the worker is stopped`));
       return;
     }
-    const killed = exit.signal === "SIGKILL" ? " (by somebody, or by the system for want of memory)" : "";
-    const how = exit.signal === undefined ? `exit code ${exit.code}` : `signal ${exit.signal}${killed}`;
     // What it wrote during earlier requests has nothing to do with its end.
-    const log = this.#process.log(this.#connection.since);
-    const text = `${this.name}: the worker process ended with ${how}; its tensors are gone.${log && `\n${log}`}`;
+    const log = this.#launched.log(this.#connection.since);
+    const text = `${this.name}: the worker ${exit.how}; its tensors are gone.${log && `\n${log}`}`;
     this.#lose(new OctavoError("OCTAVO_WORKER_LOST", text));
   }
 
@@ -166,7 +149,7 @@ export class Worker {
   #lose(cause: OctavoError): void {
     if (!isAlive(this.#state)) return;
     this.#enter("exit");
-    this.#process.kill("SIGKILL"); // It may hang inside a kernel.
+    this.#launched.kill(); // It may hang inside a kernel.
     const text =
       cause.code === "OCTAVO_WORKER_LOST" ? cause.message : `${this.name}: the worker was stopped: ${cause.message}`;
     const error = new OctavoError("OCTAVO_WORKER_LOST", text, { cause });
@@ -175,16 +158,19 @@ export class Worker {
   }
 }
 
-function awaitHello(channel: Channel, token: string) {
+function awaitHello(channel: Channel, launched: Launched) {
   let withdraw = () => {};
   const arrived = new Promise<{ peer: Peer; hello: Hello }>((resolve) => {
-    withdraw = channel.expect(token, (peer, hello) => resolve({ peer, hello }));
+    withdraw = channel.expect(launched.token, (peer, hello) => {
+      launched.arrived(peer);
+      resolve({ peer, hello });
+    });
   });
   return { arrived, withdraw: () => withdraw() };
 }
 
 /** The hello, or why there is none: the process ended, took too long, or nobody waits any more. */
-async function first<T>(arrived: Promise<T>, process: LaunchedProcess, options: WorkerOptions): Promise<T> {
+async function first<T>(arrived: Promise<T>, launched: Launched, options: WorkerOptions): Promise<T> {
   const { device, signal, startDeadlineMs } = options;
   let onLate = () => {};
   const watch = new Watch(() => onLate());
@@ -195,14 +181,14 @@ async function first<T>(arrived: Promise<T>, process: LaunchedProcess, options: 
   });
   const late = new Promise<never>((_, reject) => {
     onLate = () => {
-      const log = process.log();
-      const text = `${device.name}: the worker (${process.python}) did not say hello within ${startDeadlineMs} ms`;
+      const log = launched.log();
+      const text = `${device.name}: the worker ${launched.what} did not say hello within ${startDeadlineMs} ms`;
       reject(new OctavoError("OCTAVO_WORKER_START_FAILED", `${text}.${log && `\n${log}`}`, { retryable: true }));
     };
   });
   watch.restart(startDeadlineMs);
-  const ended = process.exited.then((exit) => {
-    throw startFailure(device.name, process, exit);
+  const ended = launched.watch().then((exit) => {
+    throw exit.startFailure();
   });
   try {
     return await Promise.race([arrived, ended, aborted, late]);
@@ -213,8 +199,13 @@ async function first<T>(arrived: Promise<T>, process: LaunchedProcess, options: 
   }
 }
 
-function otherProtocol(device: string, hello: Hello): OctavoError {
-  const { protocol, versions } = hello;
-  const text = `${device}: the worker (octavo-worker ${versions.worker}) speaks protocol ${protocol}, this package ${PROTOCOL_VERSION}; update both`;
-  return new OctavoError("OCTAVO_PROTOCOL", text);
+/** Throws `OCTAVO_PROTOCOL` for a worker of another release, or of another device than was to come. */
+function checkHello({ device }: WorkerOptions, { protocol, versions, description }: Hello): void {
+  if (protocol !== PROTOCOL_VERSION) {
+    const text = `${device.name}: the worker (octavo-worker ${versions.worker}) speaks protocol ${protocol}, this package ${PROTOCOL_VERSION}; update both`;
+    throw new OctavoError("OCTAVO_PROTOCOL", text);
+  }
+  if (description.device === device.name && description.backend === device.backend) return;
+  const text = `${device.name}: a worker of ${quoted(description.device)} (${description.backend}) has said hello in its place`;
+  throw new OctavoError("OCTAVO_PROTOCOL", text);
 }

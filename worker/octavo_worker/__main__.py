@@ -1,12 +1,11 @@
-"""The worker's process: started by the orchestrator, one per device.
+"""The worker's process: one per device. The orchestrator starts it, or somebody else does and it dials in.
 
-Exit codes: 0 end, 2 wrong arguments, 3 a package is missing, 4 the device cannot be opened, 5 the connection broke.
-Before 3 and 4 the last line of stderr is `octavo-error: CODE message`.
+Exit codes: 0 end, 2 wrong arguments, 3 a package is missing, 4 the device cannot be opened, 5 the connection broke,
+6 not welcomed. Before 3, 4 and 6 the last line of stderr is `octavo-error: CODE message`.
 """
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import os
 import shlex
@@ -14,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from . import lifeline
+from . import arguments, lifeline
 from .generated import environment
 
 #: Of the table in `octavo_kernels.ErrorCode`; said where that package cannot be imported.
@@ -22,61 +21,39 @@ MISSING_DEPENDENCY = "OCTAVO_MISSING_DEPENDENCY"
 
 
 def main() -> int:
-    options = _arguments()
+    options = arguments.parse(__doc__)
     token = os.environ.pop(environment.WORKER_TOKEN, "")
     faulthandler.enable(all_threads=False)  # A crash in native code then says in the log where it was.
-    lifeline.ignore_signals()
-    lifeline.hold_to_parent()
+    if options.keys is None:
+        lifeline.ignore_signals()
+        lifeline.hold_to_parent()
+    else:
+        lifeline.heed_signals(lambda: os._exit(0))
+        _set_libraries()
     if sys.version_info < (3, 10):
         return _fail(3, MISSING_DEPENDENCY, f"Python 3.10 or later is needed, this is {sys.version.split()[0]}")
     try:
         import octavo_kernels
 
-        from . import __version__
-        from .channel import Channel
-        from .generated.messages import PROTOCOL_VERSION, Hello, Versions
-        from .session import Session
-        from .shared_memory import SharedFile
+        from . import start
     except ImportError as error:
         return _fail(3, MISSING_DEPENDENCY, f"{error}; run: {sys.executable} -m pip install {_packages()}")
     try:
-        backend = octavo_kernels.open_backend(options.backend, options.threads, options.isa, _index(options.device))
+        if options.keys is None:
+            start.started(options, token)
+        else:
+            start.dialled(options)
+    except start.Failed as failure:
+        return _fail(failure.status, failure.code, failure.message)
     except octavo_kernels.KernelError as error:
         return _fail(3 if error.code == MISSING_DEPENDENCY else 4, error.code, error.message)
-    except ImportError as error:
-        return _fail(3, MISSING_DEPENDENCY, f"the {options.backend} backend cannot be imported: {error}")
-    session = Session(backend, options.device, options.epoch, SharedFile(options.shared_memory))
-    channel = Channel(options.endpoint, options.max_frame)
-    channel.greet(
-        Hello(
-            protocol=PROTOCOL_VERSION,
-            token=token,
-            pid=os.getpid(),
-            versions=Versions(python=sys.version.split()[0], worker=__version__, kernels=octavo_kernels.__version__),
-            description=session.description,
-        )
-    )
-    channel.serve(session)
     return 0
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="octavo_worker", description=__doc__)
-    parser.add_argument("--endpoint", required=True, help="the orchestrator's socket: ipc://... or tcp://127.0.0.1:...")
-    parser.add_argument("--device", required=True, help="name of the device, for example cpu:0")
-    parser.add_argument("--backend", required=True, help="cpu, cuda, reference or triton-interpreter")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--epoch", type=int, required=True, help="incarnation of the device's worker")
-    parser.add_argument("--isa", help="force an instruction set")
-    parser.add_argument("--shared-memory", type=int, help="inherited descriptor of the payload file")
-    parser.add_argument("--max-frame", type=int, default=1 << 30, help="largest frame in bytes")
-    return parser.parse_args()
-
-
-def _index(device: str) -> int:
-    """The number in a device's name: cuda:1 is the second GPU."""
-    number = device.rpartition(":")[2]
-    return int(number) if number.isdecimal() else 0
+def _set_libraries() -> None:
+    """As `workerEnvironment` of ts/python.ts does for the workers that it starts, where nobody has said otherwise."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 def _packages() -> str:

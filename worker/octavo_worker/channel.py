@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -25,42 +26,76 @@ class _Identified(msgspec.Struct):
     id: int
 
 
+def open_socket(limit: int) -> zmq.Socket:
+    """A DEALER. `limit`: largest frame in bytes, the same on both sides; a larger one would cost the connection."""
+    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, _LINGER)
+    socket.setsockopt(zmq.MAXMSGSIZE, limit)
+    socket.setsockopt(zmq.SNDHWM, 0)  # The orchestrator bounds what is in flight, by bytes.
+    socket.setsockopt(zmq.RCVHWM, 0)
+    return socket
+
+
+def connect(endpoint: str, limit: int, hello: wire.Hello) -> zmq.Socket:
+    """To the orchestrator that has started us, on this machine; the process ends when the connection does."""
+    socket = open_socket(limit)
+    # No heartbeats: the system tells of the orchestrator's end, and one that is stopped for a while is not dead.
+    monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    threading.Thread(target=_exit_at_disconnect, args=(monitor,), name="monitor", daemon=True).start()
+    socket.connect(endpoint)
+    socket.send(codec.encode(hello))
+    return socket
+
+
+class Ended(BaseException):
+    """Raised by `Channel.end` where nothing is being done. No Exception, which a request's own handling would take."""
+
+
 class Channel:
-    """`limit`: largest frame in bytes, the same on both sides; a larger one would cost the connection."""
+    """`socket`: connected, and has said hello. `limit`: largest frame in bytes."""
 
-    def __init__(self, endpoint: str, limit: int) -> None:
+    def __init__(self, socket: zmq.Socket, limit: int) -> None:
+        self._socket = socket
         self._limit = limit
-        self._socket = zmq.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, _LINGER)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, limit)
-        self._socket.setsockopt(zmq.SNDHWM, 0)  # The orchestrator bounds what is in flight, by bytes.
-        self._socket.setsockopt(zmq.RCVHWM, 0)
-        # No heartbeats: the system tells of the orchestrator's end, and one that is stopped for a while is not dead.
-        monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        threading.Thread(target=_exit_at_disconnect, args=(monitor,), name="monitor", daemon=True).start()
-        self._socket.connect(endpoint)
+        self._busy = False
+        self._ending = False
 
-    def greet(self, hello: wire.Hello) -> None:
-        self._socket.send(codec.encode(hello))
+    def end(self) -> None:
+        """By a signal, in the main thread: at once while nothing is being done (Ended), else when that is answered."""
+        self._ending = True
+        if not self._busy:
+            raise Ended
 
     def serve(self, session: Session) -> None:
-        """Answer requests until `bye`."""
+        """Answer requests until `bye`, or `end`."""
         receive = self._socket.recv_multipart
-        while not session.ended:
-            header, *payloads = receive()
-            try:
-                request = codec.decode_request(header)
-            except Exception as error:  # Whatever the bytes were: refuse them and go on.
-                identity = _identity(header)
-                if identity is None:
-                    print(f"refused an unreadable message: {error}", file=sys.stderr, flush=True)
-                else:
-                    session.refuse(identity, str(error), self._send)
-                continue
-            session.handle(request, payloads, self._send)
+        try:
+            while not (session.ended or self._ending):
+                header, *payloads = receive()
+                self._busy = True
+                self.answer(session, header, payloads)
+                self._busy = False
+        except Ended:
+            pass
+        # Replies that are on their way still leave.
         self._socket.disable_monitor()
         self._socket.close()
         zmq.Context.instance().term()
+
+    def answer(self, session: Session, header: bytes, payloads: Sequence[bytes]) -> None:
+        """One message. An empty header asks nothing: the orchestrator looks whether the connection is there."""
+        try:
+            request = codec.decode_request(header)
+        except Exception as error:  # Whatever the bytes were: refuse them and go on.
+            identity = _identity(header)
+            if not header:
+                return
+            if identity is None:
+                print(f"refused an unreadable message: {error}", file=sys.stderr, flush=True)
+            else:
+                session.refuse(identity, str(error), self._send)
+            return
+        session.handle(request, payloads, self._send)
 
     def _send(self, reply: wire.Reply, payload: Payload | None) -> None:
         if payload is None:

@@ -1,4 +1,6 @@
-"""A worker never outlives its orchestrator, however that one ends: memory of a device must not stay taken by nobody."""
+"""A worker never outlives its orchestrator, however that one ends: memory of a device must not stay taken by nobody.
+Of one on another machine the connection tells (dial.py).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 
 
 def hold_to_parent() -> None:
@@ -33,10 +37,20 @@ def _exit_at_end_of_stdin() -> None:
     os._exit(0)
 
 
+def heed_signals(end: Callable[[], None]) -> None:
+    """For a worker that somebody else has started: they decide. `end` runs in the main thread, between two steps.
+    What they have made us ignore (nohup) stays ignored.
+    """
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)  # Windows has fewer.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: end())
+
+
 def ignore_signals() -> None:
     """Ctrl-C, a closed terminal and a supervisor's SIGTERM reach the whole process group. What they mean is the
     orchestrator's decision: it may let us finish. When they end it, we end with it.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+    for name in _SIGNALS:
         if hasattr(signal, name):  # Windows has fewer.
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -98,6 +98,10 @@ class Session:
         else:
             send(reply, payload)
 
+    def join(self, epoch: int) -> None:
+        """Be this incarnation, for an orchestrator that did not start us and so could not say it before."""
+        self._epoch = epoch
+
     def refuse(self, identity: int, message: str, send: Send) -> None:
         """Answer a header that could not be understood."""
         send(self._error(identity, KernelError(ErrorCode.PROTOCOL, message)), None)

@@ -203,7 +203,7 @@ def build_objects(
 
 
 def _tell(done: int, total: int) -> None:
-    """A line that Node reads as well (ts/workers/launcher.ts)."""
+    """A line that Node reads as well (ts/workers/launchers/local.ts)."""
     print(f"octavo-progress: compiling the CPU kernels, {done} of {total} files", file=sys.stderr, flush=True)
 
 
