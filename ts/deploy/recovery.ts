@@ -74,7 +74,7 @@ export class Recovery {
 
   #watch(): void {
     this.#present = true;
-    for (const { lost } of this.#deployment.devices) {
+    for (const lost of this.#deployment.losses) {
       const onLost = () => void this.#lost(lost.reason);
       if (lost.aborted) onLost();
       else lost.addEventListener("abort", onLost, { once: true });
@@ -102,7 +102,7 @@ export class Recovery {
       await deployment.load({ signal });
       const logits = this.#wantsLogits ? await deployment.logits() : undefined;
       signal.throwIfAborted();
-      for (const { lost } of deployment.devices) lost.throwIfAborted();
+      for (const lost of deployment.losses) lost.throwIfAborted();
       this.#watch();
       this.#events.onBack({ program: deployment.program, logits });
     } catch (error) {

@@ -1,38 +1,92 @@
-/** Why a plan does not fit, in numbers, and the smallest changes of options that would. Pure. */
+/** Why a plan does not fit, in numbers, and the smallest changes of options or devices that would. Pure. */
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { formatBytes } from "../bytes.ts";
+import { codeOf } from "../errors.ts";
+import type { DeviceSize } from "./devices.ts";
+import { MARGIN } from "./margin.ts";
+import type { PlanOptions } from "./options.ts";
 import type { SettingsOptions } from "./settings.ts";
 import type { DevicePlan, Plan } from "./types.ts";
 
-type Retry = (options: SettingsOptions) => Plan;
+type Retry = (options: SettingsOptions, devices?: readonly DeviceSize[]) => Plan;
 
 /** Fewest rows of a step worth proposing: below, prefill is no faster than decoding. */
 const SMALLEST_BUDGET = 64;
+/** Most devices worth proposing, and how many numbers of them are tried. */
+const MOST_DEVICES = 64;
+const TRIED_NUMBERS = 8;
 
-/** `plan` does not fit. `retry` plans with other options; `margin` is the share of a device that plans leave free. */
-export function explainRefusal(plan: Plan, options: SettingsOptions, margin: number, retry: Retry): string {
-  const device = plan.devices.reduce((worst, other) => (other.free < worst.free ? other : worst));
-  const missing = missingBytes(device, margin);
+/** `plan` of these devices does not fit. `retry` plans with other options, or on other devices. */
+export function explainRefusal(
+  plan: Plan,
+  options: PlanOptions,
+  devices: readonly DeviceSize[],
+  retry: Retry,
+): string {
+  const worst = memoriesOf(plan, devices).reduce((least, other) => (other.free < least.free ? other : least));
+  const missing = missingBytes(worst);
   const changes = [
     head(plan, options, retry),
     budget(plan, options, retry),
     shorter(plan, options, retry),
+    more(plan, options, devices, retry),
     `with ${formatBytes(missing)} (${missing} bytes) more`,
   ].filter((change) => change !== undefined);
+  const meeting = worst.collectives > 0 ? `${formatBytes(worst.collectives)} in which ranks meet, ` : "";
   return (
-    `${device.name}: ${formatBytes(device.weights)} of weights, ${formatBytes(device.activations)} of activations, ` +
-    `${formatBytes(device.context)} for the worker, ${formatBytes(device.margin)} of margin and ` +
-    `${formatBytes(device.kv)} of KV for one sequence of ${plan.details.settings.context} tokens are ` +
-    `${formatBytes(-device.free)} more than its ${formatBytes(device.total)}. It fits ${changes.join(", or ")}.`
+    `${worst.name}: ${formatBytes(worst.weights)} of weights, ${formatBytes(worst.activations)} of activations, ` +
+    `${formatBytes(worst.context)} for the worker, ${meeting}${formatBytes(worst.margin)} of margin and ` +
+    `${formatBytes(worst.kv)} of KV for one sequence of ${plan.details.settings.context} tokens are ` +
+    `${formatBytes(-worst.free)} more than its ${formatBytes(worst.total)}. It fits ${changes.join(", or ")}.`
   );
 }
 
+/** Devices that share a memory as one: they lack it together. */
+function memoriesOf({ devices: plans }: Plan, devices: readonly DeviceSize[]): DevicePlan[] {
+  const memories = new Map<unknown, DevicePlan>();
+  for (const [rank, plan] of plans.entries()) {
+    const key = devices[rank]!.memory ?? rank;
+    const others = memories.get(key);
+    memories.set(key, others === undefined ? plan : together(others, plan));
+  }
+  return [...memories.values()];
+}
+
+function together(a: DevicePlan, b: DevicePlan): DevicePlan {
+  const sum = (part: Exclude<keyof DevicePlan, "name">) => a[part] + b[part];
+  return {
+    name: `${a.name}, ${b.name}`,
+    ...{ total: sum("total"), weights: sum("weights"), kv: sum("kv"), activations: sum("activations") },
+    ...{ context: sum("context"), collectives: sum("collectives"), margin: sum("margin"), free: sum("free") },
+  };
+}
+
 /** How much larger the device must be: the margin grows with it. */
-function missingBytes({ total, weights, activations, context, kv }: DevicePlan, margin: number): number {
-  const needed = weights + activations + context + kv;
-  let required = Math.ceil(needed / (1 - margin));
-  while (required - Math.ceil(required * margin) < needed) required++;
+function missingBytes({ total, weights, activations, context, collectives, kv }: DevicePlan): number {
+  const needed = weights + activations + context + collectives + kv;
+  let required = Math.ceil(needed / (1 - MARGIN));
+  while (required - Math.ceil(required * MARGIN) < needed) required++;
   return required - total;
+}
+
+/** The fewest devices like these that are enough; workers of one memory have no more of it when there are more of them. */
+function more(plan: Plan, options: PlanOptions, devices: readonly DeviceSize[], retry: Retry): string | undefined {
+  const [first] = devices;
+  if (first === undefined || options.shares !== undefined) return undefined;
+  if (devices.some(({ total, memory, held = 0 }) => total !== first.total || memory !== undefined || held > 0))
+    return undefined;
+  const weights = plan.devices.reduce((sum, device) => sum + device.weights, 0);
+  const least = Math.max(devices.length + 1, Math.ceil(weights / Math.max(1, first.total)));
+  for (let count = least; count < least + TRIED_NUMBERS && count <= MOST_DEVICES; count++) {
+    const like = Array.from({ length: count }, (_, rank) => ({ ...first, name: `${first.name} and ${rank} more` }));
+    try {
+      if (retry(options, like).fits) return `on ${count} devices of this size`;
+    } catch (error) {
+      if (codeOf(error) === "OCTAVO_BAD_ARGUMENT") return undefined; // Nothing is left to cut.
+      throw error;
+    }
+  }
+  return undefined;
 }
 
 /** An int8 head is smaller than one of its own with 16 bit, and more than none: tied embeddings are the other one. */
