@@ -75,8 +75,15 @@ function rankNeeds(cut: Program, rank: number, { tensors }: Manifest, limits: Si
 
 function headBytes(program: Program): number {
   const { ops, values, parameters } = program;
+<<<<<<< HEAD
   const logits = ownLogits(program);
   const head = ops.find(({ outputs }) => Object.values(outputs).some((id) => id === logits));
+=======
+  const makerOf = (value: ValueId | undefined) =>
+    ops.find(({ outputs }) => Object.values(outputs).some((id) => id === value));
+  const made = makerOf(logitsOf(program));
+  const head = made?.op === "gather" ? makerOf(made.inputs.x) : made;
+>>>>>>> h/shard
   const others = new Set(ops.filter((op) => op !== head).flatMap(({ inputs }) => Object.values(inputs)));
   let bytes = 0;
   for (const id of Object.values(head?.inputs ?? {})) {
@@ -88,10 +95,10 @@ function headBytes(program: Program): number {
   return bytes;
 }
 
-/** What the engine defines when somebody asks for logits; its workspace is there from the beginning. */
+/** What the engine defines when somebody asks for logits; its workspace is there from the beginning. Rank 0 returns them. */
 function withLogits(program: Program): Program {
   const logits = logitsOf(program);
-  if (logits === undefined) return program;
+  if (logits === undefined || program.outputs.length === 0) return program;
   return { ...program, outputs: [...program.outputs, { name: "logits", value: logits }] };
 }
 

@@ -3,9 +3,10 @@
  * the program is defined. To the byte; pure.
  */
 import type { Sizes } from "../../protocol/messages.ts";
-import { OPS, type Operand, type OpName } from "../../protocol/ops.ts";
+import { OPS, type OpName } from "../../protocol/ops.ts";
 import { TICKET_BYTES, WORKSPACE } from "../../protocol/workspace.ts";
 import type { Operation, Program, ValueId } from "../program/program.ts";
+import { isMutated } from "../program/rewrite.ts";
 import { ShapeScope, shapeAt } from "../program/shapes.ts";
 import { contentBytes, roundUp } from "../program/tensor-bytes.ts";
 import type { DeviceBackend } from "./devices.ts";
@@ -121,9 +122,4 @@ function mirrored({ values, ops }: Program): ValueId[] {
     const fixed = shape.filter((dimension) => typeof dimension === "number");
     return dtype === "int32" && fixed.length === shape.length && contentBytes(dtype, fixed) <= MIRRORED_TO;
   });
-}
-
-function isMutated(op: OpName, input: string): boolean {
-  const inputs: Readonly<Record<string, Operand>> = OPS[op].inputs;
-  return inputs[input]?.mutated === true;
 }

@@ -1,4 +1,5 @@
 /** What rewriting passes share: who uses a value, and a clean renumbering afterwards. */
+import { OPS, type Operand, type OpName } from "../../protocol/ops.ts";
 import type { Operation, Parameter, Program, Value, ValueId } from "./program.ts";
 
 /** Who needs the values of a program. */
@@ -29,6 +30,32 @@ export class Uses {
   inside(id: ValueId): boolean {
     return this.#program.values[id]!.place.type === "intermediate" && !this.#shown.has(id);
   }
+}
+
+/** Whether an op writes into this operand. */
+export function isMutated(op: OpName, input: string): boolean {
+  const inputs: Readonly<Record<string, Operand>> = OPS[op].inputs;
+  return inputs[input]?.mutated === true;
+}
+
+/** Drops ops without effect whose results nothing reads. A `gather` has one: other ranks wait for it. */
+export function dropUnread(program: Program): Program {
+  const { values } = program;
+  const read = new Set<ValueId>();
+  const need = (id: ValueId): void => {
+    read.add(id);
+    const { place } = values[id]!;
+    if (place.type === "columns") need(place.of);
+  };
+  for (const { value } of program.outputs) need(value);
+  const kept = program.ops.toReversed().filter((op) => {
+    const { op: name, inputs, outputs } = op;
+    const wanted = Object.values(outputs).some((id) => read.has(id) || values[id]!.place.type === "parameter");
+    const keep = wanted || name === "gather" || Object.keys(inputs).some((input) => isMutated(name, input));
+    if (keep) for (const id of Object.values(inputs)) need(id);
+    return keep;
+  });
+  return compact({ ...program, ops: kept.reverse() });
 }
 
 /** Drops values and parameters that nothing uses, and renumbers so that a view comes after the value it shows. */
