@@ -2,12 +2,12 @@
 import type { Ceiling, Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
+import type { StepProgram } from "../deploy/group.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
 import { loadModel } from "../engine/loader.ts";
 import { badArgument } from "../errors.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";
-import type { StepProgram } from "../deploy/group.ts";
 import { type Cost, operationCost } from "./costs.ts";
 import { SAMPLE_TEXT } from "./sample-text.ts";
 import { BATCHES, PREFILL } from "./speed.ts";

@@ -3,8 +3,8 @@
  * for each other inside their steps, so whoever learns that one of them will not come sets a word that ends the wait.
  */
 import { writeSync } from "node:fs";
-import { OctavoError } from "../errors.ts";
 import { formatBytes } from "../bytes.ts";
+import { OctavoError } from "../errors.ts";
 import type { Device } from "../tensor/device.ts";
 import type { Segment, SharedMemory } from "../workers/shared-memory.ts";
 

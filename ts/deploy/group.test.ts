@@ -35,7 +35,7 @@ describe("a step of two ranks", () => {
     const ranks = [new FakeProgram(), new FakeProgram()] as const;
     const options = { deadlineMs: 5, check: true };
     let done = false;
-    const step = new Group(...ranks).step({ T: 1 }, payload, options).finally(() => {
+    const step = new Group(ranks).step({ T: 1 }, payload, options).finally(() => {
       done = true;
     });
     for (const { sent } of ranks) expect(sent).toEqual([[{ T: 1 }, payload, options]]);
@@ -52,7 +52,7 @@ describe("a step of two ranks", () => {
 
   it("reaches every rank in the order of the calls, before earlier ones are answered", async () => {
     const ranks = [new FakeProgram(), new FakeProgram()] as const;
-    const group = new Group(...ranks);
+    const group = new Group(ranks);
     const steps = [1, 2].map((T) => group.step({ T }, payload));
     for (const { sent } of ranks) expect(sent.map(([sizes]) => sizes)).toEqual([{ T: 1 }, { T: 2 }]);
     for (const rank of ranks) for (const result of [7, 8]) rank.answer(result);
@@ -61,7 +61,7 @@ describe("a step of two ranks", () => {
 
   it("ends with the loss of a rank, though the other one never answers", async () => {
     const ranks = [new FakeProgram(), new FakeProgram()] as const;
-    const step = new Group(...ranks).step({ T: 1 }, payload);
+    const step = new Group(ranks).step({ T: 1 }, payload);
     ranks[1].fail(new OctavoError("OCTAVO_WORKER_LOST", "rank 1 is gone"));
     await expect(step).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST", message: "rank 1 is gone" });
     ranks[0].fail(new Error("later, and nobody's concern"));

@@ -6,6 +6,7 @@
 import { ModelDeployment, type ResideTimings } from "../deploy/deployment.ts";
 import { endedByLoss } from "../deploy/recovery.ts";
 import { processTrace } from "../deploy/trace.ts";
+import { badArgument } from "../errors.ts";
 import { describeModel, type ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import { openModel } from "../model/source/index.ts";
@@ -16,7 +17,6 @@ import { needsOf } from "../plan/needs.ts";
 import { equalShares } from "../plan/parallel.ts";
 import { rankPrograms } from "../plan/programs.ts";
 import { Pool } from "../pool.ts";
-import { badArgument } from "../errors.ts";
 import { emitWarning } from "../warnings.ts";
 import { checkLoadOptions, type LoadOptions } from "./load-options.ts";
 

@@ -51,11 +51,11 @@ export function needsOf(manifest: Manifest, options: SettingsOptions, shares = W
   const settings = resolveSettings(model, options);
   const programs = cutPrograms(manifest, { ...settings.modelOptions, pages: 1 }, shares);
   const { limits } = settings;
-  const ranks = programs.map((program, rank) => rankNeeds(program, rank, manifest, limits));
+  const ranks = programs.map((program) => rankNeeds(program, manifest, limits));
   return { settings, shares, collectives: segmentBytes(programs, limits), ranks };
 }
 
-function rankNeeds(cut: Program, rank: number, { tensors }: Manifest, limits: Sizes): RankNeeds {
+function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): RankNeeds {
   const program = fuse(cut);
   const kvPage = pageBytes(kvLayout(program));
   const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage, arena: arena(program, limits).bytes };
@@ -68,22 +68,14 @@ function rankNeeds(cut: Program, rank: number, { tensors }: Manifest, limits: Si
     bytes,
     head: headBytes(program),
     threadBytes: threadBytes(program.parameters.values(), tensors),
-    // Rank 0 answers.
-    workspace: workspaceNeeds(rank === 0 ? withLogits(program) : program, limits),
+    workspace: workspaceNeeds(withLogits(program), limits),
   };
 }
 
 function headBytes(program: Program): number {
   const { ops, values, parameters } = program;
-<<<<<<< HEAD
   const logits = ownLogits(program);
   const head = ops.find(({ outputs }) => Object.values(outputs).some((id) => id === logits));
-=======
-  const makerOf = (value: ValueId | undefined) =>
-    ops.find(({ outputs }) => Object.values(outputs).some((id) => id === value));
-  const made = makerOf(logitsOf(program));
-  const head = made?.op === "gather" ? makerOf(made.inputs.x) : made;
->>>>>>> h/shard
   const others = new Set(ops.filter((op) => op !== head).flatMap(({ inputs }) => Object.values(inputs)));
   let bytes = 0;
   for (const id of Object.values(head?.inputs ?? {})) {

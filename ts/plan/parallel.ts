@@ -29,10 +29,7 @@ const ALIKE = 0.9;
 export const PARALLEL_RULES: Rules<ParallelOptions> = {
   tensorParallel: [z.int().min(1).max(MAX_RANKS), `a whole number from 1 to ${MAX_RANKS}`],
   shares: [
-    z
-      .array(z.number().gt(0).max(MOST))
-      .min(1)
-      .max(MAX_RANKS),
+    z.array(z.number().gt(0).max(MOST)).min(1).max(MAX_RANKS),
     `a list of numbers above 0, up to ${MOST}, one for each rank, such as [2, 1]`,
   ],
 };

@@ -126,6 +126,7 @@ describe("planManifest", () => {
 describe("several ranks", () => {
   const MiB = 2 ** 20;
   const rank = (weights: number) => ({
+    cut: { heads: 1, kvHeads: 1, mlp: 1, vocabulary: 1 },
     bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
     head: 0,
     threadBytes: 0,
@@ -138,7 +139,7 @@ describe("several ranks", () => {
   ] as const;
 
   it("are each charged with what is theirs, and have the pages of the fullest one", () => {
-    const plan = place({ settings, ranks: [rank(10 * MiB), rank(44 * MiB)] }, devices);
+    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(44 * MiB)] }, devices);
     expect(plan.devices.map(({ weights, kv }) => [weights / MiB, kv / MiB])).toEqual([
       [10, 5],
       [44, 5],
@@ -147,7 +148,7 @@ describe("several ranks", () => {
   });
 
   it("fit only where every one of them does", () => {
-    const plan = place({ settings, ranks: [rank(10 * MiB), rank(47 * MiB)] }, devices);
+    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(47 * MiB)] }, devices);
     expect([plan.fits, plan.devices.map(({ free }) => free < 0)]).toEqual([false, [false, true]]);
   });
 });

@@ -17,12 +17,7 @@ const MOST_DEVICES = 64;
 const TRIED_NUMBERS = 8;
 
 /** `plan` of these devices does not fit. `retry` plans with other options, or on other devices. */
-export function explainRefusal(
-  plan: Plan,
-  options: PlanOptions,
-  devices: readonly DeviceSize[],
-  retry: Retry,
-): string {
+export function explainRefusal(plan: Plan, options: PlanOptions, devices: readonly DeviceSize[], retry: Retry): string {
   const worst = memoriesOf(plan, devices).reduce((least, other) => (other.free < least.free ? other : least));
   const missing = missingBytes(worst);
   const changes = [

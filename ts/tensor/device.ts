@@ -7,6 +7,7 @@ import type { LedgerReport } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import { contentBytes } from "../program/tensor-bytes.ts";
+import type { RequestBody } from "../workers/requests.ts";
 import { runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
 import { convert, dtypeOf, type HostData } from "./data.ts";
@@ -23,7 +24,6 @@ import {
 import { linear } from "./linear.ts";
 import { type LoadRequest, type LoadTensorsOptions, loadTensors } from "./load.ts";
 import { ProgramHandle } from "./program-handle.ts";
-import type { RequestBody } from "../workers/requests.ts";
 import { type QuantizedWeight, quantizeWeight } from "./quantized.ts";
 
 type GroupRank = Omit<Extract<RequestBody, { kind: "group" }>, "kind" | "group">;
