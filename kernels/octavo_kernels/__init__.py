@@ -14,6 +14,9 @@ from .program.spec import Arena, Columns, Handle, Input, Operation, ProgramSpec,
 from .tensor import Tensor, nbytes
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from .cpu.group import Group
     from .triton.device import Device
 
 __version__ = "0.1.0"
@@ -49,6 +52,13 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
         raise without_torch(f"the {name} backend needs {needs}", error) from error
 
 
+def open_group(memory: np.ndarray, rank: int, ranks: int, deadline_ms: int) -> Group:
+    """This process as a rank of a group, for programs of any backend: see cpu.group.Group."""
+    from .cpu.group import Group
+
+    return Group(memory, rank, ranks, deadline_ms)
+
+
 def _triton_device(name: str, index: int) -> Device:
     if name == "cuda":
         from .triton.cuda import CudaDevice
@@ -78,4 +88,5 @@ __all__ = [
     "Value",
     "nbytes",
     "open_backend",
+    "open_group",
 ]

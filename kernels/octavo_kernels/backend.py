@@ -14,6 +14,7 @@ from .tensor import Reserve, Tensor, Tensors, unlimited
 if TYPE_CHECKING:
     import torch
 
+    from .cpu.group import Group
     from .workspace import Workspace
 
 
@@ -90,7 +91,8 @@ class Executable(Protocol):
         likewise, takes 1 for each op whose results hold NaN or infinity (K and V in the pages and rows of digits too;
         of `sample` only the ids), else 0.
         Returns the outputs laid out likewise, as one uint8 array, and the counters.
-        Raises KernelError before any effect.
+        Raises KernelError before any effect; only OCTAVO_GROUP_BROKEN may come later, when another rank did not: what the
+        step writes to then has anything in it.
         """
         ...
 
@@ -155,8 +157,11 @@ class Backend(Protocol):
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
+        group: Group | None = None,
     ) -> Executable:
         """Validate a program whole (`validate/`) and prepare it. Raises KernelError before any effect.
+
+        `group`: of the ranks that run it together, closed after it. A program without one gathers nothing.
 
         The workspace then has what its steps need, and at least `workspace` bytes. `reserve` is asked before it grows,
         and before large replies of its steps are made.

@@ -47,7 +47,7 @@ def gpu_bytes(spec: ProgramSpec, architecture: int) -> int:
         architecture=architecture, processors=GPUS[architecture], interpreted=False, current=nullcontext
     )
     mirrors = Mirrors(lambda tensor: np.zeros(tensor.memory.nbytes, np.uint8))
-    executable = TritonExecutable(device, mirrors, spec, tensors(spec), None, lambda _: None)
+    executable = TritonExecutable(device, mirrors, spec, tensors(spec), None, lambda _: None, None)
     return executable.cut.device_bytes(of_host=False)
 
 

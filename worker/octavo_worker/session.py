@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 from msgspec import structs
-from octavo_kernels import Backend, ErrorCode, KernelError, SourcePart, Tensor, nbytes
+from octavo_kernels import Backend, ErrorCode, KernelError, SourcePart, Tensor, nbytes, open_group
 from octavo_kernels.generated.ops import BYTES_PER_ELEMENT
 from octavo_kernels.tensor import PACKED_ROWS
 from octavo_kernels.weights.load import check_load
@@ -64,6 +64,7 @@ class Session:
         self._actions: dict[type, Callable] = {
             wire.Step: self._step,
             wire.Define: self._define,
+            wire.Group: self._group,
             wire.Allocate: self._allocate,
             wire.Free: self._free,
             wire.Write: self._write,
@@ -202,14 +203,24 @@ class Session:
         self._handles.free(request.handles)
         return wire.Ok(id=request.id, epoch=self._epoch, workspace=self._backend.workspace.bytes), None
 
+    def _group(self, request: wire.Group, payloads: Sequence[bytes], send: Send):
+        self._handles.check_new([request.group])
+        if request.rank >= request.ranks:
+            raise KernelError(ErrorCode.BAD_ARGUMENT, f"rank {request.rank} of a group of {request.ranks}")
+        memory = self._shared.map(request.shared)
+        self._handles.add_group(request.group, open_group(memory, request.rank, request.ranks, request.deadlineMs))
+        return self._ok(request)
+
     def _define(self, request: wire.Define, payloads: Sequence[bytes], send: Send):
         self._handles.check_new([request.program])
         arena = None if request.arena is wire.UNSET else request.arena
         spec = program_spec(request)
         memory = None if arena is None else self._handles.tensor(arena)
-        uses = used_handles(spec, arena)
+        group = None if request.group is wire.UNSET else request.group
+        ranks = None if group is None else self._handles.group(group)
+        uses = used_handles(spec, arena, group)
         at_least = 0 if request.workspace is wire.UNSET else request.workspace
-        executable = self._backend.define(spec, self._handles.tensors, memory, self._memory.reserve, at_least)
+        executable = self._backend.define(spec, self._handles.tensors, memory, self._memory.reserve, at_least, ranks)
         self._handles.add_program(request.program, DefinedProgram(executable, uses, len(spec.ops)))
         reply = wire.Ok(id=request.id, epoch=self._epoch, workspace=self._backend.workspace.bytes)
         if executable.launches is not None:

@@ -1,17 +1,21 @@
-"""The handle table: id -> tensor or program. The orchestrator makes the ids; here they only have to be new or known."""
+"""The handle table: id -> tensor, program or group. The orchestrator makes the ids; here they only have to be new or known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from octavo_kernels import ErrorCode, Executable, KernelError, Tensor
 from octavo_kernels.tensor import PAGES_FROM
 
+if TYPE_CHECKING:
+    from octavo_kernels.cpu.group import Group
+
 
 @dataclass(frozen=True)
 class DefinedProgram:
-    """A defined program and the tensors it works on: these cannot be freed before it."""
+    """A defined program and the tensors and group it works with: these cannot be freed before it."""
 
     executable: Executable
     uses: frozenset[int]
@@ -28,30 +32,36 @@ class Handles:
         #: Of these, the tensors that have pages of their own.
         self.paged: dict[int, Tensor] = {}
         self.programs: dict[int, DefinedProgram] = {}
+        self.groups: dict[int, Group] = {}
+        #: Of tensors; a group's memory is the orchestrator's.
         self.bytes = 0
-        # How many programs work on a tensor.
+        # How many programs work with a tensor or a group.
         self._users: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self.tensors) + len(self.programs)
+        return len(self.tensors) + len(self.programs) + len(self.groups)
 
     def tensor(self, handle: int) -> Tensor:
         try:
             return self.tensors[handle]
         except KeyError:
-            kind = "a program, not a tensor" if handle in self.programs else "not a live handle of this worker"
-            raise KernelError(ErrorCode.DISPOSED, f"handle {handle} is {kind}") from None
+            raise self._other(handle, "a tensor") from None
 
     def program(self, handle: int) -> DefinedProgram:
         try:
             return self.programs[handle]
         except KeyError:
-            kind = "a tensor, not a program" if handle in self.tensors else "not a live handle of this worker"
-            raise KernelError(ErrorCode.DISPOSED, f"handle {handle} is {kind}") from None
+            raise self._other(handle, "a program") from None
+
+    def group(self, handle: int) -> Group:
+        try:
+            return self.groups[handle]
+        except KeyError:
+            raise self._other(handle, "a group") from None
 
     def check_new(self, handles: Sequence[int]) -> None:
         for handle in handles:
-            if handle in self.tensors or handle in self.programs:
+            if self._kind(handle) is not None:
                 raise KernelError(ErrorCode.PROTOCOL, f"handle {handle} exists already")
         if len(set(handles)) != len(handles):
             raise KernelError(ErrorCode.PROTOCOL, "a handle is listed twice")
@@ -67,10 +77,13 @@ class Handles:
         for used in program.uses:
             self._users[used] = self._users.get(used, 0) + 1
 
+    def add_group(self, handle: int, group: Group) -> None:
+        self.groups[handle] = group
+
     def free(self, handles: Iterable[int]) -> None:
-        """Tensors and programs, all or none."""
+        """Tensors, programs and groups, all or none."""
         wanted = set(handles)
-        unknown = [handle for handle in wanted if handle not in self.tensors and handle not in self.programs]
+        unknown = [handle for handle in wanted if self._kind(handle) is None]
         if unknown:
             raise KernelError(ErrorCode.DISPOSED, f"handle {min(unknown)} is not a live handle of this worker")
         programs = [handle for handle in wanted if handle in self.programs]
@@ -93,3 +106,18 @@ class Handles:
             self.paged.pop(handle, None)
             if tensor is not None:
                 self.bytes -= tensor.memory.nbytes
+            group = self.groups.pop(handle, None)
+            if group is not None:
+                group.close()
+
+    def _kind(self, handle: int) -> str | None:
+        if handle in self.tensors:
+            return "a tensor"
+        if handle in self.programs:
+            return "a program"
+        return "a group" if handle in self.groups else None
+
+    def _other(self, handle: int, wanted: str) -> KernelError:
+        kind = self._kind(handle)
+        text = "not a live handle of this worker" if kind is None else f"{kind}, not {wanted}"
+        return KernelError(ErrorCode.DISPOSED, f"handle {handle} is {text}")

@@ -86,6 +86,7 @@ class PlainBackend(HostMemory):
         arena: Tensor | None,
         reserve: Reserve,
         workspace: int,
+        group: object,
     ) -> Echo:
         self.programs.append(Echo(self.workspace, max(self.scratch, workspace), reserve))
         return self.programs[-1]

@@ -19,6 +19,7 @@ from ..tensor import Reserve, Tensor, Tensors, aligned_bytes, unlimited
 from ..validate.program import validate
 from ..workspace import Workspace
 from .executable import CpuExecutable, scratch_bytes
+from .group import Group
 from .library import CeilingStruct, available_isas, load_library
 from .load import load, read
 
@@ -67,12 +68,13 @@ class CpuBackend(HostMemory):
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
+        group: Group | None = None,
     ) -> CpuExecutable:
         if self._context is None:
             raise KernelError(ErrorCode.DISPOSED, "define: the backend was closed")
-        complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
+        complete = validate(spec, tensors, 0 if arena is None else arena.memory.size, group)
         scratch = scratch_of(complete, self.threads)
-        executable = CpuExecutable(self._library, self._context, complete, tensors, arena, scratch.thread, reserve)
+        executable = CpuExecutable(self._library, self._context, complete, tensors, arena, scratch.thread, reserve, group)
         executable.join(self.workspace, max(workspace, scratch_bytes(scratch, self.threads)))
         return executable
 

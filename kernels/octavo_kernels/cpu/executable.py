@@ -17,6 +17,7 @@ from ..program.spec import Arena, Columns, Dimension, Handle, Operation, Program
 from ..tensor import ALIGNMENT, Reserve, Tensor, Tensors, aligned_bytes, round_up
 from ..workspace import Workspace
 from . import library as abi
+from .group import Group
 
 
 def scratch_bytes(scratch: Scratch, threads: int) -> int:
@@ -54,14 +55,18 @@ class CpuExecutable(BoundProgram):
         arena: Tensor | None,
         thread_bytes: int,
         reserve: Reserve,
+        group: Group | None,
     ) -> None:
         super().__init__(spec, tensors, arena, reserve)
+        self._group = group
         self._library = library
         # Tensors that a check has looked at, by value.
         self._looked_at: dict[int, np.ndarray] = {}
         self._last: _Step | None = None
         self._leave: Callable[[], None] = lambda: None
-        self._program = library.octavo_define(context, ctypes.byref(self._struct()), round_up(thread_bytes, ALIGNMENT))
+        pointer = None if group is None else group.pointer
+        scratch = round_up(thread_bytes, ALIGNMENT)
+        self._program = library.octavo_define(context, ctypes.byref(self._struct()), scratch, pointer)
         if not self._program:
             raise KernelError(ErrorCode.OUT_OF_MEMORY, "no memory for the program")
 
@@ -76,11 +81,13 @@ class CpuExecutable(BoundProgram):
     def step(
         self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
+        if self._group is not None:
+            self._group.check()
         step = self._bring(sizes, payload)
         self._checks.run(step.sizes, lambda value: self._array(value, step.sizes, step.arrays))
         reply = self._reply.empty(step.sizes, self._reserve)
         counters = abi.CountersStruct()
-        self._library.octavo_step(
+        failed = self._library.octavo_step(
             self._program,
             self._scratch,
             step.numbers,
@@ -90,6 +97,8 @@ class CpuExecutable(BoundProgram):
             None if profile is None else profile.ctypes.data,
             None if nonfinite is None else nonfinite.ctypes.data,
         )
+        if failed and self._group is not None:
+            self._group.check()
         return reply, Counters(counters.quantized, counters.carries, counters.nonfinite, counters.nanoseconds)
 
     def _bring(self, sizes: Sizes, payload: memoryview) -> _Step:
@@ -118,7 +127,7 @@ class CpuExecutable(BoundProgram):
             self._program = None
             self._leave()
             self._let_go()
-            self._looked_at, self._last = {}, None
+            self._looked_at, self._last, self._group = {}, None, None
 
     def __del__(self) -> None:
         if getattr(self, "_program", None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from ..workspace import Workspace
 from .executable import ReferenceExecutable, row_major_bytes
 from .load import load
 from .views import tensor_view
+
+if TYPE_CHECKING:
+    from ..cpu.group import Group
 
 
 class ReferenceBackend(HostMemory):
@@ -49,9 +53,10 @@ class ReferenceBackend(HostMemory):
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
+        group: Group | None = None,
     ) -> ReferenceExecutable:
-        complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
-        return ReferenceExecutable(complete, tensors, arena, reserve)
+        complete = validate(spec, tensors, 0 if arena is None else arena.memory.size, group)
+        return ReferenceExecutable(complete, tensors, arena, reserve, group)
 
     def measure(self) -> Ceiling:
         raise KernelError(

@@ -1,4 +1,4 @@
-"""embed, cast, add, rows: moving rows and adding them."""
+"""embed, cast, add, rows, gather: moving rows and adding them."""
 
 from __future__ import annotations
 
@@ -42,3 +42,10 @@ def add(*, a: torch.Tensor, b: torch.Tensor) -> dict[str, torch.Tensor]:
 def rows(*, x: torch.Tensor, index: torch.Tensor) -> dict[str, torch.Tensor]:
     """Rows that go on: those that are sampled."""
     return {"y": x[index.long()]}
+
+
+def gather(*, x: torch.Tensor, columns: int, first: int) -> dict[str, torch.Tensor]:
+    """Of one rank: all columns are its own. Others come by way of the executor's group."""
+    y = x.new_empty(x.shape[0], columns)
+    y[:, first : first + x.shape[1]] = x
+    return {"y": y}

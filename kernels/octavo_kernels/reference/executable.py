@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..backend import Counters
 from ..bound import BoundProgram
-from ..program.spec import Arena, Columns, Handle, Operation, Sizes, resolve
+from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, Sizes, resolve
+from ..tensor import Reserve, Tensor, Tensors
 from .finite import results_finite
 from .ops import DEFINITIONS
 from .views import view
+
+if TYPE_CHECKING:
+    from ..cpu.group import Group
 
 
 class ReferenceExecutable(BoundProgram):
@@ -20,17 +25,29 @@ class ReferenceExecutable(BoundProgram):
 
     launches = None
 
+    def __init__(
+        self, spec: ProgramSpec, tensors: Tensors, arena: Tensor | None, reserve: Reserve, group: Group | None
+    ) -> None:
+        super().__init__(spec, tensors, arena, reserve)
+        self._group = group
+
     def step(
         self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
         began = time.perf_counter_ns()
+        if self._group is not None:
+            self._group.check()
         sizes, arrays = self._begin(sizes, payload)
         views = self._views(sizes, arrays)
         self._checks.run(sizes, lambda value: _array(views[value]))
-        quantized = carries = bad = 0
+        quantized = carries = bad = gathers = 0
         for index, operation in enumerate(self._spec.ops):
             started = time.perf_counter_ns()
-            outputs = _run(operation, views)
+            if operation.op == "gather" and self._group is not None:
+                outputs = _gather(self._group, gathers, operation, views)
+                gathers += 1
+            else:
+                outputs = _run(operation, views)
             if profile is not None:
                 profile[index] = time.perf_counter_ns() - started
             if nonfinite is not None:
@@ -47,6 +64,7 @@ class ReferenceExecutable(BoundProgram):
 
     def close(self) -> None:
         self._let_go()
+        self._group = None
 
     def _views(self, sizes: Sizes, inputs: list[np.ndarray]) -> list[torch.Tensor]:
         """Every value at this step's sizes, as a view of its memory."""
@@ -74,6 +92,14 @@ def _run(operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Ten
     for name, value in operation.outputs.items():
         views[value].copy_(outputs[name])
     return outputs
+
+
+def _gather(group: Group, index: int, operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Number `index` of the program's gathers, with the other ranks."""
+    x, y = views[operation.inputs["x"]], views[operation.outputs["y"]]
+    first = int(operation.attributes["first"])
+    y.copy_(torch.from_numpy(group.gather(index, x.numpy(), y.shape[1], first)))
+    return {"y": y}
 
 
 def _unusable_rows(operation: Operation, outputs: dict[str, torch.Tensor]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from .load import host_load, load
 from .mirrors import Mirrors
 from .views import flat_bytes, tensor_view
 from .workspace import take_workspace
+
+if TYPE_CHECKING:
+    from ..cpu.group import Group
 
 
 class TritonBackend:
@@ -79,10 +83,11 @@ class TritonBackend:
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
+        group: Group | None = None,
     ) -> TritonExecutable:
-        complete = validate(spec, tensors, 0 if arena is None else arena.memory.numel())
+        complete = validate(spec, tensors, 0 if arena is None else arena.memory.numel(), group)
         with self._current():
-            executable = TritonExecutable(self._device, self._mirrors, complete, tensors, arena, reserve)
+            executable = TritonExecutable(self._device, self._mirrors, complete, tensors, arena, reserve, group)
             try:
                 executable.join(self.workspace, self._staging, workspace)
             except KernelError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,9 +30,13 @@ from .buckets import Buckets, Capacity
 from .device import Device
 from .frame import Frame, Memories
 from .measure import measure
+from .meeting import Meetings
 from .mirrors import KEPT_TO, Mirrors
 from .plan import StepPlan
 from .workspace import Cut, StepContext
+
+if TYPE_CHECKING:
+    from ..cpu.group import Group
 
 
 class TritonExecutable(BoundProgram):
@@ -45,8 +50,10 @@ class TritonExecutable(BoundProgram):
         tensors: Tensors,
         arena: Tensor | None,
         reserve: Reserve,
+        group: Group | None,
     ) -> None:
         super().__init__(spec, tensors, arena, reserve)
+        self._meetings = Meetings(spec, device, group)
         self._device, self._mirrors = device, mirrors
         written = _written(spec)
         self._written = {self._tensors[handle] for handle in written}
@@ -65,7 +72,7 @@ class TritonExecutable(BoundProgram):
         #: How it cuts the workspace.
         self.cut = Cut(scratch, needs.inputs, needs.outputs)
         #: See backend.Executable.
-        self.launches = needs.launches
+        self.launches = [0 if op in self._meetings.ops else count for op, count in enumerate(needs.launches)]
         self._plans: dict[Capacity, tuple[Frame, StepPlan]] = {}
         self._leave: list[Callable[[], None]] = []
         with device.current():
@@ -101,6 +108,7 @@ class TritonExecutable(BoundProgram):
         self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
     ) -> tuple[np.ndarray, Counters]:
         began = time.perf_counter_ns()
+        self._meetings.check()
         sizes, arrays = self._begin(sizes, payload)
         with self._device.current():
             self._checks.run(sizes, lambda value: self._array(value, sizes, arrays))
@@ -119,6 +127,7 @@ class TritonExecutable(BoundProgram):
         if not self._closed:
             self._let_go()
             self._written, self._mirrored, self._plans = set(), {}, {}
+            self._meetings = Meetings(self._spec, self._device, None)
             if self._leave:
                 del self._context, self._to, self._back, self._at
             for leave in self._leave:
@@ -138,9 +147,9 @@ class TritonExecutable(BoundProgram):
         device.copy(self._at.inputs[:used], self._to[:used])
         marks = []
         if profile is None and nonfinite is None:
-            plan.enqueue()
+            plan.enqueue(sizes)
         else:
-            marks = plan.enqueue_marked(lambda index: self._look(frame, sizes, index, nonfinite))
+            marks = plan.enqueue_marked(sizes, lambda index: self._look(frame, sizes, index, nonfinite))
         used = frame.outputs.used(sizes)
         device.copy(self._back[:used], self._at.outputs[:used])
         device.synchronize()
@@ -170,7 +179,8 @@ class TritonExecutable(BoundProgram):
                 ops.append(frame.plan(self._context, operation))
             frame.inputs.attach(self._to.numpy())
             frame.outputs.attach(self._back.numpy())
-            plan = StepPlan(self._device, ops, frame.all_counters, frame.copies(), capacity.captured)
+            meetings = self._meetings.of(frame)
+            plan = StepPlan(self._device, ops, frame.all_counters, frame.copies(), capacity.captured, meetings)
             found = self._plans[capacity] = frame, plan
         return found
 

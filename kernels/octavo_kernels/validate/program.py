@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from ..errors import ErrorCode, KernelError
 from ..generated.ops import OPS
 from ..program.shapes import ShapeError, bind, evaluate
 from ..program.spec import AttributeValue, Dimension, Operation, ProgramSpec, Value
 from ..tensor import Tensors
+from .gathers import check_gathers
 from .overlaps import check_overlaps
 from .places import check_places
 from .rules import check_rules
 from .sources import check_digits, check_sources
 
+if TYPE_CHECKING:
+    from ..cpu.group import Group
+
 _LARGEST = 3.4028234663852886e38
 
 
-def validate(spec: ProgramSpec, tensors: Tensors, arena_bytes: int) -> ProgramSpec:
-    """Check ops, attributes, dtypes, layouts, shapes and places; `arena_bytes` is 0 without an arena.
+def validate(spec: ProgramSpec, tensors: Tensors, arena_bytes: int, group: Group | None = None) -> ProgramSpec:
+    """Check ops, attributes, dtypes, layouts, shapes and places; `arena_bytes` is 0 without an arena. `group`: of the
+    ranks that run it together.
 
     Returns the program with every attribute filled in. Raises KernelError with a code of the error table and a
     message that names the op by index, the operand, and both shapes.
@@ -35,7 +41,9 @@ def validate(spec: ProgramSpec, tensors: Tensors, arena_bytes: int) -> ProgramSp
     check_sources(spec)
     check_digits(spec)
     check_overlaps(spec)
-    return replace(spec, ops=tuple(ops))
+    complete = replace(spec, ops=tuple(ops))
+    check_gathers(complete, group)
+    return complete
 
 
 def check_operation(where: str, operation: Operation, values: Sequence[Value]) -> Operation:

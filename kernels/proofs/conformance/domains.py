@@ -293,6 +293,7 @@ DOMAINS: dict[str, Domain] = {
     "glu": Domain(_ROWS, _pair("gate", "up")),
     "activate": Domain(_ROWS, _rows),
     "add": Domain(_ROWS, _pair("a", "b")),
+    "gather": Domain(_ROWS, _rows),
     "rows": Domain({"T": _T, "S": (3, 0, 1, 17), "K": _K}, _pick),
     "sample": Domain(SAMPLE_AXES, sampling),
     "pool": Domain({"sequences": ((3, 1, 7), (), (0,), (0, 2, 0), (40,)), "K": _K, "numbers": _POOLED}, _pool),

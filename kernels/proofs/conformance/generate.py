@@ -86,6 +86,8 @@ def _attributes(op: str, choice: Mapping[str, Any], arrays: Mapping[str, np.ndar
         derived["heads"] = choice["kvHeads"] * choice["group"]
     if op == "row_inliers":
         derived["columns"] = choice["before"] + choice["K"]
+    if op == "gather":  # of one rank; several are processes (tests/test_group_ranks.py)
+        derived.update(columns=choice["K"], first=0)
     if op == "sample":
         derived["maskWords"] = arrays["masks"].shape[1]
     return {name: derived[name] if name in derived else choice[name] for name in OPS[op].attributes}

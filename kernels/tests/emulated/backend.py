@@ -82,7 +82,7 @@ class EmulatedBackend(HostMemory):
         memories = [tensor.memory for tensor in (*tensors.values(), arena) if tensor is not None]
         scratch = scratch_of(complete, self.threads)
         library: Any = _DriverLibrary(self._process, complete, memories, scratch_bytes(scratch, self.threads))
-        executable = CpuExecutable(library, 1, complete, tensors, arena, scratch.thread, reserve)
+        executable = CpuExecutable(library, 1, complete, tensors, arena, scratch.thread, reserve, None)
         executable.join(self.workspace, 0)  # The driver has its own.
         return executable
 

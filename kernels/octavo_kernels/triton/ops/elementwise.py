@@ -1,4 +1,4 @@
-"""add, rows, embed, cast: moving rows and adding them."""
+"""add, rows, gather, embed, cast: moving rows and adding them."""
 
 from __future__ import annotations
 
@@ -92,6 +92,11 @@ def embed(
 def cast(context: Context, *, x: Operand, y: Operand, dtype: str) -> list[Launch]:
     """To the type of y, nearest even; too large is infinite."""
     return by_blocks(cast_rows, y, {"x": x.tensor, "x_stride": x.stride})
+
+
+def gather(context: Context, *, x: Operand, y: Operand, columns: int, first: int) -> list[Launch]:
+    """Of one rank: a copy. Columns of others come by way of the host (`../meeting.py`)."""
+    return cast(context, x=x, y=y, dtype="float32")
 
 
 def by_blocks(kernel, y: Operand, arguments: dict, constants: dict | None = None) -> list[Launch]:

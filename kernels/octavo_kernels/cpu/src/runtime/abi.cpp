@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ceiling.h"
+#include "group.h"
 #include "isa.h"
 #include "program.h"
 #include "team.h"
@@ -12,6 +13,10 @@
 struct octavo_context {
   const octavo::InstructionSet& isa;
   octavo::Team team;
+};
+
+struct octavo_group {
+  octavo::Group group;
 };
 
 struct octavo_program {
@@ -51,18 +56,43 @@ void octavo_borrow_threads(octavo_context* context, void (*parallel)(void (*)(vo
   context->team.borrow({parallel, thread_count});
 }
 
-octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec, int64_t thread_bytes) try {
-  return new octavo_program{octavo::Program(context->team, context->isa, *spec, thread_bytes)};
+int64_t octavo_group_least_bytes(int32_t ranks) { return octavo::Group::least_bytes(ranks); }
+
+octavo_group* octavo_group_open(void* memory, int64_t bytes, int32_t rank, int32_t ranks, int64_t deadline_ms) {
+  if (bytes < octavo::Group::least_bytes(ranks)) return nullptr;
+  return new (std::nothrow) octavo_group{{memory, bytes, rank, ranks, deadline_ms}};
+}
+
+void octavo_group_close(octavo_group* group) { delete group; }
+
+const char* octavo_group_error(octavo_group* group) {
+  return group->group.broken() ? group->group.reason().c_str() : nullptr;
+}
+
+int32_t octavo_group_gather(octavo_group* group, const float* x, float* y, int64_t rows, int64_t own, int64_t columns,
+                            int64_t first, int64_t index) {
+  if (group->group.broken()) return OCTAVO_GROUP_BROKEN;
+  uint32_t number = group->group.number();
+  const octavo::Gather mine = {x, own, y, columns, rows, own, columns, first, index};
+  return group->group.gather(mine, &number, 0, 1, nullptr) ? 0 : OCTAVO_GROUP_BROKEN;
+}
+
+octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec, int64_t thread_bytes,
+                              octavo_group* group) try {
+  octavo::Group* const ranks = group ? &group->group : nullptr;
+  return new octavo_program{octavo::Program(context->team, context->isa, *spec, thread_bytes, ranks)};
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
 
 void octavo_release(octavo_program* program) { delete program; }
 
-void octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
-                 octavo_counters* counters, int64_t* profile, int64_t* nonfinite) {
-  program->program.step(static_cast<uint8_t*>(workspace), sizes, static_cast<const uint8_t*>(payload),
-                        static_cast<uint8_t*>(reply), counters, profile, nonfinite);
+int32_t octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
+                    octavo_counters* counters, int64_t* profile, int64_t* nonfinite) {
+  const bool done =
+      program->program.step(static_cast<uint8_t*>(workspace), sizes, static_cast<const uint8_t*>(payload),
+                            static_cast<uint8_t*>(reply), counters, profile, nonfinite);
+  return done ? 0 : OCTAVO_GROUP_BROKEN;
 }
 
 void octavo_measure(octavo_context* context, octavo_ceiling* ceiling) try {

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // Raised with every change below, so that a stale library is not taken for a fresh one.
-#define OCTAVO_ABI_VERSION 4
+#define OCTAVO_ABI_VERSION 5
 int32_t octavo_abi_version(void);
 
 // Names of the instruction sets that this machine can run, slowest first, separated by spaces.
@@ -63,10 +63,27 @@ typedef struct octavo_program_spec {
   int64_t limits[octavo::size_count];
 } octavo_program_spec;
 
-// A validated program; memory it names must outlive it. Null: no memory. `thread_bytes`: scratch memory of each thread, a
-// multiple of 64.
+// This process as rank `rank` of a group (runtime/group.h) that meets in `memory`: 64-byte aligned, the same bytes for every
+// rank, zeroed before the first one opens it, at least octavo_group_least_bytes(ranks). Null: no memory, or too few bytes.
+// One caller at a time; the programs of a group are released before it.
+typedef struct octavo_group octavo_group;
+int64_t octavo_group_least_bytes(int32_t ranks);
+octavo_group* octavo_group_open(void* memory, int64_t bytes, int32_t rank, int32_t ranks, int64_t deadline_ms);
+void octavo_group_close(octavo_group* group);
+// Why the group is of no further use: a gather has failed, or the memory's first word is not 0. Null while it is of use.
+const char* octavo_group_error(octavo_group* group);
+
+// For backends whose ops do not run here: gather number `index` of a program. x: [rows, own] floats, one row after the
+// other; y: [rows, columns]; `first`: how many columns the ranks before have. 0, or OCTAVO_GROUP_BROKEN.
+enum { OCTAVO_GROUP_BROKEN = 1 };
+int32_t octavo_group_gather(octavo_group* group, const float* x, float* y, int64_t rows, int64_t own, int64_t columns,
+                            int64_t first, int64_t index);
+
+// A validated program; memory and group that it names must outlive it. Null: no memory. `thread_bytes`: scratch memory of
+// each thread, a multiple of 64. `group`: whose collectives it runs, or null.
 typedef struct octavo_program octavo_program;
-octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec, int64_t thread_bytes);
+octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec, int64_t thread_bytes,
+                              octavo_group* group);
 void octavo_release(octavo_program* program);
 
 typedef struct octavo_counters {
@@ -80,8 +97,9 @@ typedef struct octavo_counters {
 // `workspace`: `thread_bytes` for each thread, then what the threads share; 64-byte aligned, with anything in it. How much
 // each op takes of it: protocol/workspace.ts.
 // `profile`: nanoseconds of each op, or null. `nonfinite`: 1 for each op whose results hold NaN or infinity, or null.
-void octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
-                 octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
+// 0, or OCTAVO_GROUP_BROKEN: the ops behind the gather that failed did not run, and what the others wrote is of no use.
+int32_t octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
+                    octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
 
 typedef struct octavo_ceiling {
   int64_t read_bytes;

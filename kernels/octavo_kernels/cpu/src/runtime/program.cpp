@@ -26,7 +26,8 @@ int64_t size_of(int64_t dimension, const int64_t* sizes) {
 
 }  // namespace
 
-Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec, int64_t thread_bytes)
+Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec, int64_t thread_bytes,
+                 Group* group)
     : team_(team),
       isa_(isa),
       values_(spec.values, spec.values + spec.value_count),
@@ -37,7 +38,8 @@ Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spe
       calls_(operations_.size()),
       cursors_(operations_.size() * max_phases),
       counters_(static_cast<size_t>(team.size())),
-      thread_bytes_(thread_bytes) {
+      thread_bytes_(thread_bytes),
+      group_(group) {
   resolve(spec.limits);  // Every vector then has room, so that a step allocates nothing.
 }
 
@@ -108,8 +110,9 @@ void Program::place_inputs(const uint8_t* payload) {
   for (const Brought& brought : brought_) brought.operand->data = data_of(brought.value);
 }
 
-void Program::step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
+bool Program::step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
                    octavo_counters* counters, int64_t* profile, int64_t* nonfinite) {
+  if (group_ && group_->broken()) return false;
   const int64_t began = now();
   if (!std::equal(sizes_.begin(), sizes_.end(), sizes)) resolve(sizes);
   place_inputs(payload);
@@ -118,7 +121,9 @@ void Program::step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payl
   workspace_ = workspace;
   profile_ = profile;
   nonfinite_ = nonfinite;
+  if (group_) met_ = group_->number();
   team_.run([](void* program, int thread) { static_cast<Program*>(program)->run(thread); }, this);
+  if (group_ && group_->failed()) return false;
 
   int64_t offset = 0;
   for (const int32_t value : outputs_) {
@@ -144,6 +149,7 @@ void Program::step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payl
     counters->nonfinite += counted.nonfinite;
   }
   counters->nanoseconds = now() - began;
+  return true;
 }
 
 void Program::run(int thread) {
@@ -154,9 +160,13 @@ void Program::run(int thread) {
   worker.shared = workspace_ + team_.size() * thread_bytes_;
   worker.counters = &counters_[static_cast<size_t>(thread)];
   int64_t last = profile_ && thread == 0 ? now() : 0;
+  int64_t gathers = 0;
+  uint32_t met = met_;
   for (size_t i = 0; i < calls_.size(); i++) {
     const KernelEntry& kernel = isa_.kernels[static_cast<int>(calls_[i].code)];
-    for (int phase = 0; phase < kernel.phases; phase++) {
+    const bool together = group_ && calls_[i].code == OpCode::gather;
+    if (together && !gather(calls_[i], gathers++, &met, thread)) return;
+    for (int phase = 0; !together && phase < kernel.phases; phase++) {
       worker.phase = phase;
       worker.cursor = &cursors_[i * max_phases + static_cast<size_t>(phase)].next;
       kernel.run(calls_[i], worker);
@@ -172,6 +182,15 @@ void Program::run(int thread) {
       last = time;
     }
   }
+}
+
+// With the other ranks; false on every thread when it failed.
+bool Program::gather(const OpCall& call, int64_t index, uint32_t* number, int thread) {
+  namespace op = op_gather;
+  const Operand &x = call.in[op::x], &y = call.out[op::out_y];
+  const Gather mine = {x.as<float>(), x.stride,   y.as<float>(), y.stride, x.shape[0],
+                       x.shape[1],    y.shape[1], call.integer(op::attr_first), index};
+  return group_->gather(mine, number, thread, team_.active(), &team_);
 }
 
 }  // namespace octavo

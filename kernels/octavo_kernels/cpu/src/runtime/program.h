@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "abi.h"
+#include "group.h"
 #include "isa.h"
 #include "op.h"
 #include "team.h"
@@ -14,10 +15,11 @@ namespace octavo {
 
 class Program {
  public:
-  Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec, int64_t thread_bytes);
+  // `group`: null for a program of one rank.
+  Program(Team& team, const InstructionSet& isa, const octavo_program_spec& spec, int64_t thread_bytes, Group* group);
 
-  // See abi.h.
-  void step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
+  // See abi.h. False when the group is broken.
+  bool step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payload, uint8_t* reply,
             octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
 
  private:
@@ -37,6 +39,7 @@ class Program {
   uint8_t* data_of(int32_t value) const;
   bool is_brought(int32_t value) const;
   void run(int thread);
+  bool gather(const OpCall& call, int64_t index, uint32_t* number, int thread);
 
   Team& team_;
   const InstructionSet& isa_;
@@ -53,6 +56,9 @@ class Program {
   std::vector<Cursor> cursors_;
   std::vector<StepCounters> counters_;
   const int64_t thread_bytes_;
+  Group* const group_;
+  // Of the group's meeting before the step.
+  uint32_t met_ = 0;
   uint8_t* workspace_ = nullptr;
   int64_t* profile_ = nullptr;
   int64_t* nonfinite_ = nullptr;

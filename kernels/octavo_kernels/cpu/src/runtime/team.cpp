@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "float_mode.h"
+#include "futex.h"
 
 namespace octavo {
 
@@ -21,14 +22,6 @@ constexpr int kIdleSpins = 64;
 constexpr int kDirect = 8;
 // A worker without work sleeps after this long: longer than the gap between two steps of a busy engine.
 constexpr auto kAwake = std::chrono::milliseconds(2);
-
-inline void pause_briefly() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 }  // namespace
 
