@@ -51,7 +51,15 @@ export function needsOf(manifest: Manifest, options: SettingsOptions, shares = W
   const settings = resolveSettings(model, options);
   const programs = cutPrograms(manifest, { ...settings.modelOptions, pages: 1 }, shares);
   const { limits } = settings;
-  const ranks = programs.map((program) => rankNeeds(program, manifest, limits));
+  // Ranks with equal shares are alike: the same sizes, of other rows of the same tensors.
+  const known = new Map<string, RankNeeds>();
+  const ranks = programs.map((program) => {
+    const sizes = program.values.map(({ shape }) => shape.join("x")).join();
+    const key = `${program.outputs.length} ${sizes}`;
+    const found = known.get(key) ?? rankNeeds(program, manifest, limits);
+    known.set(key, found);
+    return found;
+  });
   return { settings, shares, collectives: segmentBytes(programs, limits), ranks };
 }
 

@@ -14,25 +14,25 @@ type Retry = (options: SettingsOptions, devices?: readonly DeviceSize[]) => Plan
 const SMALLEST_BUDGET = 64;
 /** Most devices worth proposing, and how many numbers of them are tried. */
 const MOST_DEVICES = 64;
-const TRIED_NUMBERS = 8;
+const TRIED_NUMBERS = 3;
 
 /** `plan` of these devices does not fit. `retry` plans with other options, or on other devices. */
 export function explainRefusal(plan: Plan, options: PlanOptions, devices: readonly DeviceSize[], retry: Retry): string {
   const worst = memoriesOf(plan, devices).reduce((least, other) => (other.free < least.free ? other : least));
-  const missing = missingBytes(worst);
   const changes = [
     head(plan, options, retry),
     budget(plan, options, retry),
     shorter(plan, options, retry),
     more(plan, options, devices, retry),
-    `with ${formatBytes(missing)} (${missing} bytes) more`,
+    larger(missingBytes(worst), options, devices, retry),
   ].filter((change) => change !== undefined);
+  const instead = changes.length === 0 ? "" : ` It fits ${changes.join(", or ")}.`;
   const meeting = worst.collectives > 0 ? `${formatBytes(worst.collectives)} in which ranks meet, ` : "";
   return (
     `${worst.name}: ${formatBytes(worst.weights)} of weights, ${formatBytes(worst.activations)} of activations, ` +
     `${formatBytes(worst.context)} for the worker, ${meeting}${formatBytes(worst.margin)} of margin and ` +
     `${formatBytes(worst.kv)} of KV for one sequence of ${plan.details.settings.context} tokens are ` +
-    `${formatBytes(-worst.free)} more than its ${formatBytes(worst.total)}. It fits ${changes.join(", or ")}.`
+    `${formatBytes(-worst.free)} more than its ${formatBytes(worst.total)}.${instead}`
   );
 }
 
@@ -64,14 +64,34 @@ function missingBytes({ total, weights, activations, context, collectives, kv }:
   return required - total;
 }
 
+/** So much larger devices: exact for one, and for several where the shares stay the same, as they do for equal devices. */
+function larger(
+  missing: number,
+  options: PlanOptions,
+  devices: readonly DeviceSize[],
+  retry: Retry,
+): string | undefined {
+  const memories = new Set(devices.map(({ memory, name }) => memory ?? name)).size;
+  if (memories === 1) return `with ${formatBytes(missing)} (${missing} bytes) more`;
+  for (let bytes = missing, tries = 0; tries < TRIED_NUMBERS; bytes = Math.ceil(1.25 * bytes), tries++) {
+    const grown = devices.map((device) => ({ ...device, total: device.total + bytes }));
+    if (retry(options, grown).fits) return `with ${formatBytes(bytes)} (${bytes} bytes) more on each device`;
+  }
+  return undefined;
+}
+
 /** The fewest devices like these that are enough; workers of one memory have no more of it when there are more of them. */
 function more(plan: Plan, options: PlanOptions, devices: readonly DeviceSize[], retry: Retry): string | undefined {
   const [first] = devices;
   if (first === undefined || options.shares !== undefined) return undefined;
   if (devices.some(({ total, memory, held = 0 }) => total !== first.total || memory !== undefined || held > 0))
     return undefined;
-  const weights = plan.devices.reduce((sum, device) => sum + device.weights, 0);
-  const least = Math.max(devices.length + 1, Math.ceil(weights / Math.max(1, first.total)));
+  // What is cut, over what is left of a device beside what is not.
+  const shared = plan.devices.reduce((sum, { weights, kv }) => sum + weights + kv, 0);
+  const { total, margin, context } = plan.devices[0]!;
+  const room = total - margin - context;
+  if (room <= 0) return undefined;
+  const least = Math.max(devices.length + 1, Math.ceil(shared / room));
   for (let count = least; count < least + TRIED_NUMBERS && count <= MOST_DEVICES; count++) {
     const like = Array.from({ length: count }, (_, rank) => ({ ...first, name: `${first.name} and ${rank} more` }));
     try {
