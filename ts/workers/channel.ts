@@ -102,7 +102,8 @@ export class Channel {
       const door = {
         endpoint,
         close: () => {
-          this.#doors.delete(door);
+          if (!this.#doors.delete(door)) return;
+          if (!this.#closed) this.#socket.unbindSync(endpoint); // Else each worker leaves a socket that listens.
           removeFolder(made); // Connections do not need the socket's name any more.
         },
       };
