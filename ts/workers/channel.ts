@@ -102,8 +102,7 @@ export class Channel {
       const door = {
         endpoint,
         close: () => {
-          if (!this.#doors.delete(door)) return;
-          if (!this.#closed) this.#socket.unbindSync(endpoint); // Else each worker leaves a socket that listens.
+          this.#doors.delete(door);
           removeFolder(made); // Connections do not need the socket's name any more.
         },
       };
