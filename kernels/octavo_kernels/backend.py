@@ -91,8 +91,8 @@ class Executable(Protocol):
         likewise, takes 1 for each op whose results hold NaN or infinity (K and V in the pages and rows of digits too;
         of `sample` only the ids), else 0.
         Returns the outputs laid out likewise, as one uint8 array, and the counters.
-        Raises KernelError before any effect; only OCTAVO_GROUP_BROKEN may come later, when another rank did not: what the
-        step writes to then has anything in it.
+        Raises KernelError before any effect; only OCTAVO_GROUP_BROKEN may come later: what the step writes to then has
+        anything in it.
         """
         ...
 

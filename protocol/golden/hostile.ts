@@ -98,6 +98,25 @@ function loadOfRows(range: string): Buffer {
   );
 }
 
+/** A `group`; each of these is right unless it is given. */
+function groupWith({
+  rank = "00",
+  ranks = "02",
+  deadline = "01",
+  shared = map([text("offset"), hex("00")], [text("bytes"), hex("01")]),
+}): Buffer {
+  return map(
+    [text("kind"), text("group")],
+    [text("id"), hex("07")],
+    [text("epoch"), hex("01")],
+    [text("group"), hex("05")],
+    [text("rank"), hex(rank)],
+    [text("ranks"), hex(ranks)],
+    [text("shared"), shared],
+    [text("deadlineMs"), hex(deadline)],
+  );
+}
+
 export const hostile = [
   ...bases.flatMap((base) =>
     Object.entries(attacks(base))
@@ -113,6 +132,17 @@ export const hostile = [
   { name: "fraction in a range", type: "request", hex: loadOfRows("9200cb3fe0000000000000").toString("hex") },
   { name: "end of a range at 2^53", type: "request", hex: loadOfRows("9200cf0020000000000000").toString("hex") },
   { name: "number as a range", type: "request", hex: loadOfRows("01").toString("hex") },
+  { name: "negative rank", type: "request", hex: groupWith({ rank: "ff" }).toString("hex") },
+  { name: "group of no ranks", type: "request", hex: groupWith({ ranks: "00" }).toString("hex") },
+  { name: "group of 1025 ranks", type: "request", hex: groupWith({ ranks: "cd0401" }).toString("hex") },
+  { name: "group without patience", type: "request", hex: groupWith({ deadline: "00" }).toString("hex") },
+  { name: "deadline of 2^31 ms", type: "request", hex: groupWith({ deadline: "ce80000000" }).toString("hex") },
+  { name: "group without shared memory", type: "request", hex: groupWith({ shared: hex("c0") }).toString("hex") },
+  {
+    name: "shared memory without a size",
+    type: "request",
+    hex: groupWith({ shared: map([text("offset"), hex("00")]) }).toString("hex"),
+  },
 ];
 
 /** `hex` then, `repeat.times` times, `repeat.hex`. */

@@ -36,11 +36,13 @@ const requests = [
   { kind: "write", ...request, handle: 1, offset: 0, shared },
   { kind: "read", ...request, handle: 1, shared },
   { kind: "free", ...request, handles: [1, 128, 256, 65536] },
+  { kind: "group", ...request, group: 10, rank: 127, ranks: 1024, shared, deadlineMs: 2 ** 31 - 1 },
   {
     kind: "define",
     ...request,
     program: 9,
     arena: 8,
+    group: 10,
     limits,
     workspace: 2 ** 33,
     values: [

@@ -12,6 +12,7 @@ import { fuse } from "./fuse.ts";
 import { lower } from "./lower.ts";
 import { printProgram } from "./print.ts";
 import type { Program, TensorPart } from "./program.ts";
+import { shard } from "./shard.ts";
 
 const LIMITS = { T: 32, S: 4, B: 4, J: 8, H: 64, D: 16, Q: 2 };
 const manifest = modelOfConfig("config.json", tinyConfig({ family: "qwen2", tied: true }));
@@ -50,6 +51,7 @@ describe("a program from a file", () => {
     ["of 16-bit weights, with logits", fuse(built({ weights: "16bit", output: { type: "logits" } }))],
     ["that judges against a reference", fuse(built({ head: "int8", output: { type: "score", reference: "read" } }))],
     ["of slices of tensors", sliced()],
+    ["of one of several ranks", fuse(shard(built({ head: "16bit" }), [1, 1])[1]!)],
     ["that observes outliers", fuse(built({ observe: 6, threshold: { absolute: 6, relative: 0.1 } }))],
   ];
 
@@ -121,5 +123,12 @@ describe("the text of a program", () => {
     expect(text).toMatch(/columns from \d+ of arena \d+ /);
     expect(text).toMatch(/<- weight +int8 \[\d+, 64\] packed +parameter model\.layers\.0/);
     expect(text).not.toContain("undefined");
+  });
+
+  it("says of a gather which columns are the rank's own, and of a parameter which part of which tensor", () => {
+    const [, second] = shard(built(), [3, 1]).map(fuse);
+    const text = printProgram(written(second!));
+    expect(text).toContain("gather  embed.gather columns 48..64 of 64 are this rank's\n");
+    expect(text).toMatch(/int8 of model\.layers\.0\.self_attn\.o_proj\.weight\[48\.\.64, \]/);
   });
 });

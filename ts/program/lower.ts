@@ -1,6 +1,6 @@
 /**
  * Program -> the `define` message: values with handles and arena offsets, ops with typed attributes.
- * The passes in order: build -> (here, once it exists, `shard`: one program per rank) -> `fuse` -> `arena` -> `lower`.
+ * The passes in order: build -> `shard` (one program per rank) -> `fuse` -> `arena` -> `lower`.
  */
 import type {
   RequestMessage,

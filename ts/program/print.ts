@@ -33,6 +33,7 @@ export function printProgram(file: ProgramFile): string {
 
 function operationLines(file: ProgramFile, op: ProgramFile["ops"][number], index: number): string[] {
   const attributes = Object.entries(op.attributes).map(([name, value]) => ` ${name}=${value}`);
+  const said = op.op === "gather" ? ownColumns(file, op) : attributes.join("");
   const launches = op.launches === undefined ? "" : `  ${op.launches} launch${op.launches === 1 ? "" : "es"}`;
   const rows = (operands: Readonly<Record<string, number>>, arrow: string) =>
     Object.entries(operands).map(([name, id]) => {
@@ -40,9 +41,16 @@ function operationLines(file: ProgramFile, op: ProgramFile["ops"][number], index
       return [`${arrow} ${name}`, typeOf(value), placeOf(file, value)];
     });
   return [
-    `${String(index).padStart(4)}  ${op.op}  ${op.label}${attributes.join("")}${launches}`,
+    `${String(index).padStart(4)}  ${op.op}  ${op.label}${said}${launches}`,
     ...align([...rows(op.inputs, "<-"), ...rows(op.outputs, "->")]).map((line) => `    ${line}`),
   ];
+}
+
+/** "columns 384..576 of 576 are this rank's" */
+function ownColumns({ values }: ProgramFile, { inputs, attributes }: ProgramFile["ops"][number]): string {
+  const { first, columns } = attributes;
+  const own = values[inputs.x!]?.shape[1];
+  return ` columns ${first}..${Number(first) + Number(own)} of ${columns} are this rank's`;
 }
 
 function typeOf({ dtype, layout, shape }: Pick<ProgramFile["values"][number], "dtype" | "layout" | "shape">): string {

@@ -38,26 +38,6 @@ export function isMutated(op: OpName, input: string): boolean {
   return inputs[input]?.mutated === true;
 }
 
-/** Drops ops without effect whose results nothing reads. A `gather` has one: other ranks wait for it. */
-export function dropUnread(program: Program): Program {
-  const { values } = program;
-  const read = new Set<ValueId>();
-  const need = (id: ValueId): void => {
-    read.add(id);
-    const { place } = values[id]!;
-    if (place.type === "columns") need(place.of);
-  };
-  for (const { value } of program.outputs) need(value);
-  const kept = program.ops.toReversed().filter((op) => {
-    const { op: name, inputs, outputs } = op;
-    const wanted = Object.values(outputs).some((id) => read.has(id) || values[id]!.place.type === "parameter");
-    const keep = wanted || name === "gather" || Object.keys(inputs).some((input) => isMutated(name, input));
-    if (keep) for (const id of Object.values(inputs)) need(id);
-    return keep;
-  });
-  return compact({ ...program, ops: kept.reverse() });
-}
-
 /** Drops values and parameters that nothing uses, and renumbers so that a view comes after the value it shows. */
 export function compact(program: Program): Program {
   const needed = new Set<ValueId>(program.inputs);

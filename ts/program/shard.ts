@@ -13,7 +13,6 @@ import { badArgument } from "../errors.ts";
 import type { AttributesOf } from "./attributes.ts";
 import { type InputsOf, ProgramBuilder } from "./builder.ts";
 import type { AttributeValue, Operation, Program, ValueId } from "./program.ts";
-import { dropUnread } from "./rewrite.ts";
 import { type Axis, columnRule } from "./shard/columns.ts";
 import { type Cuts, findCuts } from "./shard/cuts.ts";
 import { cutParameter } from "./shard/parameters.ts";
@@ -62,10 +61,10 @@ class RankWriter {
       this.#whole.set(id, this.#builder.input(label, dtype, shape));
     }
     for (const op of ops) this.#operation(op);
-    // Gathered on every rank: the ranks that do not return it have a part of it.
+    // Gathered on every rank: those that do not return it have a part of it. What only rank 0 needs, the others compute as well
+    // (scores): they would wait for rank 0 otherwise, and all programs have the same ops.
     const returned = outputs.map(({ name, value }) => ({ name, value: this.#readWhole(value) }));
-    if (this.#rank > 0) return dropUnread(this.#builder.build());
-    for (const { name, value } of returned) this.#builder.output(name, value);
+    if (this.#rank === 0) for (const { name, value } of returned) this.#builder.output(name, value);
     return this.#builder.build();
   }
 

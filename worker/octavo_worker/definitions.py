@@ -19,12 +19,12 @@ def program_spec(message: wire.Define) -> ProgramSpec:
 
 
 def used_handles(spec: ProgramSpec, arena: int | None, group: int | None) -> frozenset[int]:
-    """What the program works with: its tensors, arena and group. Raises KernelError when a value lies in the arena by its
-    handle: what is checked of handles before a step would then be what its ops write over."""
+    """What the program works with: its tensors, arena and group. Raises KernelError when a value lies in the arena by
+    its handle: what is checked of handles before a step would then be what its ops write over."""
     handles = {value.place.handle for value in spec.values if isinstance(value.place, Handle)}
     if arena in handles:
         raise KernelError(ErrorCode.BAD_ARGUMENT, f"handle {arena} is the program's arena and holds a value too")
-    return frozenset(handles | ({arena, group} - {None}))
+    return frozenset((*handles, *(handle for handle in (arena, group) if handle is not None)))
 
 
 def sizes(message: wire.Sizes) -> dict[str, int]:

@@ -30,6 +30,8 @@ class SharedFile:
     def map(self, shared: SharedMemory) -> np.ndarray:
         """A range of the file itself (uint8), for as long as the array is there. It begins at a page."""
         descriptor = self._open()
+        if not shared.bytes:
+            raise KernelError(ErrorCode.PROTOCOL, "a mapping of no bytes")  # to the system: of all that follow
         if shared.offset % mmap.ALLOCATIONGRANULARITY:
             text = f"shared memory at {shared.offset}: a mapping begins at a multiple of {mmap.ALLOCATIONGRANULARITY}"
             raise KernelError(ErrorCode.PROTOCOL, text)

@@ -1,4 +1,4 @@
-"""The handle table: id -> tensor, program or group. The orchestrator makes the ids; here they only have to be new or known."""
+"""The handle table: id -> tensor, program or group. The orchestrator makes the ids: they have to be new or known."""
 
 from __future__ import annotations
 

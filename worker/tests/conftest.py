@@ -141,6 +141,8 @@ def shared_file(folder: Path) -> SharedFile:
 
 
 SIZES = {"T": 0, "S": 0, "B": 0, "J": 0, "H": 0, "D": 0, "Q": 0}
+#: All of a program but its handle.
+EMPTY: dict[str, Any] = {"limits": SIZES, "values": [], "ops": [], "inputs": [], "outputs": []}
 
 
 @pytest.fixture

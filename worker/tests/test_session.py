@@ -10,7 +10,7 @@ from octavo_kernels import ErrorCode
 from octavo_worker.__main__ import MISSING_DEPENDENCY
 from octavo_worker.generated import messages as wire
 
-from .conftest import EPOCH, SIZES, Orchestrator
+from .conftest import EMPTY, EPOCH, SIZES, Orchestrator
 
 
 def test_nothing_is_done_for_an_orchestrator_that_was_not_welcomed(stranger: Orchestrator) -> None:
@@ -73,6 +73,7 @@ def test_unknown_handles_are_errors_that_name_them(orchestrator: Orchestrator) -
         ("write", {"handle": 9, "offset": 0}),
         ("free", {"handles": [9]}),
         ("step", {"program": 9, "sizes": SIZES}),
+        ("define", {"program": 1, "group": 9, **EMPTY}),
     ]
     for kind, fields in requests:
         reply = orchestrator.ask(kind, b"a", **fields)

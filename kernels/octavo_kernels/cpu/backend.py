@@ -74,7 +74,9 @@ class CpuBackend(HostMemory):
             raise KernelError(ErrorCode.DISPOSED, "define: the backend was closed")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size, group)
         scratch = scratch_of(complete, self.threads)
-        executable = CpuExecutable(self._library, self._context, complete, tensors, arena, scratch.thread, reserve, group)
+        executable = CpuExecutable(
+            self._library, self._context, complete, tensors, arena, scratch.thread, reserve, group
+        )
         executable.join(self.workspace, max(workspace, scratch_bytes(scratch, self.threads)))
         return executable
 

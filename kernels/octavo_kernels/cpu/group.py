@@ -22,7 +22,7 @@ class Group:
         if not 0 <= rank < ranks:
             raise KernelError(ErrorCode.BAD_ARGUMENT, f"rank {rank} of a group of {ranks}")
         if deadline_ms < 1:
-            raise KernelError(ErrorCode.BAD_ARGUMENT, f"the deadline of a group is {deadline_ms} ms, must be at least 1")
+            raise KernelError(ErrorCode.BAD_ARGUMENT, f"a deadline of {deadline_ms} ms; it must be at least 1")
         library = load_library()
         least = library.octavo_group_least_bytes(ranks)
         if memory.nbytes < least:

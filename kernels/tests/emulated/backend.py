@@ -15,6 +15,7 @@ from octavo_kernels import Backend, Ceiling, ErrorCode, KernelError, ProgramSpec
 from octavo_kernels.cpu import build
 from octavo_kernels.cpu import library as abi
 from octavo_kernels.cpu.executable import CpuExecutable, scratch_bytes
+from octavo_kernels.cpu.group import Group
 from octavo_kernels.generated.ops import SIZES
 from octavo_kernels.host import HostMemory
 from octavo_kernels.program.payload import PayloadLayout
@@ -77,7 +78,10 @@ class EmulatedBackend(HostMemory):
         arena: Tensor | None,
         reserve: Reserve = unlimited,
         workspace: int = 0,
+        group: Group | None = None,
     ) -> CpuExecutable:
+        if group is not None:
+            raise KernelError(ErrorCode.BAD_ARGUMENT, "the emulated process has none of a group's memory")
         complete = validate(spec, tensors, 0 if arena is None else arena.memory.size)
         memories = [tensor.memory for tensor in (*tensors.values(), arena) if tensor is not None]
         scratch = scratch_of(complete, self.threads)
@@ -99,7 +103,7 @@ class _DriverLibrary:
     ) -> None:
         self._process, self._spec, self._memories, self._workspace = process, spec, memories, workspace
 
-    def octavo_define(self, context: int, reference, thread_bytes: int) -> int:
+    def octavo_define(self, context: int, reference, thread_bytes: int, group: None) -> int:
         self._thread_bytes = thread_bytes
         spec: abi.SpecStruct = reference._obj
         values = (abi.ValueStruct * spec.value_count)(*spec.values[: spec.value_count])
@@ -121,7 +125,7 @@ class _DriverLibrary:
         counters,
         profile: int | None,
         nonfinite: int | None,
-    ) -> None:
+    ) -> int:
         spec = self._spec
         named: dict[str, int] = dict(zip(SIZES, sizes, strict=True))
         payload_bytes, reply_bytes = (PayloadLayout(spec, ids).bytes(named) for ids in (spec.inputs, spec.outputs))
@@ -143,6 +147,7 @@ class _DriverLibrary:
         ctypes.memmove(reply, back.read(reply_bytes), reply_bytes)
         for memory in self._memories:
             memory[:] = np.frombuffer(back.read(memory.size), np.uint8)
+        return 0
 
     def octavo_release(self, program: int) -> None:
         pass

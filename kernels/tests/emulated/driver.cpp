@@ -68,7 +68,7 @@ void serve(octavo_context* context, const Header& header) {
   spec.inputs = inputs.data(), spec.input_count = static_cast<int32_t>(inputs.size());
   spec.outputs = outputs.data(), spec.output_count = static_cast<int32_t>(outputs.size());
   for (int i = 0; i < octavo::size_count; i++) spec.limits[i] = header.limits[i];
-  octavo_program* program = octavo_define(context, &spec, header.thread_bytes);
+  octavo_program* program = octavo_define(context, &spec, header.thread_bytes, nullptr);
   if (program == nullptr) fail("the program was refused");
   void* workspace = std::aligned_alloc(64, static_cast<size_t>(header.workspace_bytes + 64));
   std::vector<uint8_t> reply(static_cast<size_t>(header.reply_bytes));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -33,7 +34,7 @@ class WorkerProcess:
         self._log = (folder / "log").open("w+")
         command = [sys.executable, "-m", "octavo_worker", "--endpoint", f"ipc://{folder}/socket", "--device", "cpu:0"]
         options = ["--backend", "cpu", "--threads", str(threads), "--epoch", str(EPOCH), "--isa", isa]
-        shared = (folder / "shared").open("w+b")
+        self._shared = shared = (folder / "shared").open("w+b")
         shared.truncate(SHARED_BYTES)
         limit = None if memory is None else lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         self._process = subprocess.Popen(
@@ -43,7 +44,6 @@ class WorkerProcess:
             stderr=self._log,
             preexec_fn=limit,
         )
-        shared.close()
         self._patience, self._last = patience, 0
         self._identity, self.hello = self._receive(120)[:2]
         self.ask({"kind": "welcome", "protocol": msgspec.msgpack.decode(self.hello)["protocol"], "functions": []})
@@ -58,6 +58,10 @@ class WorkerProcess:
             if reply["kind"] != "progress" and reply["id"] == self._last:
                 return reply, content[0] if content else b""
 
+    def clear_shared(self) -> None:
+        """Zeros in the memory that is shared with it."""
+        os.pwrite(self._shared.fileno(), bytes(SHARED_BYTES), 0)
+
     def send(self, header: bytes, *payloads: bytes) -> None:
         """Bytes as they are. One without an id gets no answer; `ask` passes over what comes before its own."""
         self._socket.send_multipart((self._identity, header, *payloads))
@@ -70,6 +74,7 @@ class WorkerProcess:
         self._context.destroy(linger=0)
         text = self._stderr()
         self._log.close()
+        self._shared.close()
         self._folder.cleanup()
         return text
 

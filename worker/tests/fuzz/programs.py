@@ -23,7 +23,9 @@ Message = dict[str, Any]
 
 @dataclass
 class RandomProgram:
-    """`define` lacks its handle; `contents`: bytes of the plain tensors; `packed`: rows and columns of the others."""
+    """`define` lacks its handle; `contents`: bytes of the plain tensors; `packed`: rows and columns of the others.
+    `group`: ranks of the group that it runs in as the first one, 0 without any.
+    """
 
     allocations: list[Message]
     define: Message
@@ -31,6 +33,7 @@ class RandomProgram:
     payload: bytes
     contents: dict[int, bytes]
     packed: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    group: int = 0
 
 
 class Writer:
@@ -50,7 +53,7 @@ class Writer:
         # Digits that an op makes, with their T and K; low digits that a step brings.
         self.digits: list[tuple[dict[str, int], dict[str, Dimension]]] = []
         self.low = np.zeros((0, 0), np.int8)
-        self.program = RandomProgram([], {}, self.sizes, b"", {})
+        self.program = RandomProgram([], {}, self.sizes, b"", {}, group=rng.choice((0, 1, 2)))
 
     def write(self, ops: int) -> RandomProgram:
         for _ in range(ops):
@@ -77,6 +80,8 @@ class Writer:
         table = OPS[op]
         attributes = self._attributes(op)
         symbols = self._symbols(op, attributes)
+        if op == "gather":
+            attributes["columns"] = int(symbols["K"]) + (3 if self.program.group == 2 else 0)
         inputs, outputs = {}, {}
         if op in ("linear_int8", "multiply_int8") and self.digits and self.rng.random() < 0.7:
             digits, shared = self.rng.choice(self.digits)

@@ -20,7 +20,7 @@ from octavo_kernels.cpu.library import available_isas
 from octavo_kernels.generated.ops import BYTES_PER_ELEMENT, SIZES
 
 from .mutations import NUMBERS, mutated
-from .process import EPOCH, WorkerProcess
+from .process import EPOCH, SHARED_BYTES, WorkerProcess
 from .programs import Message, RandomProgram, Writer
 
 Answer = tuple[dict[str, Any], bytes]
@@ -65,6 +65,11 @@ class Pair:
         for allocation in made:
             self._fill(allocation, program, floats)
         handle = max([a["handle"] for a in program.allocations], default=0) + 1
+        if program.group:
+            for worker in self.workers:
+                worker.clear_shared()
+            self.took(_group(handle + 1, program.group), handle + 1)
+            define = {"group": handle + 1, **define}
         if self.took({**define, "program": handle}, handle):
             step = {"kind": "step", "program": handle, "sizes": program.sizes}
             self.ask(step, program.payload)
@@ -103,6 +108,12 @@ class Pair:
             self.ask({"kind": "load", "items": [item]})
 
 
+def _group(handle: int, ranks: int) -> Message:
+    """As its first rank. A second one never comes."""
+    shared = {"offset": 0, "bytes": SHARED_BYTES}
+    return {"kind": "group", "group": handle, "rank": 0, "ranks": ranks, "shared": shared, "deadlineMs": 5}
+
+
 def same(a: bytes, b: bytes) -> bool:
     """Equal, any NaN being equal to any other."""
     if a == b:
@@ -138,6 +149,7 @@ def messages(rng: Random, floats: str) -> list[tuple[Message, bytes]]:
         ({"kind": "read", "handle": rng.choice(handles)}, b""),
         ({"kind": "read", "handle": rng.choice(handles), "shared": shared}, b""),
         ({"kind": "load", "items": [item]}, b""),
+        (mutated(rng, _group(rng.choice(handles), 2)), b""),
         ({"kind": "step", "program": rng.choice(handles), "sizes": {name: number() for name in SIZES}}, b"\0" * 64),
         ({"kind": "call", "function": "os:abort", "handles": [], "options": [], "results": [9]}, b""),
         ({"kind": "describe"}, b""),
@@ -161,10 +173,10 @@ def case(number: int, pair: Pair, floats: str) -> None:
     for message, payload in messages(rng, floats):
         if kind < 0.9:
             reply, _ = pair.ask(message, *([payload] if payload else []))
-            if message["kind"] == "allocate" and reply["kind"] == "ok":
-                pair.live.add(message["handles"][0]["handle"])
+            if reply["kind"] == "ok" and message["kind"] in ("allocate", "group"):
+                pair.live.add(message["group"] if message["kind"] == "group" else message["handles"][0]["handle"])
             continue
-        if message["kind"] == "allocate":
+        if message["kind"] in ("allocate", "group"):
             continue  # it may still be right, under a handle that nobody knows
         header = bytearray(msgspec.msgpack.encode({**message, "id": 1 << 40, "epoch": EPOCH}))
         for _ in range(rng.randrange(1, 4)):

@@ -60,10 +60,7 @@ void share(int64_t count, int thread, int threads, int64_t* begin, int64_t* end)
   *end = std::min(count, pieces * (thread + 1) / threads * kPiece);
 }
 
-std::string described(int64_t rows, int64_t own, int64_t first, int64_t columns, int64_t index) {
-  return "columns " + std::to_string(first) + ".." + std::to_string(first + own - 1) + " of " +
-         std::to_string(columns) + " with T " + std::to_string(rows) + " to gather " + std::to_string(index);
-}
+std::string text(int64_t number) { return std::to_string(number); }
 
 }  // namespace
 
@@ -95,8 +92,8 @@ bool Group::broken() {
 bool Group::aborted(int32_t waited_for, uint32_t number) {
   const uint32_t word = abort_word();
   std::string why = "the group was aborted";
-  if (word & kByRank) why = "rank " + std::to_string(word & ~kByRank) + " gave up";
-  if (waited_for >= 0) why += " while rank " + std::to_string(rank_) + " waited for rank " + std::to_string(waited_for);
+  if (word & kByRank) why = "rank " + text(word & ~kByRank) + " gave up";
+  if (waited_for >= 0) why += " while rank " + text(rank_) + " waited for rank " + text(waited_for);
   fail(number, why);
   return false;
 }
@@ -168,8 +165,8 @@ bool Group::wait(uint32_t number, const Gather& mine) {
       // What has come counts: it may have, and then somebody have given up.
       if (abort_word() != 0 && !reached(load(word), number)) return aborted(rank, number);
       if (time >= deadline) {
-        fail(number, "rank " + std::to_string(rank) + " of " + std::to_string(ranks_) + " did not come to gather " +
-                         std::to_string(mine.index) + " within " + std::to_string(deadline_ms_) + " ms");
+        fail(number, "rank " + text(rank) + " of " + text(ranks_) + " did not come to gather " + text(mine.index) +
+                         " within " + text(deadline_ms_) + " ms");
         return false;
       }
       sleep_on(word, seen, std::min(kSliceNanoseconds, deadline - time));
@@ -178,27 +175,32 @@ bool Group::wait(uint32_t number, const Gather& mine) {
   return true;
 }
 
+std::string Group::brings(int32_t rank, const Header& header) {
+  return "rank " + text(rank) + " brings columns " + text(header.first) + ".." + text(header.first + header.own - 1) +
+         " of " + text(header.columns) + " with T " + text(header.rows) + " to gather " + text(header.index);
+}
+
 bool Group::receive(const Gather& mine, int64_t begin, uint32_t number, int thread, int threads, int64_t* meetings) {
+  const Header ours = {mine.rows, mine.own, mine.columns, mine.first, mine.index, number};
+  Header before = {};
   int64_t first = 0;
   for (int32_t rank = 0; rank < ranks_; rank++) {
     const uint8_t* slot = slot_of(rank, number);
     Header theirs;
-    std::memcpy(&theirs, slot, sizeof theirs);
+    std::memcpy(&theirs, slot, sizeof theirs);  // once: what is checked is what is used
     if (theirs.number != number) {  // their slots lie elsewhere: their memory has another size
-      fail(number, "the ranks disagree: rank " + std::to_string(rank) + " is at meeting " + std::to_string(theirs.number) +
-                       ", rank " + std::to_string(rank_) + " at " + std::to_string(number));
+      fail(number, "the ranks disagree: rank " + text(rank) + " is at meeting " + text(theirs.number) + ", rank " +
+                       text(rank_) + " at " + text(number));
       return false;
     }
-    const bool fits = theirs.index == mine.index && theirs.rows == mine.rows &&
-                      theirs.columns == mine.columns && theirs.first == first && theirs.own > 0 &&
-                      theirs.own <= mine.columns - first;
-    const bool whole = rank + 1 < ranks_ || first + theirs.own == mine.columns;
-    if (!fits || !whole) {
-      fail(number, "the ranks disagree: rank " + std::to_string(rank_) + " brings " +
-                       described(mine.rows, mine.own, mine.first, mine.columns, mine.index) + ", rank " +
-                       std::to_string(rank) + " " +
-                       described(theirs.rows, theirs.own, theirs.first, theirs.columns, theirs.index) +
-                       (theirs.first == first ? "" : ", which should begin with column " + std::to_string(first)));
+    if (theirs.index != mine.index || theirs.rows != mine.rows || theirs.columns != mine.columns) {
+      fail(number, "the ranks disagree: " + brings(rank_, ours) + ", " + brings(rank, theirs));
+      return false;
+    }
+    const int64_t room = mine.columns - first;
+    if (theirs.first != first || theirs.own < 1 || theirs.own > room || (rank + 1 == ranks_ && theirs.own != room)) {
+      const std::string other = rank > 0 ? brings(rank - 1, before) + ", " : "";
+      fail(number, "the columns of the ranks do not lie side by side: " + other + brings(rank, theirs));
       return false;
     }
     const int64_t total = theirs.rows * theirs.own;
@@ -211,6 +213,7 @@ bool Group::receive(const Gather& mine, int64_t begin, uint32_t number, int thre
       copy_floats(target, rank == rank_ ? mine.x + row * mine.x_stride + column : floats + at, elements);
     });
     first += theirs.own;
+    before = theirs;
   }
   return true;
 }

@@ -66,6 +66,7 @@ class Group {
   uint32_t abort_word() const;
   bool aborted(int32_t waited_for, uint32_t number);
   bool receive(const Gather& mine, int64_t begin, uint32_t number, int thread, int threads, int64_t* meetings);
+  static std::string brings(int32_t rank, const Header& header);
   void fail(uint32_t number, const std::string& reason);
   bool failed_by(uint32_t number) const;
 

@@ -1,0 +1,1 @@
+"""Processes that are the ranks of a group, for tests."""
