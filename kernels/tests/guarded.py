@@ -2,6 +2,7 @@
 
 An op that reads or writes beyond an operand ends the process at that instruction, on every instruction set of this
 machine, without a sanitizer's help: it settles whose fault a sanitizer's finding is. Results must be the usual ones.
+Then ranks of a group, as threads of this process, gather in such memory.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import ctypes
 import faulthandler
 import mmap
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
-from octavo_kernels import Counters, Executable
+from octavo_kernels import Counters, ErrorCode, Executable, KernelError, open_group
 from octavo_kernels.cpu.backend import CpuBackend
 from octavo_kernels.cpu.library import available_isas
 from octavo_kernels.generated.ops import OPS
 from octavo_kernels.tensor import ALIGNMENT, Tensor, nbytes, round_up
 from octavo_kernels.workspace import Workspace
 from proofs.conformance import cases, identical, run_case
+from ranks.programs import GatherProgram, parts_of
 
 _PROT_NONE = 0
 _mprotect = ctypes.CDLL(None, use_errno=True).mprotect
@@ -65,6 +69,44 @@ class GuardedBackend(CpuBackend):
         return Tensor(dtype, layout, tuple(shape), guarded_bytes(nbytes(dtype, layout, tuple(shape))))
 
 
+_WIDTHS = (300, 21, 5)
+
+
+def gathers(threads: int, open_backend: Callable[[], CpuBackend]) -> None:
+    """Ranks that gather, in one meeting and in many; then one of them aborts the group instead, and the others end."""
+    parts = parts_of(_WIDTHS)
+    whole = np.random.default_rng(0).standard_normal((40, sum(_WIDTHS))).astype(np.float32)
+    backends = [open_backend() for _ in parts]
+    for slot in (128, 1 << 16):
+        memory = guarded_bytes(4096 + 2 * len(parts) * slot)
+
+        def rank(index: int, memory: np.ndarray = memory) -> Exception | None:
+            backend, part = backends[index], parts[index]
+            group = open_group(memory, index, len(parts), 600_000)
+            program = GatherProgram([part, part], len(whole))
+            arena = backend.allocate("int8", "plain", (program.arena_bytes,))
+            executable = backend.define(program.spec, {}, arena, group=group)
+            try:
+                for rows in (40, 1, 0, 7):
+                    x = np.ascontiguousarray(whole[:rows, part.first : part.first + part.own])
+                    assert all((y == whole[:rows]).all() for y in program.step(executable, [x, x]))
+                if index == 1:
+                    memory[0] = 1
+                else:
+                    program.step(executable, [x, x])
+            except KernelError as error:
+                return error
+            finally:
+                executable.close()
+                group.close()
+            return None
+
+        with ThreadPoolExecutor(len(parts)) as pool:
+            ends = list(pool.map(rank, range(len(parts))))
+        codes = [end.code if isinstance(end, KernelError) else end for end in ends]
+        assert codes == [ErrorCode.GROUP_BROKEN, None, ErrorCode.GROUP_BROKEN], f"{threads} threads: {ends}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
@@ -73,14 +115,18 @@ def main() -> int:
     options = parser.parse_args()
     faulthandler.enable()
     expected = CpuBackend(1, "scalar")
+    kind = CpuBackend if options.plain else GuardedBackend
     for isa in available_isas():
-        backend = CpuBackend(options.threads, isa) if options.plain else GuardedBackend(options.threads, isa)
+        backend = kind(options.threads, isa)
         for op in OPS:
             for case in cases(op)[:: options.every]:
                 print(isa, case.name, file=sys.stderr, flush=True)
                 found = run_case(backend, case)
                 wrong = identical(case, found, run_case(expected, case))
                 assert not wrong, f"{isa}: {case.name}: {wrong}"
+    for threads in (1, options.threads):
+        print("ranks", threads, file=sys.stderr, flush=True)
+        gathers(threads, partial(kind, threads, available_isas()[0]))
     return 0
 
 

@@ -36,7 +36,8 @@ class WorkerMemory:
         if self._unchecked < _CHECK_FROM or not self._in_machine:
             return
         self._unchecked = 0
-        used = machine.process_memory().anonymous - self._anonymous_before
+        mapped = sum(group.bytes for group in self._handles.groups.values())  # shared, and none of what was given
+        used = machine.process_memory().anonymous - self._anonymous_before - mapped
         available = max(0, machine.memory_available() - max(0, self.given - used))
         if wanted > available:
             raise KernelError(ErrorCode.OUT_OF_MEMORY, f"{wanted} bytes wanted, {available} available")

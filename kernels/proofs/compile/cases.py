@@ -96,6 +96,7 @@ def others(model: Model, rows: int) -> list[Case]:
         Case("norm_quantize", "norm and quantize", of, {"kind": "rms"}),
         Case("norm", "norm", of, {"kind": "rms"}),
         Case("add", "add", of),
+        Case("gather", "gather of one rank", of, {"columns": hidden}),
         Case("cast", "cast", of, {"dtype": "bfloat16"}, {"y": "bfloat16"}),
         Case("glu", "glu", {"T": rows, "K": model.intermediate}, {"activation": "silu"}),
         Case("activate", "activation", {"T": rows, "K": model.intermediate}, {"activation": "gelu"}),
