@@ -66,4 +66,51 @@ describe("a step of two ranks", () => {
     await expect(step).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST", message: "rank 1 is gone" });
     ranks[0].fail(new Error("later, and nobody's concern"));
   });
+
+  it("that a rank is missing from is told by the missing one, whoever answers first", async () => {
+    const { ranks, meeting, group } = meetingRanks();
+    const step = group.step({ T: 1 }, payload);
+    ranks[0].fail(new OctavoError("OCTAVO_GROUP_BROKEN", "rank 1 did not come"));
+    await Promise.resolve();
+    expect(meeting.broken.aborted).toBe(true);
+    ranks[1].fail(new OctavoError("OCTAVO_WORKER_LOST", "rank 1 is gone"));
+    await expect(step).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
+    // Where nobody is missing, they have lost each other.
+    const other = group.step({ T: 1 }, payload);
+    for (const rank of ranks) rank.fail(new OctavoError("OCTAVO_GROUP_BROKEN", "rank 1 did not come"));
+    await expect(other).rejects.toMatchObject({ code: "OCTAVO_GROUP_BROKEN" });
+  });
+
+  it("that all ranks refuse alike leaves them together; one that only some have done does not", async () => {
+    const { ranks, meeting, group } = meetingRanks();
+    const refusal = new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", "token 9");
+    const refused = group.step({ T: 1 }, payload);
+    for (const rank of ranks) rank.fail(refusal);
+    await expect(refused).rejects.toBe(refusal);
+    expect(meeting.broken.aborted).toBe(false);
+    const half = group.step({ T: 1 }, payload);
+    ranks[0].fail(refusal);
+    ranks[1].answer(1);
+    await expect(half).rejects.toBe(refusal);
+    await Promise.resolve();
+    expect(meeting.broken.aborted).toBe(true);
+  });
+
+  it("late on one rank waits for the others; late on all, it ends their wait, and then it hangs", () => {
+    const { ranks, meeting, group } = meetingRanks();
+    void group.step({ T: 1 }, payload);
+    const [first, second] = ranks.map(({ sent }) => (sent[0]![2] as StepOptions).onLate!);
+    expect([first!(), meeting.broken.aborted]).toEqual([expect.any(Number), false]);
+    expect([first!(), meeting.broken.aborted]).toEqual([expect.any(Number), false]);
+    expect([second!(), meeting.broken.aborted]).toEqual([expect.any(Number), true]);
+    expect([first!(), second!()]).toEqual([expect.any(Number), undefined]);
+    expect(first!()).toBeUndefined();
+  });
 });
+
+function meetingRanks() {
+  const ranks = [new FakeProgram(), new FakeProgram()] as const;
+  const broken = new AbortController();
+  const meeting = { broken: broken.signal, abort: (reason: OctavoError) => broken.abort(reason) };
+  return { ranks, meeting, group: new Group(ranks, meeting) };
+}
