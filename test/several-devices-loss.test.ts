@@ -106,6 +106,15 @@ it("two models, each on both workers, answer together under load as each does al
   ]);
   for (let round = 0; round < 3; round++)
     expect(await Promise.all(engines.map((engine) => answerAtRandom(engine, jobs, round)))).toEqual(alone);
+  // Both have lost a rank then, and come back with one worker for both.
+  const { pid, lost } = pool.device("cpu:1");
+  process.kill(pid, "SIGKILL");
+  await new Promise((resolve) => lost.addEventListener("abort", resolve, { once: true }));
+  expect(await Promise.all(engines.map((engine) => answerTogether(engine, jobs)))).toEqual(alone);
+  expect(engines.map(({ deployment }) => deployment.devices.map((device) => device.pid))).toEqual([
+    pool.devices.map((device) => device.pid),
+    pool.devices.map((device) => device.pid).reverse(),
+  ]);
   await Promise.all(engines.map((engine) => engine.dispose()));
   expect(await Promise.all(pool.devices.map(async (device) => (await device.stats()).handles))).toEqual([0, 0]);
 });
