@@ -98,9 +98,9 @@ export class Worker {
     return this.#lost.signal;
   }
 
-  /** Settles when its process has ended. */
+  /** Settles when it has ended, or cannot be reached any more. */
   get exited(): Promise<unknown> {
-    return this.#process.exited;
+    return this.#launched.watch();
   }
 
   /**
