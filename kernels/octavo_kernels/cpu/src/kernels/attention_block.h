@@ -9,6 +9,8 @@
 
 namespace octavo::OCTAVO_ISA {
 
+constexpr int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
+
 inline constexpr int block_pages = attention_block / page_size;
 
 #if defined(OCTAVO_AMX)
@@ -93,13 +95,11 @@ struct AttentionRows {
   }
 };
 
-// What a row carries through the blocks of keys.
+// What a row carries through the blocks of keys: E and l, and the factors of this block's step, of what was and of the
+// block's sums.
 struct RowState {
-  float scale;            // q's step times the shape's score_scale(); NaN once the row is lost
-  float exponent, total;  // E and l
-  float old, own;         // factors of this block's step, of what was and of the block's sums
-  int32_t sees;           // whether it sees any of this block
-  int32_t unused[2];
+  float exponent = -__builtin_inff(), total = 0;
+  float old = 0, own = 0;
 
   // The step of a block across blocks, but for o.
   void add(const BlockSums& block) {
@@ -111,12 +111,55 @@ struct RowState {
     exponent = next;
   }
 };
-static_assert(sizeof(RowState) == 32, "protocol/workspace.ts");
+
+// The states of rows, each number an array: tiles of rows take a row in each lane.
+struct RowStates {
+  float* scale;  // q's step times the shape's score_scale(); NaN once the row is lost
+  float *exponent, *total, *old, *own;
+  int32_t* sees;  // whether it sees any of this block
+
+  // Not more than protocol/workspace.ts says, for the rows of a whole task.
+  static int64_t bytes(int64_t rows) { return 24 * round_up_16(rows); }
+  explicit RowStates(uint8_t* memory, int64_t rows) {
+    const int64_t padded = round_up_16(rows);
+    scale = reinterpret_cast<float*>(memory);
+    exponent = scale + padded;
+    total = exponent + padded;
+    old = total + padded;
+    own = old + padded;
+    sees = reinterpret_cast<int32_t*>(own + padded);
+  }
+  void begin(int row, float row_scale) const {
+    scale[row] = row_scale;
+    put(row, {});
+    sees[row] = 0;
+  }
+  void lose(int row) const {
+    scale[row] = __builtin_nanf("");
+    sees[row] = 0;
+  }
+  bool lost(int row) const { return scale[row] != scale[row]; }
+  // l, NaN of a row that is lost.
+  float known_total(int row) const { return lost(row) ? __builtin_nanf("") : total[row]; }
+  void add(int row, const BlockSums& block) const {
+    RowState state = {exponent[row], total[row]};
+    state.add(block);
+    put(row, state);
+  }
+
+ private:
+  void put(int row, const RowState& state) const {
+    exponent[row] = state.exponent;
+    total[row] = state.total;
+    old[row] = state.old;
+    own[row] = state.own;
+  }
+};
 
 // A thread's memory for blocks of `rows` rows; protocol/workspace.ts says how much it is.
 struct AttentionScratch {
   BlockSteps* steps;
-  RowState* state;   // [rows]
+  RowStates states;  // [rows]
   float* output;     // [rows][padded], o
   int32_t* sums;     // [held rows][attention_block]
   int16_t* weights;  // [held rows][attention_block]
@@ -125,14 +168,15 @@ struct AttentionScratch {
   int8_t* keys;    // [block_pages][depth / 64][2][16][16 keys][4]
   int8_t* values;  // [padded / 16][2][2][16][16 elements][4]
 
-  AttentionScratch(uint8_t* memory, const AttentionShape& shape, int64_t rows) {
+  AttentionScratch(uint8_t* memory, const AttentionShape& shape, int64_t rows)
+      : states(memory + round_up_64(sizeof(BlockSteps)), rows) {
     const auto take = [&](int64_t bytes) {
       uint8_t* start = memory;
-      memory += (bytes + 63) / 64 * 64;
+      memory += round_up_64(bytes);
       return start;
     };
     steps = reinterpret_cast<BlockSteps*>(take(sizeof(BlockSteps)));
-    state = reinterpret_cast<RowState*>(take(rows * static_cast<int64_t>(sizeof(RowState))));
+    take(RowStates::bytes(rows));
     output = reinterpret_cast<float*>(take(4 * rows * shape.padded));
     const int64_t held = attention_digits ? attention_held_rows : rows;
     sums = reinterpret_cast<int32_t*>(take(4 * held * attention_block));
@@ -165,7 +209,7 @@ inline void begin_rows(const AttentionShape& shape, const AttentionRows& block, 
     int16_t* const integers = scratch.q + static_cast<int64_t>(row) * shape.depth;
     const float step = quantize_row(x, shape.head_dim, shape.query_levels, integers);
     for (int i = shape.padded; i < shape.depth; i++) integers[i] = 0;
-    scratch.state[row] = {step * score_scale, -__builtin_inff(), 0, 0, 0, 0, {}};
+    scratch.states.begin(row, step * score_scale);
   }
   std::memset(scratch.output, 0, sizeof(float) * block.rows * shape.padded);
 }
@@ -216,23 +260,23 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
                        const Operand& biases, int64_t block_key, const AttentionScratch& scratch,
                        const BlockPart* part) {
   const BlockSteps& steps = *scratch.steps;
+  const RowStates& states = scratch.states;
   RowWeights weighed[weighed_together];
   int numbers[weighed_together];
   for (int first = first_row; first < end_row; first += weighed_together) {
     const int end = first + weighed_together < end_row ? first + weighed_together : end_row;
     int count = 0;
     for (int row = first; row < end; row++) {
-      RowState& state = scratch.state[row];
       const KeyRange seen = block.seen(shape, block_key, row);
       int16_t* weights = scratch.weights + (row - first_row) * attention_block;
       const bool whole = seen.first == 0 && seen.end == attention_block;
       if (!whole) std::memset(weights, 0, sizeof(int16_t) * attention_block);
-      if (steps.any_lost && sees_lost(steps, seen)) state.scale = __builtin_nanf("");
-      state.sees = seen.first < seen.end && state.scale == state.scale;
-      if (!state.sees) continue;
+      if (steps.any_lost && sees_lost(steps, seen)) states.lose(row);
+      states.sees[row] = seen.first < seen.end && !states.lost(row);
+      if (!states.sees[row]) continue;
       RowWeights& next = weighed[count];
       int32_t* sums = scratch.sums + (row - first_row) * attention_block;
-      next = {sums, weights, seen, Sight::part, state.scale, 0, 0, 0, {0, 0, 0}};
+      next = {sums, weights, seen, Sight::part, states.scale[row], 0, 0, 0, {0, 0, 0}};
       next.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
       numbers[count++] = row;
     }
@@ -244,11 +288,8 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
       });
     }
     for (int i = 0; i < count; i++) {
-      RowState& state = scratch.state[numbers[i]];
       with_sight(weighed[i].sight, [&](auto sight) {
-        if (find_exponent<decltype(sight)::value>(weighed[i], steps)) return;
-        state.scale = __builtin_nanf("");
-        state.sees = 0;
+        if (!find_exponent<decltype(sight)::value>(weighed[i], steps)) states.lose(numbers[i]);
       });
     }
     for (int i = 0; i < count; i++)
@@ -256,16 +297,14 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
     for (int i = 0; i < count; i++) {
       with_sight(weighed[i].sight,
                  [&](auto sight) { round_weights<decltype(sight)::value>(weighed[i], shape.weight_bits); });
-      RowState& state = scratch.state[numbers[i]];
-      if (!part && state.sees) state.add(weighed[i].result);
+      if (!part && states.sees[numbers[i]]) states.add(numbers[i], weighed[i].result);
     }
     if (!part) continue;
     for (int row = first, i = 0; row < end; row++) {
       const bool taken = i < count && numbers[i] == row;
       const BlockSums sums = taken ? weighed[i++].result : BlockSums{0, 0, 0};
-      const float scale = scratch.state[row].scale;
       part->exponent[row * part->stride] = sums.exponent;
-      part->total[row * part->stride] = scale == scale ? sums.total : scale;
+      part->total[row * part->stride] = states.lost(row) ? __builtin_nanf("") : sums.total;
       part->unit[row * part->stride] = sums.unit;
     }
   }
@@ -274,14 +313,13 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
 // 16 sums of weighted values of a row, from element `at` on, into o, or to where they wait.
 OCTAVO_INLINE void take_values(const AttentionShape& shape, int row, int at, const I32x16& sum,
                                const AttentionScratch& scratch, const BlockPart* part) {
-  const RowState& state = scratch.state[row];
-  if (!state.sees) return;
+  if (!scratch.states.sees[row]) return;
   const int64_t place = static_cast<int64_t>(row) * shape.padded + at;
   if (part) {
     store(part->output + place, to_f32(sum));
   } else {
     float* o = scratch.output + place;
-    store(o, fma(to_f32(sum), set1(state.own), mul(load(o), set1(state.old))));
+    store(o, fma(to_f32(sum), set1(scratch.states.own[row]), mul(load(o), set1(scratch.states.old[row]))));
   }
 }
 
