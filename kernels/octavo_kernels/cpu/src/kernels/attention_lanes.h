@@ -1,0 +1,307 @@
+// Weights of 16 rows at once, from the sums that tiles leave: the steps of attention_weights.h, with a row in each lane
+// where a number belongs to a row.
+//
+// Scores lie as [vector of 16 keys][16 rows][16], as tiles give their sums.
+#pragma once
+
+#include "attention_block.h"
+
+namespace octavo::OCTAVO_ISA {
+
+// Rows of a tile, and floats from one vector of their scores to the next.
+inline constexpr int lane_rows = 16, lane_vector = lane_rows * 16;
+// Keys whose weights are one chunk of digits, in vectors.
+inline constexpr int chunk_vectors = 4;
+// Of a row of digits: bytes of a chunk of 64 integers, the high digits first.
+inline constexpr int row_chunk = 128, row_low = 64;
+
+// Sums of 16 rows and 16 columns, by the power of 256 that they count.
+struct alignas(64) DigitSums {
+  int32_t of[3][lane_rows * 16];
+
+  // Of one row. Sums may wrap on the way: the whole fits.
+  template <class T>
+  OCTAVO_ALWAYS_INLINE I32x16 joined(int row) const {
+    I32x16 sum = load_i32(of[1] + 16 * row);
+    if constexpr (sizeof(T) == 2) sum = add(shift_left<8>(load_i32(of[2] + 16 * row)), sum);
+    return add(shift_left<8>(sum), load_i32(of[0] + 16 * row));
+  }
+};
+
+// 16 rows of a task on their way through a block of keys.
+struct alignas(64) LaneRows {
+  uint16_t seen[lane_rows][block_vectors];  // keys that each row sees, a bit each, unless all see all
+  float largest[lane_rows], offset[lane_rows], factor[lane_rows];
+  F32x16 exponent;
+  float* scores;   // [block_vectors][16 rows][16]; later the weights as floats
+  int8_t* digits;  // of the weights: [16 rows][2 chunks of keys][2][64]
+  int first, rows;         // of the task; lanes from `rows` on hold anything
+  int vector, end_vector;  // of the keys that some row sees
+  Sight sight;
+  uint16_t sees;  // which rows see something and are not lost
+
+  int chunk() const { return vector / chunk_vectors; }
+  int end_chunk() const { return (end_vector + chunk_vectors - 1) / chunk_vectors; }
+  Mask16 keys_seen(int row, int v) const { return mask_of(seen[row][v]); }
+};
+
+// The 16 rows from `first` on; scores and digits at the place of half `half` of what a thread holds.
+inline void begin_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionRows& block, int64_t block_key,
+                        int first, int half, const AttentionScratch& scratch) {
+  lanes.first = first;
+  lanes.rows = block.rows - first < lane_rows ? block.rows - first : lane_rows;
+  lanes.scores = reinterpret_cast<float*>(scratch.sums) + half * block_vectors * lane_vector;
+  lanes.digits = reinterpret_cast<int8_t*>(scratch.weights) + half * lane_rows * attention_block * 2;
+  const KeyRange low = block.seen(shape, block_key, first), high = block.seen(shape, block_key, first + lanes.rows - 1);
+  lanes.vector = low.first / 16;
+  lanes.end_vector = (high.end + 15) / 16;
+  const bool whole = low.end == attention_block && high.first == 0;
+  lanes.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
+  uint16_t sees = static_cast<uint16_t>((1u << lanes.rows) - 1);
+  if (lanes.sight != Sight::whole) std::memset(lanes.seen, 0, sizeof lanes.seen);
+  if (lanes.sight != Sight::whole || scratch.steps->any_lost) {
+    const auto below = [](int n) { return n <= 0 ? 0 : n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1; };
+    for (int row = 0; row < lanes.rows; row++) {
+      const KeyRange seen = block.seen(shape, block_key, first + row);
+      const uint64_t keys[2] = {below(seen.end) & ~below(seen.first), below(seen.end - 64) & ~below(seen.first - 64)};
+      std::memcpy(lanes.seen[row], keys, sizeof keys);
+      if (scratch.steps->any_lost && sees_lost(*scratch.steps, seen)) scratch.states.lose(first + row);
+      if ((keys[0] | keys[1]) == 0) sees &= static_cast<uint16_t>(~(1u << row));
+    }
+  }
+  const F32x16 scale = load(scratch.states.scale + first);
+  lanes.sees = sees & mask_bits(eq(scale, scale));
+}
+
+// Whether all logarithms of a row are finite.
+template <Sight sight>
+inline bool finite_logarithms(const LaneRows& lanes, int row, float scale) {
+  for (int v = lanes.vector; v < lanes.end_vector; v++) {
+    F32x16 x = sub(load(lanes.scores + v * lane_vector + 16 * row), set1(lanes.largest[row]));
+    if constexpr (sight != Sight::bent) x = fma(x, set1(scale), set1(lanes.offset[row]));
+    const uint16_t finite = mask_bits(lt(abs(x), set1(__builtin_inff())));
+    const uint16_t seen = sight == Sight::whole ? 0xffff : lanes.seen[row][v];
+    if ((finite & seen) != seen) return false;
+  }
+  return true;
+}
+
+// The exponents of rows, from their largest scores.
+template <Sight sight>
+inline void find_exponents(LaneRows& lanes, F32x16 largest, const AttentionScratch& scratch) {
+  constexpr bool bent = sight == Sight::bent;
+  const F32x16 scale = load(scratch.states.scale + lanes.first);
+  const F32x16 top = bent ? largest : mul(largest, scale);
+  lanes.exponent = ceil(top);
+  store(lanes.largest, bent ? lanes.exponent : largest);
+  store(lanes.offset, sub(top, lanes.exponent));
+  const uint16_t finite = mask_bits(lt(abs(lanes.exponent), set1(__builtin_inff())));
+  const uint16_t safe = mask_bits(lt(mul(scale, set1(scratch.steps->span)), set1(0x1p126f)));
+  const uint16_t doubtful = bent ? lanes.sees : lanes.sees & ~(finite & safe);
+  if (doubtful == 0) return;
+  for (int row = 0; row < lanes.rows; row++) {
+    if (!(doubtful >> row & 1)) continue;
+    if (finite >> row & 1 && finite_logarithms<sight>(lanes, row, scratch.states.scale[lanes.first + row])) continue;
+    scratch.states.lose(lanes.first + row);
+    lanes.sees &= static_cast<uint16_t>(~(1u << row));
+  }
+}
+
+// Scores, and from the largest of each row its exponent. `multiply(v, sums)` gives the sums of all rows with vector v of the keys.
+template <class T, Sight sight, class Multiply>
+inline void score_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionRows& block,
+                          int64_t block_key, const Operand& biases, const AttentionScratch& scratch,
+                          const Multiply& multiply) {
+  const F32x16 low = set1(-__builtin_inff());
+  F32x16 most[lane_rows];
+#pragma GCC unroll 16
+  for (int row = 0; row < lane_rows; row++) most[row] = low;
+  // The products of the next vector of keys are on their way while this one's sums become scores.
+  DigitSums sums[2];
+  multiply(lanes.vector, sums[lanes.vector % 2]);
+  for (int v = lanes.vector; v < lanes.end_vector; v++) {
+    if (v + 1 < lanes.end_vector) multiply(v + 1, sums[(v + 1) % 2]);
+    const DigitSums& own = sums[v % 2];
+    const F32x16 step = load(scratch.steps->keys + 16 * v);
+    float* const target = lanes.scores + v * lane_vector;
+    const auto take = [&](int row, F32x16 y) {
+      if constexpr (sight != Sight::whole) y = select(lanes.keys_seen(row, v), y, low);
+      store(target + 16 * row, y);
+      most[row] = max(y, most[row]);
+    };
+    if constexpr (sight == Sight::bent) {
+#pragma GCC unroll 1
+      for (int row = 0; row < lanes.rows; row++) {
+        const int head = block.kv_head * shape.group + (lanes.first + row) % shape.group;
+        const int64_t distance = block_key + 16 * v - (block.position + (lanes.first + row) / shape.group);
+        const F32x16 y = mul(to_f32(own.joined<T>(row)), step);
+        take(row, shape.bend(head, biases).logarithms(mul(y, set1(scratch.states.scale[lanes.first + row])), distance));
+      }
+    } else {
+#pragma GCC unroll 16
+      for (int row = 0; row < lane_rows; row++) take(row, mul(to_f32(own.joined<T>(row)), step));
+    }
+  }
+  find_exponents<sight>(lanes, max_of_each(most), scratch);
+}
+
+// As exp2_of_nonpositive, several at once: each waits for its own results.
+template <int n>
+OCTAVO_ALWAYS_INLINE void exp2_of_nonpositive(F32x16 (&x)[n]) {
+  F32x16 shifted[n], y[n];
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) x[i] = max(x[i], set1(exp2_least));
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) shifted[i] = add(x[i], set1(rounding));
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) x[i] = off_integer(x[i]);
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) y[i] = fma(set1(exp2_coefficients[0]), x[i], set1(exp2_coefficients[1]));
+#pragma GCC unroll 3
+  for (int c = 2; c < 5; c++) {
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++) y[i] = fma(y[i], x[i], set1(exp2_coefficients[c]));
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) x[i] = as_f32(add(bits(y[i]), shift_left<23>(bits(shifted[i]))));
+}
+
+inline F32x16 power_of_two(const I32x16& n) {
+  return as_f32(shift_left<23>(add(max_i32(n, set1_i32(-126)), set1_i32(127))));
+}
+
+// RowStates::add of the rows that see something, or their sums to where they wait.
+inline void add_lanes(const LaneRows& lanes, F32x16 block_total, F32x16 unit, const RowStates& states,
+                      const BlockPart* part) {
+  const int first = lanes.first;
+  if (part) {
+    alignas(64) float sums[3][lane_rows];
+    store(sums[0], lanes.exponent);
+    store(sums[1], block_total);
+    store(sums[2], unit);
+    for (int row = 0; row < lanes.rows; row++) {
+      const bool sees = lanes.sees >> row & 1;
+      const int64_t place = (first + row) * part->stride;
+      part->exponent[place] = sees ? sums[0][row] : 0;
+      part->total[place] = states.lost(first + row) ? __builtin_nanf("") : sees ? sums[1][row] : 0;
+      part->unit[place] = sees ? sums[2][row] : 0;
+    }
+    return;
+  }
+  const auto scaling = [](F32x16 n) { return power_of_two(to_i32(max(n, set1(-126.0f)))); };
+  const Mask16 sees = mask_of(lanes.sees);
+  const F32x16 exponent = load(states.exponent + first), total = load(states.total + first);
+  const F32x16 next = max(lanes.exponent, exponent);
+  const F32x16 factor = scaling(sub(lanes.exponent, next)), old = scaling(sub(exponent, next));
+  store(states.old + first, old);
+  store(states.own + first, mul(factor, unit));
+  const F32x16 sum = fma(block_total, mul(factor, set1(0x1p-16f)), mul(total, old));
+  store(states.total + first, select(sees, sum, total));
+  store(states.exponent + first, select(sees, next, exponent));
+}
+
+// Weights as floats in place of the scores; what they come to goes into the rows' states, or to where it waits.
+template <Sight sight>
+inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionScratch& scratch,
+                        const BlockPart* part) {
+  const BlockSteps& steps = *scratch.steps;
+  I32x16 totals[lane_rows];
+  F32x16 heaviest[lane_rows];
+#pragma GCC unroll 1
+  for (int row = 0; row < lane_rows; row++) {
+    const F32x16 largest = set1(lanes.largest[row]), offset = set1(lanes.offset[row]);
+    const F32x16 scale = set1(scratch.states.scale[lanes.first + row]);
+    I32x16 total = set1_i32(0);
+    F32x16 heavy = zero();
+    const auto weigh = [&](int chunk) {
+      F32x16 p[chunk_vectors];
+      float* place = lanes.scores + chunk * chunk_vectors * lane_vector + 16 * row;
+#pragma GCC unroll 4
+      for (int i = 0; i < chunk_vectors; i++) p[i] = sub(load(place + i * lane_vector), largest);
+      if constexpr (sight != Sight::bent) {
+#pragma GCC unroll 4
+        for (int i = 0; i < chunk_vectors; i++) p[i] = fma(p[i], scale, offset);
+      }
+      exp2_of_nonpositive(p);
+#pragma GCC unroll 4
+      for (int i = 0; i < chunk_vectors; i++) {
+        const int v = chunk * chunk_vectors + i;
+        F32x16 w = mul(p[i], load(steps.values + 16 * v));
+        if constexpr (sight != Sight::whole) {
+          p[i] = select(lanes.keys_seen(row, v), p[i], zero());
+          w = select(lanes.keys_seen(row, v), w, zero());
+        }
+        total = add(total, bits(fma(p[i], set1(0x1p16f), set1(rounding))));
+        heavy = max(w, heavy);
+        store(place + i * lane_vector, w);
+      }
+    };
+    if constexpr (sight == Sight::whole) {
+      weigh(0);
+      weigh(1);
+    } else {
+#pragma GCC unroll 1
+      for (int chunk = lanes.chunk(); chunk < lanes.end_chunk(); chunk++) weigh(chunk);
+    }
+    totals[row] = total;
+    heaviest[row] = heavy;
+  }
+  // Each weight has added the bits of `rounding` too; the rest is at most 2^23, exact as a float.
+  const uint32_t keys = static_cast<uint32_t>(lanes.end_chunk() - lanes.chunk()) * chunk_vectors * 16;
+  const F32x16 total = to_f32(add(sum_of_each(totals), set1_i32(static_cast<int32_t>(0u - keys * rounding_bits))));
+  const I32x16 heavy = bits(max_of_each(heaviest));
+  const I32x16 k = sub(shift_right<23>(add(heavy, set1_i32(0x7fffff))), set1_i32(127));
+  const I32x16 levels = set1_i32(shape.weight_bits);
+  store(lanes.factor, power_of_two(sub(levels, k)));
+  add_lanes(lanes, total, power_of_two(sub(k, levels)), scratch.states, part);
+}
+
+// The weights as digits of integers: byte i of lane g of a chunk is that of key 16 i + g.
+OCTAVO_ALWAYS_INLINE void split_weights(const LaneRows& lanes, int first_chunk, int end_chunk) {
+#pragma GCC unroll 1
+  for (int row = 0; row < lane_rows; row++) {
+    const F32x16 factor = set1(lanes.factor[row]);
+    for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
+      const float* place = lanes.scores + chunk * chunk_vectors * lane_vector + 16 * row;
+      Pairs w[chunk_vectors];
+#pragma GCC unroll 4
+      for (int i = 0; i < chunk_vectors; i++)
+        w[i] = pairs_of(bits(fma(load(place + i * lane_vector), factor, set1(rounding))));
+      const Pairs even = low_halves(w[0], w[2]), odd = low_halves(w[1], w[3]);
+      int8_t* target = lanes.digits + row * 2 * attention_block + chunk * row_chunk;
+      store_pairs(target, high_bytes(even, odd));
+      store_pairs(target + row_low, low_bytes(even, odd));
+    }
+  }
+}
+
+// Sums of the weighted values: `multiply(i, sums)` gives those of elements 16 i to 16 i + 15, of all rows.
+template <class T, class Multiply>
+inline void take_lanes(const LaneRows& lanes, const AttentionShape& shape, const AttentionScratch& scratch,
+                       const BlockPart* part, const Multiply& multiply) {
+  const int vectors = shape.padded / 16;
+  DigitSums sums[2];
+  multiply(0, sums[0]);
+  for (int v = 0; v < vectors; v++) {
+    if (v + 1 < vectors) multiply(v + 1, sums[(v + 1) % 2]);
+    const DigitSums& own = sums[v % 2];
+    const int64_t place = static_cast<int64_t>(lanes.first) * shape.padded + 16 * v;
+    const auto take = [&](int row) {
+      const F32x16 sum = to_f32(own.joined<T>(row));
+      if (part) return store(part->output + place + row * shape.padded, sum);
+      float* o = scratch.output + place + row * shape.padded;
+      const F32x16 kept = mul(load(o), set1(scratch.states.old[lanes.first + row]));
+      store(o, fma(sum, set1(scratch.states.own[lanes.first + row]), kept));
+    };
+    if (lanes.sees == 0xffff) {
+#pragma GCC unroll 4
+      for (int row = 0; row < lane_rows; row++) take(row);
+    } else {
+#pragma GCC unroll 1
+      for (int row = 0; row < lanes.rows; row++)
+        if (lanes.sees >> row & 1) take(row);
+    }
+  }
+}
+
+}  // namespace octavo::OCTAVO_ISA
