@@ -118,16 +118,17 @@ struct RowStates {
   float *exponent, *total, *old, *own;
   int32_t* sees;  // whether it sees any of this block
 
-  // Not more than protocol/workspace.ts says, for the rows of a whole task.
-  static int64_t bytes(int64_t rows) { return 24 * round_up_16(rows); }
+  // Whole tiles of rows; not more than protocol/workspace.ts says, for the rows of a whole task.
+  static int64_t padded(int64_t rows) { return (rows + 31) / 32 * 32; }
+  static int64_t bytes(int64_t rows) { return 24 * padded(rows); }
   explicit RowStates(uint8_t* memory, int64_t rows) {
-    const int64_t padded = round_up_16(rows);
+    const int64_t each = padded(rows);
     scale = reinterpret_cast<float*>(memory);
-    exponent = scale + padded;
-    total = exponent + padded;
-    old = total + padded;
-    own = old + padded;
-    sees = reinterpret_cast<int32_t*>(own + padded);
+    exponent = scale + each;
+    total = exponent + each;
+    old = total + each;
+    own = old + each;
+    sees = reinterpret_cast<int32_t*>(own + each);
   }
   void begin(int row, float row_scale) const {
     scale[row] = row_scale;

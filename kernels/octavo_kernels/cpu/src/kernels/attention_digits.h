@@ -16,9 +16,7 @@ namespace octavo::OCTAVO_ISA {
 inline bool worth_digits(const AttentionShape& shape, int rows) {
   return rows > attention_held_rows || rows * shape.depth >= 4096;
 }
-// Tiles of rows that are under way at once: the steps of one hide where the other has to wait.
-inline constexpr int tiles_together = 2;
-static_assert(attention_held_rows >= tiles_together * lane_rows);
+static_assert(attention_held_rows >= tile_block_rows && tile_block_rows == 2 * lane_rows);
 // Of a panel: 16 columns, 64 digits each, high then low.
 inline constexpr int panel_chunk = 2048, panel_low = 1024;
 
@@ -68,40 +66,119 @@ inline void split_values(const T* const* pages, int first, int end, int head_dim
   }
 }
 
-// Chunks [first, end) of 16 rows of digits times those of a panel. T: what the panel's integers were.
-template <class T>
-OCTAVO_ALWAYS_INLINE void multiply_digits(const int8_t* rows, int64_t stride, const int8_t* panel, int first, int end,
-                                          DigitSums& sums) {
-  constexpr bool wide = sizeof(T) == 2;
-  asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory
-  // Registers 0 to 2: sums by power, 4 and 5: low and high digits of rows, 6 and 7: of the panel.
-  _tile_zero(0);
-  _tile_zero(1);
-  if constexpr (wide) _tile_zero(2);
-  for (int chunk = first; chunk < end; chunk++) {
-    const int8_t* digits = rows + chunk * row_chunk;
-    const int8_t* columns = panel + chunk * panel_chunk;
-    _tile_loadd(6, columns + panel_low, 64);
-    _tile_loadd(5, digits, stride);
-    if constexpr (wide) {
-      _tile_dpbsud(1, 5, 6);
-    } else {
-      _tile_dpbssd(1, 5, 6);
-    }
-    _tile_loadd(4, digits + row_low, stride);
-    if constexpr (wide) {
-      _tile_dpbuud(0, 4, 6);
-      _tile_loadd(7, columns, 64);
-      _tile_dpbssd(2, 5, 7);
-      _tile_dpbusd(1, 4, 7);
-    } else {
-      _tile_dpbusd(0, 4, 6);
-    }
+// Tile registers 0 to 2: sums of the upper 16 rows by power, 3 to 5: of the lower ones, 6: digits of rows, 7: of the
+// panel. The intrinsics want numbers that are written out.
+enum class Signs { both, panel, rows, none };
+template <int tile>
+OCTAVO_ALWAYS_INLINE void clear_sums() {
+  if constexpr (tile == 0) _tile_zero(0);
+  if constexpr (tile == 1) _tile_zero(1);
+  if constexpr (tile == 2) _tile_zero(2);
+  if constexpr (tile == 3) _tile_zero(3);
+  if constexpr (tile == 4) _tile_zero(4);
+  if constexpr (tile == 5) _tile_zero(5);
+}
+template <int tile>
+OCTAVO_ALWAYS_INLINE void store_sums(int32_t* sums) {
+  if constexpr (tile == 0) _tile_stored(0, sums, 64);
+  if constexpr (tile == 1) _tile_stored(1, sums, 64);
+  if constexpr (tile == 2) _tile_stored(2, sums, 64);
+  if constexpr (tile == 3) _tile_stored(3, sums, 64);
+  if constexpr (tile == 4) _tile_stored(4, sums, 64);
+  if constexpr (tile == 5) _tile_stored(5, sums, 64);
+}
+#define OCTAVO_ADD_PRODUCTS(number)                                 \
+  if constexpr (tile == number) {                                   \
+    if constexpr (signs == Signs::both) _tile_dpbssd(number, 6, 7); \
+    if constexpr (signs == Signs::panel) _tile_dpbusd(number, 6, 7); \
+    if constexpr (signs == Signs::rows) _tile_dpbsud(number, 6, 7); \
+    if constexpr (signs == Signs::none) _tile_dpbuud(number, 6, 7); \
   }
-  _tile_stored(0, sums.of[0], 64);
-  _tile_stored(1, sums.of[1], 64);
-  if constexpr (wide) _tile_stored(2, sums.of[2], 64);
+template <int tile, Signs signs>
+OCTAVO_ALWAYS_INLINE void add_products() {
+  OCTAVO_ADD_PRODUCTS(0)
+  OCTAVO_ADD_PRODUCTS(1)
+  OCTAVO_ADD_PRODUCTS(2)
+  OCTAVO_ADD_PRODUCTS(3)
+  OCTAVO_ADD_PRODUCTS(4)
+  OCTAVO_ADD_PRODUCTS(5)
+}
+#undef OCTAVO_ADD_PRODUCTS
+
+template <class T, int base>
+OCTAVO_ALWAYS_INLINE void store_digit_sums(DigitSums& sums) {
+  store_sums<base>(sums.of[0]);
+  store_sums<base + 1>(sums.of[1]);
+  if constexpr (sizeof(T) == 2) store_sums<base + 2>(sums.of[2]);
+}
+
+// Chunks of 16 rows of digits times those of a panel, in the registers from `base` on. T: what the panel's integers were.
+// between(i), i = 0 to 3, is other work that goes on while the first chunk is multiplied.
+template <class T, int base, class Between>
+OCTAVO_ALWAYS_INLINE void multiply_digits(const int8_t* rows, int64_t stride, const int8_t* panel, int chunks,
+                                          const Between& between) {
+  constexpr bool wide = sizeof(T) == 2;
+  const auto chunk = [&](const auto& piece) {
+    _tile_loadd(7, panel + panel_low, 64);
+    _tile_loadd(6, rows, stride);
+    add_products<base + 1, wide ? Signs::rows : Signs::both>();
+    piece(0);
+    _tile_loadd(6, rows + row_low, stride);
+    add_products<base, wide ? Signs::none : Signs::panel>();
+    piece(1);
+    if constexpr (wide) {
+      _tile_loadd(7, panel, 64);
+      add_products<base + 1, Signs::panel>();
+    }
+    piece(2);
+    if constexpr (wide) {
+      _tile_loadd(6, rows, stride);
+      add_products<base + 2, Signs::both>();
+    }
+    piece(3);
+    rows += row_chunk, panel += panel_chunk;
+  };
+  clear_sums<base>();
+  clear_sums<base + 1>();
+  if constexpr (wide) clear_sums<base + 2>();
+  chunk(between);
+  for (int i = 1; i < chunks; i++) chunk([](int) {});
+}
+
+// 32 rows times panels [first, end): `use(half, sums, panel, row)` takes the sums of rows [row, row + 4) of the upper or
+// lower 16. While one half is multiplied, the other one's sums leave the registers, and sums that have left are used.
+template <class T, class Use>
+OCTAVO_ALWAYS_INLINE void multiply_panels(const int8_t* rows, int64_t stride, const int8_t* panels, int64_t panel_bytes,
+                                          int first, int end, int chunks, const Use& use) {
+  constexpr bool wide = sizeof(T) == 2;
+  const int8_t* const lower = rows + lane_rows * stride;
+  DigitSums sums[2];
+  asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory, nor that they are stored
+  const auto leave = [&](auto other, DigitSums& to, int i) {
+    constexpr int base = decltype(other)::value;
+    if (i == 0) store_sums<base>(to.of[0]);
+    if (i == 1) store_sums<base + 1>(to.of[1]);
+    if (i == 2 && wide) store_sums<base + 2>(to.of[2]);
+    asm volatile("" : : : "memory");
+  };
+  const int8_t* panel = panels + first * panel_bytes;
+  multiply_digits<T, 0>(rows, stride, panel, chunks, [](int) {});
+  multiply_digits<T, 3>(lower, stride, panel, chunks, [&](int i) { leave(Count<0>(), sums[0], i); });
+  for (int p = first + 1; p < end; p++) {
+    panel += panel_bytes;
+    multiply_digits<T, 0>(rows, stride, panel, chunks, [&](int i) {
+      leave(Count<3>(), sums[1], i);
+      use(0, sums[0], p - 1, 4 * i);
+    });
+    multiply_digits<T, 3>(lower, stride, panel, chunks, [&](int i) {
+      leave(Count<0>(), sums[0], i);
+      use(1, sums[1], p - 1, 4 * i);
+    });
+  }
+  store_digit_sums<T, 3>(sums[1]);
   asm volatile("" : : : "memory");
+  for (int half = 0; half < 2; half++)
+    for (int row = 0; row < lane_rows; row += 4) use(half, sums[half], end - 1, row);
 }
 
 // As attend_block; q's rows are digits.
@@ -121,28 +198,34 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
                     scratch.values + element / 16 * value_bytes);
   Tiles tiles;
   tiles.set_rows(tile_block_rows);
-  for (int first = 0; first < block.rows; first += tiles_together * lane_rows) {
-    LaneRows lanes[tiles_together];
-    int count = 0;
-    for (int row = first; count < tiles_together && row < block.rows; row += lane_rows, count++) {
-      begin_lanes(lanes[count], shape, block, block_key, row, count, scratch);
-      with_sight(lanes[count].sight, [&](auto sight) {
-        const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(row) * shape.depth);
-        score_lanes<T, decltype(sight)::value>(lanes[count], shape, block, block_key, call.in[op_attention::bias],
-                                               scratch, [&](int v, DigitSums& sums) {
-          multiply_digits<T>(q, 2 * shape.depth, scratch.keys + v * key_bytes, 0, chunks, sums);
-        });
-      });
+  const Operand& biases = call.in[op_attention::bias];
+  for (int first = 0; first < block.rows; first += tile_block_rows) {
+    const int rows = block.rows - first < tile_block_rows ? block.rows - first : tile_block_rows;
+    const LaneSight all(shape, block, block_key, first, rows);
+    LaneRows lanes[2];
+    for (int half = 0; half < 2; half++)
+      begin_lanes(lanes[half], all, shape, block, block_key, first + half * lane_rows, half, scratch);
+    if (all.vector >= all.end_vector) {
+      for (int half = 0; part && half < 2; half++) leave_lanes(lanes[half], zero(), zero(), scratch.states, *part);
+      continue;
     }
-    for (int i = 0; i < count; i++)
-      with_sight(lanes[i].sight, [&](auto sight) { weigh_lanes<decltype(sight)::value>(lanes[i], shape, scratch, part); });
-    for (int i = 0; i < count; i++) {
-      const int chunk = lanes[i].chunk(), end_chunk = lanes[i].end_chunk();
-      split_weights(lanes[i], chunk, end_chunk);
-      take_lanes<T>(lanes[i], shape, scratch, part, [&](int v, DigitSums& sums) {
-        multiply_digits<T>(lanes[i].digits, 2 * attention_block, scratch.values + v * value_bytes, chunk, end_chunk, sums);
+    const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(first) * shape.depth);
+    with_sight(all.sight, [&](auto sight) {
+      constexpr Sight own = decltype(sight)::value;
+      multiply_panels<T>(q, 2 * shape.depth, scratch.keys, key_bytes, all.vector, all.end_vector, chunks,
+                         [&](int half, const DigitSums& sums, int v, int row) {
+        score_lanes<T, own>(lanes[half], sums, shape, block, block_key, biases, scratch, v, row);
       });
-    }
+      for (int half = 0; half < 2; half++) find_exponents<own>(lanes[half], all, scratch);
+      for (int half = 0; half < 2; half++) weigh_lanes<own>(lanes[half], all, shape, scratch, part);
+    });
+    const int chunk = all.chunk(), end_chunk = all.end_chunk();
+    for (int half = 0; half < 2; half++) split_weights(lanes[half], chunk, end_chunk);
+    multiply_panels<T>(lanes[0].digits + chunk * row_chunk, 2 * attention_block, scratch.values + chunk * panel_chunk,
+                       value_bytes, 0, shape.padded / 16, end_chunk - chunk,
+                       [&](int half, const DigitSums& sums, int v, int row) {
+      take_lanes<T>(lanes[half], sums, shape, scratch, part, v, row);
+    });
   }
 }
 

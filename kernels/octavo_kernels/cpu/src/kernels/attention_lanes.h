@@ -32,34 +32,43 @@ struct alignas(64) DigitSums {
 struct alignas(64) LaneRows {
   uint16_t seen[lane_rows][block_vectors];  // keys that each row sees, a bit each, unless all see all
   float largest[lane_rows], offset[lane_rows], factor[lane_rows];
-  F32x16 exponent;
+  F32x16 exponent = zero();
   float* scores;   // [block_vectors][16 rows][16]; later the weights as floats
   int8_t* digits;  // of the weights: [16 rows][2 chunks of keys][2][64]
   int first, rows;         // of the task; lanes from `rows` on hold anything
-  int vector, end_vector;  // of the keys that some row sees
-  Sight sight;
-  uint16_t sees;  // which rows see something and are not lost
+  uint16_t sees;     // which rows see something and are not lost
 
-  int chunk() const { return vector / chunk_vectors; }
-  int end_chunk() const { return (end_vector + chunk_vectors - 1) / chunk_vectors; }
   Mask16 keys_seen(int row, int v) const { return mask_of(seen[row][v]); }
 };
 
+// What tiles of rows that are under way together see of a block.
+struct LaneSight {
+  int vector, end_vector;  // of the keys that some row sees
+  Sight sight;             // of all rows
+
+  LaneSight(const AttentionShape& shape, const AttentionRows& block, int64_t block_key, int first, int rows) {
+    const KeyRange low = block.seen(shape, block_key, first), high = block.seen(shape, block_key, first + rows - 1);
+    vector = low.first / 16;
+    end_vector = (high.end + 15) / 16;
+    const bool whole = low.end == attention_block && high.first == 0;
+    sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
+  }
+  int chunk() const { return vector / chunk_vectors; }
+  int end_chunk() const { return (end_vector + chunk_vectors - 1) / chunk_vectors; }
+};
+
 // The 16 rows from `first` on; scores and digits at the place of half `half` of what a thread holds.
-inline void begin_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionRows& block, int64_t block_key,
-                        int first, int half, const AttentionScratch& scratch) {
+inline void begin_lanes(LaneRows& lanes, const LaneSight& sight, const AttentionShape& shape,
+                        const AttentionRows& block, int64_t block_key, int first, int half,
+                        const AttentionScratch& scratch) {
   lanes.first = first;
-  lanes.rows = block.rows - first < lane_rows ? block.rows - first : lane_rows;
+  const int left = block.rows - first;
+  lanes.rows = left < 0 ? 0 : left < lane_rows ? left : lane_rows;
   lanes.scores = reinterpret_cast<float*>(scratch.sums) + half * block_vectors * lane_vector;
   lanes.digits = reinterpret_cast<int8_t*>(scratch.weights) + half * lane_rows * attention_block * 2;
-  const KeyRange low = block.seen(shape, block_key, first), high = block.seen(shape, block_key, first + lanes.rows - 1);
-  lanes.vector = low.first / 16;
-  lanes.end_vector = (high.end + 15) / 16;
-  const bool whole = low.end == attention_block && high.first == 0;
-  lanes.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
   uint16_t sees = static_cast<uint16_t>((1u << lanes.rows) - 1);
-  if (lanes.sight != Sight::whole) std::memset(lanes.seen, 0, sizeof lanes.seen);
-  if (lanes.sight != Sight::whole || scratch.steps->any_lost) {
+  if (sight.sight != Sight::whole) std::memset(lanes.seen, 0, sizeof lanes.seen);
+  if (sight.sight != Sight::whole || scratch.steps->any_lost) {
     const auto below = [](int n) { return n <= 0 ? 0 : n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1; };
     for (int row = 0; row < lanes.rows; row++) {
       const KeyRange seen = block.seen(shape, block_key, first + row);
@@ -73,76 +82,24 @@ inline void begin_lanes(LaneRows& lanes, const AttentionShape& shape, const Atte
   lanes.sees = sees & mask_bits(eq(scale, scale));
 }
 
-// Whether all logarithms of a row are finite.
-template <Sight sight>
-inline bool finite_logarithms(const LaneRows& lanes, int row, float scale) {
-  for (int v = lanes.vector; v < lanes.end_vector; v++) {
-    F32x16 x = sub(load(lanes.scores + v * lane_vector + 16 * row), set1(lanes.largest[row]));
-    if constexpr (sight != Sight::bent) x = fma(x, set1(scale), set1(lanes.offset[row]));
-    const uint16_t finite = mask_bits(lt(abs(x), set1(__builtin_inff())));
-    const uint16_t seen = sight == Sight::whole ? 0xffff : lanes.seen[row][v];
-    if ((finite & seen) != seen) return false;
-  }
-  return true;
-}
-
-// The exponents of rows, from their largest scores.
-template <Sight sight>
-inline void find_exponents(LaneRows& lanes, F32x16 largest, const AttentionScratch& scratch) {
-  constexpr bool bent = sight == Sight::bent;
-  const F32x16 scale = load(scratch.states.scale + lanes.first);
-  const F32x16 top = bent ? largest : mul(largest, scale);
-  lanes.exponent = ceil(top);
-  store(lanes.largest, bent ? lanes.exponent : largest);
-  store(lanes.offset, sub(top, lanes.exponent));
-  const uint16_t finite = mask_bits(lt(abs(lanes.exponent), set1(__builtin_inff())));
-  const uint16_t safe = mask_bits(lt(mul(scale, set1(scratch.steps->span)), set1(0x1p126f)));
-  const uint16_t doubtful = bent ? lanes.sees : lanes.sees & ~(finite & safe);
-  if (doubtful == 0) return;
-  for (int row = 0; row < lanes.rows; row++) {
-    if (!(doubtful >> row & 1)) continue;
-    if (finite >> row & 1 && finite_logarithms<sight>(lanes, row, scratch.states.scale[lanes.first + row])) continue;
-    scratch.states.lose(lanes.first + row);
-    lanes.sees &= static_cast<uint16_t>(~(1u << row));
-  }
-}
-
-// Scores, and from the largest of each row its exponent. `multiply(v, sums)` gives the sums of all rows with vector v of the keys.
-template <class T, Sight sight, class Multiply>
-inline void score_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionRows& block,
-                          int64_t block_key, const Operand& biases, const AttentionScratch& scratch,
-                          const Multiply& multiply) {
-  const F32x16 low = set1(-__builtin_inff());
-  F32x16 most[lane_rows];
-#pragma GCC unroll 16
-  for (int row = 0; row < lane_rows; row++) most[row] = low;
-  // The products of the next vector of keys are on their way while this one's sums become scores.
-  DigitSums sums[2];
-  multiply(lanes.vector, sums[lanes.vector % 2]);
-  for (int v = lanes.vector; v < lanes.end_vector; v++) {
-    if (v + 1 < lanes.end_vector) multiply(v + 1, sums[(v + 1) % 2]);
-    const DigitSums& own = sums[v % 2];
-    const F32x16 step = load(scratch.steps->keys + 16 * v);
-    float* const target = lanes.scores + v * lane_vector;
-    const auto take = [&](int row, F32x16 y) {
-      if constexpr (sight != Sight::whole) y = select(lanes.keys_seen(row, v), y, low);
-      store(target + 16 * row, y);
-      most[row] = max(y, most[row]);
-    };
+// The scores of rows [row, row + 4) with vector v of the keys.
+template <class T, Sight sight>
+OCTAVO_ALWAYS_INLINE void score_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
+                                      const AttentionRows& block, int64_t block_key, const Operand& biases,
+                                      const AttentionScratch& scratch, int v, int row) {
+  const F32x16 step = load(scratch.steps->keys + 16 * v);
+#pragma GCC unroll 4
+  for (const int end = row + 4; row < end; row++) {
+    F32x16 y = mul(to_f32(sums.joined<T>(row)), step);
     if constexpr (sight == Sight::bent) {
-#pragma GCC unroll 1
-      for (int row = 0; row < lanes.rows; row++) {
-        const int head = block.kv_head * shape.group + (lanes.first + row) % shape.group;
-        const int64_t distance = block_key + 16 * v - (block.position + (lanes.first + row) / shape.group);
-        const F32x16 y = mul(to_f32(own.joined<T>(row)), step);
-        take(row, shape.bend(head, biases).logarithms(mul(y, set1(scratch.states.scale[lanes.first + row])), distance));
-      }
-    } else {
-#pragma GCC unroll 16
-      for (int row = 0; row < lane_rows; row++) take(row, mul(to_f32(own.joined<T>(row)), step));
+      if (row >= lanes.rows) return;
+      const int head = block.kv_head * shape.group + (lanes.first + row) % shape.group;
+      const int64_t distance = block_key + 16 * v - (block.position + (lanes.first + row) / shape.group);
+      y = shape.bend(head, biases).logarithms(mul(y, set1(scratch.states.scale[lanes.first + row])), distance);
     }
+    if constexpr (sight != Sight::whole) y = select(lanes.keys_seen(row, v), y, set1(-__builtin_inff()));
+    store(lanes.scores + v * lane_vector + 16 * row, y);
   }
-  find_exponents<sight>(lanes, max_of_each(most), scratch);
 }
 
 // As exp2_of_nonpositive, several at once: each waits for its own results.
@@ -166,28 +123,79 @@ OCTAVO_ALWAYS_INLINE void exp2_of_nonpositive(F32x16 (&x)[n]) {
   for (int i = 0; i < n; i++) x[i] = as_f32(add(bits(y[i]), shift_left<23>(bits(shifted[i]))));
 }
 
+// Whether all logarithms of a row are finite.
+template <Sight sight>
+inline bool finite_logarithms(const LaneRows& lanes, const LaneSight& all, int row, float scale) {
+  for (int v = all.vector; v < all.end_vector; v++) {
+    F32x16 x = sub(load(lanes.scores + v * lane_vector + 16 * row), set1(lanes.largest[row]));
+    if constexpr (sight != Sight::bent) x = fma(x, set1(scale), set1(lanes.offset[row]));
+    const uint16_t finite = mask_bits(lt(abs(x), set1(__builtin_inff())));
+    const uint16_t seen = sight == Sight::whole ? 0xffff : lanes.seen[row][v];
+    if ((finite & seen) != seen) return false;
+  }
+  return true;
+}
+
+// The exponents of rows, from their scores.
+template <Sight sight>
+inline void find_exponents(LaneRows& lanes, const LaneSight& all, const AttentionScratch& scratch) {
+  constexpr bool bent = sight == Sight::bent;
+  F32x16 most[lane_rows];
+#pragma GCC unroll 1
+  for (int row = 0; row < lane_rows; row++) {
+    const float* scores = lanes.scores + 16 * row;
+    if constexpr (sight == Sight::whole) {
+      F32x16 m[block_vectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < block_vectors; v++) m[v] = load(scores + v * lane_vector);
+      most[row] = max(max(max(m[0], m[1]), max(m[2], m[3])), max(max(m[4], m[5]), max(m[6], m[7])));
+    } else {
+      F32x16 m = set1(-__builtin_inff());
+      for (int v = all.vector; v < all.end_vector; v++) m = max(load(scores + v * lane_vector), m);
+      most[row] = m;
+    }
+  }
+  const F32x16 largest = max_of_each(most);
+  const F32x16 scale = load(scratch.states.scale + lanes.first);
+  const F32x16 top = bent ? largest : mul(largest, scale);
+  lanes.exponent = ceil(top);
+  store(lanes.largest, bent ? lanes.exponent : largest);
+  store(lanes.offset, sub(top, lanes.exponent));
+  const uint16_t finite = mask_bits(lt(abs(lanes.exponent), set1(__builtin_inff())));
+  const uint16_t safe = mask_bits(lt(mul(scale, set1(scratch.steps->span)), set1(0x1p126f)));
+  const uint16_t doubtful = bent ? lanes.sees : lanes.sees & ~(finite & safe);
+  if (doubtful == 0) return;
+  for (int row = 0; row < lanes.rows; row++) {
+    if (!(doubtful >> row & 1)) continue;
+    if (finite >> row & 1 && finite_logarithms<sight>(lanes, all, row, scratch.states.scale[lanes.first + row])) continue;
+    scratch.states.lose(lanes.first + row);
+    lanes.sees &= static_cast<uint16_t>(~(1u << row));
+  }
+}
+
 inline F32x16 power_of_two(const I32x16& n) {
   return as_f32(shift_left<23>(add(max_i32(n, set1_i32(-126)), set1_i32(127))));
 }
 
-// RowStates::add of the rows that see something, or their sums to where they wait.
-inline void add_lanes(const LaneRows& lanes, F32x16 block_total, F32x16 unit, const RowStates& states,
-                      const BlockPart* part) {
-  const int first = lanes.first;
-  if (part) {
-    alignas(64) float sums[3][lane_rows];
-    store(sums[0], lanes.exponent);
-    store(sums[1], block_total);
-    store(sums[2], unit);
-    for (int row = 0; row < lanes.rows; row++) {
-      const bool sees = lanes.sees >> row & 1;
-      const int64_t place = (first + row) * part->stride;
-      part->exponent[place] = sees ? sums[0][row] : 0;
-      part->total[place] = states.lost(first + row) ? __builtin_nanf("") : sees ? sums[1][row] : 0;
-      part->unit[place] = sees ? sums[2][row] : 0;
-    }
-    return;
+// What a block comes to, to where it waits.
+inline void leave_lanes(const LaneRows& lanes, F32x16 total, F32x16 unit, const RowStates& states,
+                        const BlockPart& part) {
+  alignas(64) float sums[3][lane_rows];
+  store(sums[0], lanes.exponent);
+  store(sums[1], total);
+  store(sums[2], unit);
+  for (int i = 0; i < lanes.rows; i++) {
+    const int row = lanes.first + i;
+    const bool sees = lanes.sees >> i & 1;
+    part.exponent[row * part.stride] = sees ? sums[0][i] : 0;
+    part.total[row * part.stride] = states.lost(row) ? __builtin_nanf("") : sees ? sums[1][i] : 0;
+    part.unit[row * part.stride] = sees ? sums[2][i] : 0;
   }
+}
+
+// RowStates::add of the rows that see something.
+inline void add_lanes(const LaneRows& lanes, F32x16 block_total, F32x16 unit, const RowStates& states) {
+  const int first = lanes.first;
   const auto scaling = [](F32x16 n) { return power_of_two(to_i32(max(n, set1(-126.0f)))); };
   const Mask16 sees = mask_of(lanes.sees);
   const F32x16 exponent = load(states.exponent + first), total = load(states.total + first);
@@ -202,7 +210,7 @@ inline void add_lanes(const LaneRows& lanes, F32x16 block_total, F32x16 unit, co
 
 // Weights as floats in place of the scores; what they come to goes into the rows' states, or to where it waits.
 template <Sight sight>
-inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionScratch& scratch,
+inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionShape& shape, const AttentionScratch& scratch,
                         const BlockPart* part) {
   const BlockSteps& steps = *scratch.steps;
   I32x16 totals[lane_rows];
@@ -241,19 +249,21 @@ inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const Atte
       weigh(1);
     } else {
 #pragma GCC unroll 1
-      for (int chunk = lanes.chunk(); chunk < lanes.end_chunk(); chunk++) weigh(chunk);
+      for (int chunk = all.chunk(); chunk < all.end_chunk(); chunk++) weigh(chunk);
     }
     totals[row] = total;
     heaviest[row] = heavy;
   }
   // Each weight has added the bits of `rounding` too; the rest is at most 2^23, exact as a float.
-  const uint32_t keys = static_cast<uint32_t>(lanes.end_chunk() - lanes.chunk()) * chunk_vectors * 16;
+  const uint32_t keys = static_cast<uint32_t>(all.end_chunk() - all.chunk()) * chunk_vectors * 16;
   const F32x16 total = to_f32(add(sum_of_each(totals), set1_i32(static_cast<int32_t>(0u - keys * rounding_bits))));
   const I32x16 heavy = bits(max_of_each(heaviest));
   const I32x16 k = sub(shift_right<23>(add(heavy, set1_i32(0x7fffff))), set1_i32(127));
   const I32x16 levels = set1_i32(shape.weight_bits);
   store(lanes.factor, power_of_two(sub(levels, k)));
-  add_lanes(lanes, total, power_of_two(sub(k, levels)), scratch.states, part);
+  const F32x16 unit = power_of_two(sub(k, levels));
+  if (part) return leave_lanes(lanes, total, unit, scratch.states, *part);
+  add_lanes(lanes, total, unit, scratch.states);
 }
 
 // The weights as digits of integers: byte i of lane g of a chunk is that of key 16 i + g.
@@ -275,31 +285,21 @@ OCTAVO_ALWAYS_INLINE void split_weights(const LaneRows& lanes, int first_chunk, 
   }
 }
 
-// Sums of the weighted values: `multiply(i, sums)` gives those of elements 16 i to 16 i + 15, of all rows.
-template <class T, class Multiply>
-inline void take_lanes(const LaneRows& lanes, const AttentionShape& shape, const AttentionScratch& scratch,
-                       const BlockPart* part, const Multiply& multiply) {
-  const int vectors = shape.padded / 16;
-  DigitSums sums[2];
-  multiply(0, sums[0]);
-  for (int v = 0; v < vectors; v++) {
-    if (v + 1 < vectors) multiply(v + 1, sums[(v + 1) % 2]);
-    const DigitSums& own = sums[v % 2];
-    const int64_t place = static_cast<int64_t>(lanes.first) * shape.padded + 16 * v;
-    const auto take = [&](int row) {
-      const F32x16 sum = to_f32(own.joined<T>(row));
-      if (part) return store(part->output + place + row * shape.padded, sum);
-      float* o = scratch.output + place + row * shape.padded;
+// Sums of the weighted values of rows [row, row + 4), elements 16 v to 16 v + 15.
+template <class T>
+OCTAVO_ALWAYS_INLINE void take_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
+                                     const AttentionScratch& scratch, const BlockPart* part, int v, int row) {
+  float* const target = (part ? part->output : scratch.output) + static_cast<int64_t>(lanes.first) * shape.padded + 16 * v;
+#pragma GCC unroll 4
+  for (const int end = row + 4; row < end; row++) {
+    if (!(lanes.sees >> row & 1)) continue;
+    const F32x16 sum = to_f32(sums.joined<T>(row));
+    float* o = target + row * shape.padded;
+    if (part) {
+      store(o, sum);
+    } else {
       const F32x16 kept = mul(load(o), set1(scratch.states.old[lanes.first + row]));
       store(o, fma(sum, set1(scratch.states.own[lanes.first + row]), kept));
-    };
-    if (lanes.sees == 0xffff) {
-#pragma GCC unroll 4
-      for (int row = 0; row < lane_rows; row++) take(row);
-    } else {
-#pragma GCC unroll 1
-      for (int row = 0; row < lanes.rows; row++)
-        if (lanes.sees >> row & 1) take(row);
     }
   }
 }
