@@ -219,7 +219,7 @@ inline void begin_rows(const AttentionShape& shape, const AttentionRows& block, 
 inline void gather_steps(const float* const* pages, int first, int end, BlockSteps* steps) {
   const F32x16 infinite = set1(__builtin_inff());
   F32x16 largest = zero();
-  uint32_t any_lost = 0;
+  uint32_t any_lost = 0, any_far = 0;
   for (int i = first; i < end; i++) {
     const F32x16 keys = load(pages[i]), values = load(pages[i] + page_size);
     store(steps->keys + page_size * i, keys);
@@ -228,9 +228,11 @@ inline void gather_steps(const float* const* pages, int first, int end, BlockSte
     const uint16_t good = mask_bits(lt(abs(keys), infinite)) & mask_bits(lt(abs(values), infinite));
     steps->lost[i] = static_cast<uint16_t>(~good);
     any_lost |= steps->lost[i];
+    any_far |= 0xffffu & ~(mask_bits(ge(values, set1(0x1p-48f))) & mask_bits(le(values, set1(0x1p48f))));
   }
   steps->span = reduce_max(largest) * 0x1p32f;
   steps->any_lost = any_lost != 0;
+  steps->plain = any_far == 0;
 }
 
 inline bool sees_lost(const BlockSteps& steps, KeyRange seen) {

@@ -199,15 +199,18 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
   Tiles tiles;
   tiles.set_rows(tile_block_rows);
   const Operand& biases = call.in[op_attention::bias];
-  for (int first = 0; first < block.rows; first += tile_block_rows) {
+  // Pairs of tiles of rows, each a step behind with its values: what they multiply has left the core's queues by then.
+  LaneRows pairs[2][2];
+  const auto weigh = [&](int pair) {
+    LaneRows(&lanes)[2] = pairs[pair % 2];
+    const int first = pair * tile_block_rows;
     const int rows = block.rows - first < tile_block_rows ? block.rows - first : tile_block_rows;
     const LaneSight all(shape, block, block_key, first, rows);
-    LaneRows lanes[2];
     for (int half = 0; half < 2; half++)
-      begin_lanes(lanes[half], all, shape, block, block_key, first + half * lane_rows, half, scratch);
+      begin_lanes(lanes[half], all, shape, block, block_key, first + half * lane_rows, LanePlace(scratch, pair, half), scratch);
     if (all.vector >= all.end_vector) {
       for (int half = 0; part && half < 2; half++) leave_lanes(lanes[half], zero(), zero(), scratch.states, *part);
-      continue;
+      return all;
     }
     const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(first) * shape.depth);
     with_sight(all.sight, [&](auto sight) {
@@ -217,16 +220,43 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
         score_lanes<T, own>(lanes[half], sums, shape, block, block_key, biases, scratch, v, row);
       });
       for (int half = 0; half < 2; half++) find_exponents<own>(lanes[half], all, scratch);
-      for (int half = 0; half < 2; half++) weigh_lanes<own>(lanes[half], all, shape, scratch, part);
     });
-    const int chunk = all.chunk(), end_chunk = all.end_chunk();
-    for (int half = 0; half < 2; half++) split_weights(lanes[half], chunk, end_chunk);
-    multiply_panels<T>(lanes[0].digits + chunk * row_chunk, 2 * attention_block, scratch.values + chunk * panel_chunk,
-                       value_bytes, 0, shape.padded / 16, end_chunk - chunk,
-                       [&](int half, const DigitSums& sums, int v, int row) {
+    return all;
+  };
+  const auto round = [&](int pair, const LaneSight& all) {
+    if (all.vector >= all.end_vector) return;
+    LaneRows(&lanes)[2] = pairs[pair % 2];
+    with_sight(all.sight, [&](auto sight) {
+      constexpr Sight own = decltype(sight)::value;
+      for (int half = 0; half < 2; half++) {
+        if (own != Sight::bent && lanes[half].plain) {
+          weigh_lanes<own, own != Sight::bent>(lanes[half], all, shape, scratch, part);
+        } else {
+          weigh_lanes<own, false>(lanes[half], all, shape, scratch, part);
+        }
+      }
+    });
+    for (int half = 0; half < 2; half++) split_weights(lanes[half], all.chunk(), all.end_chunk());
+  };
+  const auto take = [&](int pair, const LaneSight& all) {
+    if (all.vector >= all.end_vector) return;
+    LaneRows(&lanes)[2] = pairs[pair % 2];
+    multiply_panels<T>(lanes[0].digits + all.chunk() * row_chunk, 2 * attention_block,
+                       scratch.values + all.chunk() * panel_chunk, value_bytes, 0, shape.padded / 16,
+                       all.end_chunk() - all.chunk(), [&](int half, const DigitSums& sums, int v, int row) {
       take_lanes<T>(lanes[half], sums, shape, scratch, part, v, row);
     });
+  };
+  const int count = (block.rows + tile_block_rows - 1) / tile_block_rows;
+  LaneSight before = weigh(0);
+  round(0, before);
+  for (int pair = 1; pair < count; pair++) {
+    const LaneSight all = weigh(pair);
+    take(pair - 1, before);
+    round(pair, all);
+    before = all;
   }
+  take(count - 1, before);
 }
 
 }  // namespace octavo::OCTAVO_ISA

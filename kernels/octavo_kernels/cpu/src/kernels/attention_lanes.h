@@ -37,6 +37,7 @@ struct alignas(64) LaneRows {
   int8_t* digits;  // of the weights: [16 rows][2 chunks of keys][2][64]
   int first, rows;         // of the task; lanes from `rows` on hold anything
   uint16_t sees;     // which rows see something and are not lost
+  bool plain;        // whether exp2_times_65536 does
 
   Mask16 keys_seen(int row, int v) const { return mask_of(seen[row][v]); }
 };
@@ -57,15 +58,29 @@ struct LaneSight {
   int end_chunk() const { return (end_vector + chunk_vectors - 1) / chunk_vectors; }
 };
 
-// The 16 rows from `first` on; scores and digits at the place of half `half` of what a thread holds.
+// Where the scores and digits of 16 rows are, in what a thread holds: two halves that are weighed, and the digits of two
+// that have been.
+struct LanePlace {
+  float* scores;
+  int8_t* digits;
+
+  LanePlace(const AttentionScratch& scratch, int pair, int half) {
+    constexpr int bytes = lane_rows * attention_block * 2;
+    scores = reinterpret_cast<float*>(scratch.sums) + half * block_vectors * lane_vector;
+    digits = reinterpret_cast<int8_t*>(scratch.sums) + 4 * bytes + (pair % 2 * 2 + half) * bytes;
+  }
+};
+static_assert(8 * lane_rows * attention_block * 2 <= attention_held_rows * attention_block * 6);
+
+// The 16 rows from `first` on.
 inline void begin_lanes(LaneRows& lanes, const LaneSight& sight, const AttentionShape& shape,
-                        const AttentionRows& block, int64_t block_key, int first, int half,
+                        const AttentionRows& block, int64_t block_key, int first, const LanePlace& place,
                         const AttentionScratch& scratch) {
   lanes.first = first;
   const int left = block.rows - first;
   lanes.rows = left < 0 ? 0 : left < lane_rows ? left : lane_rows;
-  lanes.scores = reinterpret_cast<float*>(scratch.sums) + half * block_vectors * lane_vector;
-  lanes.digits = reinterpret_cast<int8_t*>(scratch.weights) + half * lane_rows * attention_block * 2;
+  lanes.scores = place.scores;
+  lanes.digits = place.digits;
   uint16_t sees = static_cast<uint16_t>((1u << lanes.rows) - 1);
   if (sight.sight != Sight::whole) std::memset(lanes.seen, 0, sizeof lanes.seen);
   if (sight.sight != Sight::whole || scratch.steps->any_lost) {
@@ -102,25 +117,26 @@ OCTAVO_ALWAYS_INLINE void score_lanes(const LaneRows& lanes, const DigitSums& su
   }
 }
 
-// As exp2_of_nonpositive, several at once: each waits for its own results.
+// 2^16 times 2^x of several x, for x <= 0 above -2^20, the bits of exp2_of_nonpositive for those from -125 on; below it
+// goes on to 0. While tiles multiply, a core has one port for products, maxima, conversions and shifts of vectors, but
+// two for sums: hence no clamp, and sums to round.
 template <int n>
-OCTAVO_ALWAYS_INLINE void exp2_of_nonpositive(F32x16 (&x)[n]) {
-  F32x16 shifted[n], y[n];
+OCTAVO_ALWAYS_INLINE void exp2_times_65536(F32x16 (&x)[n]) {
+  F32x16 whole[n], y[n];
 #pragma GCC unroll 8
-  for (int i = 0; i < n; i++) x[i] = max(x[i], set1(exp2_least));
+  for (int i = 0; i < n; i++) whole[i] = sub(add(x[i], set1(rounding)), set1(rounding));
 #pragma GCC unroll 8
-  for (int i = 0; i < n; i++) shifted[i] = add(x[i], set1(rounding));
+  for (int i = 0; i < n; i++) x[i] = sub(x[i], whole[i]);
 #pragma GCC unroll 8
-  for (int i = 0; i < n; i++) x[i] = off_integer(x[i]);
-#pragma GCC unroll 8
-  for (int i = 0; i < n; i++) y[i] = fma(set1(exp2_coefficients[0]), x[i], set1(exp2_coefficients[1]));
+  for (int i = 0; i < n; i++)
+    y[i] = fma(set1(exp2_coefficients[0] * 0x1p16f), x[i], set1(exp2_coefficients[1] * 0x1p16f));
 #pragma GCC unroll 3
   for (int c = 2; c < 5; c++) {
 #pragma GCC unroll 8
-    for (int i = 0; i < n; i++) y[i] = fma(y[i], x[i], set1(exp2_coefficients[c]));
+    for (int i = 0; i < n; i++) y[i] = fma(y[i], x[i], set1(exp2_coefficients[c] * 0x1p16f));
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < n; i++) x[i] = as_f32(add(bits(y[i]), shift_left<23>(bits(shifted[i]))));
+  for (int i = 0; i < n; i++) x[i] = times_power_of_two(y[i], whole[i]);
 }
 
 // Whether all logarithms of a row are finite.
@@ -163,6 +179,8 @@ inline void find_exponents(LaneRows& lanes, const LaneSight& all, const Attentio
   store(lanes.offset, sub(top, lanes.exponent));
   const uint16_t finite = mask_bits(lt(abs(lanes.exponent), set1(__builtin_inff())));
   const uint16_t safe = mask_bits(lt(mul(scale, set1(scratch.steps->span)), set1(0x1p126f)));
+  const uint16_t near = mask_bits(lt(abs(mul(scale, set1(scratch.steps->span))), set1(0x1p20f)));
+  lanes.plain = !bent && scratch.steps->plain && (lanes.sees & ~near) == 0;
   const uint16_t doubtful = bent ? lanes.sees : lanes.sees & ~(finite & safe);
   if (doubtful == 0) return;
   for (int row = 0; row < lanes.rows; row++) {
@@ -209,7 +227,7 @@ inline void add_lanes(const LaneRows& lanes, F32x16 block_total, F32x16 unit, co
 }
 
 // Weights as floats in place of the scores; what they come to goes into the rows' states, or to where it waits.
-template <Sight sight>
+template <Sight sight, bool plain>
 inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionShape& shape, const AttentionScratch& scratch,
                         const BlockPart* part) {
   const BlockSteps& steps = *scratch.steps;
@@ -230,7 +248,12 @@ inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionSh
 #pragma GCC unroll 4
         for (int i = 0; i < chunk_vectors; i++) p[i] = fma(p[i], scale, offset);
       }
-      exp2_of_nonpositive(p);
+      if constexpr (plain) {
+        exp2_times_65536(p);
+      } else {
+#pragma GCC unroll 4
+        for (int i = 0; i < chunk_vectors; i++) p[i] = exp2_of_nonpositive(p[i]);
+      }
 #pragma GCC unroll 4
       for (int i = 0; i < chunk_vectors; i++) {
         const int v = chunk * chunk_vectors + i;
@@ -239,7 +262,8 @@ inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionSh
           p[i] = select(lanes.keys_seen(row, v), p[i], zero());
           w = select(lanes.keys_seen(row, v), w, zero());
         }
-        total = add(total, bits(fma(p[i], set1(0x1p16f), set1(rounding))));
+        const F32x16 counted = plain ? add(p[i], set1(rounding)) : fma(p[i], set1(0x1p16f), set1(rounding));
+        total = add(total, bits(counted));
         heavy = max(w, heavy);
         store(place + i * lane_vector, w);
       }
@@ -261,7 +285,7 @@ inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionSh
   const I32x16 k = sub(shift_right<23>(add(heavy, set1_i32(0x7fffff))), set1_i32(127));
   const I32x16 levels = set1_i32(shape.weight_bits);
   store(lanes.factor, power_of_two(sub(levels, k)));
-  const F32x16 unit = power_of_two(sub(k, levels));
+  const F32x16 unit = power_of_two(sub(k, add(levels, set1_i32(plain ? 16 : 0))));
   if (part) return leave_lanes(lanes, total, unit, scratch.states, *part);
   add_lanes(lanes, total, unit, scratch.states);
 }

@@ -25,6 +25,8 @@ struct BlockSteps {
   // Whether key i or its value has no step: bit i % 16 of word i / 16.
   uint16_t lost[block_vectors];
   bool any_lost;
+  // Whether all of `values` lie so near to each other that a weight of 2^-125 times one counts as 0.
+  bool plain;
 };
 
 // 2^max(n, -126) for n up to 127.

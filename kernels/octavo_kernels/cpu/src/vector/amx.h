@@ -29,8 +29,8 @@ inline Pairs pairs_of(const I32x16& v) { return {v.all}; }
 
 inline Mask16 mask_of(uint16_t lanes) { return {lanes}; }
 inline F32x16 ceil(F32x16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
-// a - round(a), exactly.
-inline F32x16 off_integer(F32x16 a) { return _mm512_reduce_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// a * 2^n of whole numbers n.
+inline F32x16 times_power_of_two(F32x16 a, F32x16 n) { return _mm512_scalef_ps(a, n); }
 
 // Across the lanes of 16 vectors at once: lane i is join of all lanes of vector i. In which order they are joined is not
 // said.
