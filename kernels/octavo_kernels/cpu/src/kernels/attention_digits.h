@@ -66,120 +66,82 @@ inline void split_values(const T* const* pages, int first, int end, int head_dim
   }
 }
 
-// Tile registers 0 to 2: sums of the upper 16 rows by power, 3 to 5: of the lower ones, 6: digits of rows, 7: of the
-// panel. The intrinsics want numbers that are written out.
-enum class Signs { both, panel, rows, none };
-template <int tile>
-OCTAVO_ALWAYS_INLINE void clear_sums() {
-  if constexpr (tile == 0) _tile_zero(0);
-  if constexpr (tile == 1) _tile_zero(1);
-  if constexpr (tile == 2) _tile_zero(2);
-  if constexpr (tile == 3) _tile_zero(3);
-  if constexpr (tile == 4) _tile_zero(4);
-  if constexpr (tile == 5) _tile_zero(5);
-}
-template <int tile>
-OCTAVO_ALWAYS_INLINE void store_sums(int32_t* sums) {
-  if constexpr (tile == 0) _tile_stored(0, sums, 64);
-  if constexpr (tile == 1) _tile_stored(1, sums, 64);
-  if constexpr (tile == 2) _tile_stored(2, sums, 64);
-  if constexpr (tile == 3) _tile_stored(3, sums, 64);
-  if constexpr (tile == 4) _tile_stored(4, sums, 64);
-  if constexpr (tile == 5) _tile_stored(5, sums, 64);
-}
-#define OCTAVO_ADD_PRODUCTS(number)                                 \
-  if constexpr (tile == number) {                                   \
-    if constexpr (signs == Signs::both) _tile_dpbssd(number, 6, 7); \
-    if constexpr (signs == Signs::panel) _tile_dpbusd(number, 6, 7); \
-    if constexpr (signs == Signs::rows) _tile_dpbsud(number, 6, 7); \
-    if constexpr (signs == Signs::none) _tile_dpbuud(number, 6, 7); \
+// Products of digits with panels: the scores of some rows, and the weighted values of others, one panel a step, while
+// a third lot of rows is weighed. Sums stay in the tile registers until the next step: their products take as long as
+// many vector instructions, which do not wait for them.
+template <class T>
+struct DigitSteps {
+  const OpCall& call;
+  const AttentionShape& shape;
+  const AttentionRows& block;
+  int64_t block_key;
+  const AttentionScratch& scratch;
+  const BlockPart* part;
+  const LaneRows& scored;
+  const LaneRows& taken;
+  const int8_t* digits;  // of the weights of `taken`
+  int scores, values, next = 0;
+  DigitSums sums;
+
+  // Those before row `row` of 16.
+  void before(int row) {
+    const int end = (scores + values + 1) * (row + 1) / lane_rows;
+    while (next < end) step(next++);
   }
-template <int tile, Signs signs>
-OCTAVO_ALWAYS_INLINE void add_products() {
-  OCTAVO_ADD_PRODUCTS(0)
-  OCTAVO_ADD_PRODUCTS(1)
-  OCTAVO_ADD_PRODUCTS(2)
-  OCTAVO_ADD_PRODUCTS(3)
-  OCTAVO_ADD_PRODUCTS(4)
-  OCTAVO_ADD_PRODUCTS(5)
-}
-#undef OCTAVO_ADD_PRODUCTS
 
-template <class T, int base>
-OCTAVO_ALWAYS_INLINE void store_digit_sums(DigitSums& sums) {
-  store_sums<base>(sums.of[0]);
-  store_sums<base + 1>(sums.of[1]);
-  if constexpr (sizeof(T) == 2) store_sums<base + 2>(sums.of[2]);
-}
-
-// Chunks of 16 rows of digits times those of a panel, in the registers from `base` on. T: what the panel's integers were.
-// between(i), i = 0 to 3, is other work that goes on while the first chunk is multiplied.
-template <class T, int base, class Between>
-OCTAVO_ALWAYS_INLINE void multiply_digits(const int8_t* rows, int64_t stride, const int8_t* panel, int chunks,
-                                          const Between& between) {
-  constexpr bool wide = sizeof(T) == 2;
-  const auto chunk = [&](const auto& piece) {
-    _tile_loadd(7, panel + panel_low, 64);
-    _tile_loadd(6, rows, stride);
-    add_products<base + 1, wide ? Signs::rows : Signs::both>();
-    piece(0);
-    _tile_loadd(6, rows + row_low, stride);
-    add_products<base, wide ? Signs::none : Signs::panel>();
-    piece(1);
-    if constexpr (wide) {
-      _tile_loadd(7, panel, 64);
-      add_products<base + 1, Signs::panel>();
+ private:
+  __attribute__((noinline)) void step(int i) {
+    asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory, nor that they are stored
+    if (i > 0) {
+      _tile_stored(0, sums.of[0], 64);
+      _tile_stored(1, sums.of[1], 64);
+      if constexpr (sizeof(T) == 2) _tile_stored(2, sums.of[2], 64);
     }
-    piece(2);
-    if constexpr (wide) {
-      _tile_loadd(6, rows, stride);
-      add_products<base + 2, Signs::both>();
+    if (i < scores) {
+      const int chunks = shape.depth / 64;
+      multiply(reinterpret_cast<const int8_t*>(scratch.q) + scored.first * int64_t{2} * shape.depth, 2 * shape.depth,
+               scratch.keys + (scored.vector + i) * chunks * panel_chunk, chunks);
+    } else if (i < scores + values) {
+      const int chunk = taken.chunk();
+      multiply(digits + chunk * row_chunk, 2 * attention_block,
+               scratch.values + (2 * (i - scores) + chunk) * panel_chunk, taken.end_chunk() - chunk);
     }
-    piece(3);
-    rows += row_chunk, panel += panel_chunk;
-  };
-  clear_sums<base>();
-  clear_sums<base + 1>();
-  if constexpr (wide) clear_sums<base + 2>();
-  chunk(between);
-  for (int i = 1; i < chunks; i++) chunk([](int) {});
-}
-
-// 32 rows times panels [first, end): `use(half, sums, panel, row)` takes the sums of rows [row, row + 4) of the upper or
-// lower 16. While one half is multiplied, the other one's sums leave the registers, and sums that have left are used.
-template <class T, class Use>
-OCTAVO_ALWAYS_INLINE void multiply_panels(const int8_t* rows, int64_t stride, const int8_t* panels, int64_t panel_bytes,
-                                          int first, int end, int chunks, const Use& use) {
-  constexpr bool wide = sizeof(T) == 2;
-  const int8_t* const lower = rows + lane_rows * stride;
-  DigitSums sums[2];
-  asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory, nor that they are stored
-  const auto leave = [&](auto other, DigitSums& to, int i) {
-    constexpr int base = decltype(other)::value;
-    if (i == 0) store_sums<base>(to.of[0]);
-    if (i == 1) store_sums<base + 1>(to.of[1]);
-    if (i == 2 && wide) store_sums<base + 2>(to.of[2]);
     asm volatile("" : : : "memory");
-  };
-  const int8_t* panel = panels + first * panel_bytes;
-  multiply_digits<T, 0>(rows, stride, panel, chunks, [](int) {});
-  multiply_digits<T, 3>(lower, stride, panel, chunks, [&](int i) { leave(Count<0>(), sums[0], i); });
-  for (int p = first + 1; p < end; p++) {
-    panel += panel_bytes;
-    multiply_digits<T, 0>(rows, stride, panel, chunks, [&](int i) {
-      leave(Count<3>(), sums[1], i);
-      use(0, sums[0], p - 1, 4 * i);
-    });
-    multiply_digits<T, 3>(lower, stride, panel, chunks, [&](int i) {
-      leave(Count<0>(), sums[0], i);
-      use(1, sums[1], p - 1, 4 * i);
+    if (i == 0) return;
+    if (i > scores) return take_lanes<T>(taken, sums, shape, scratch, part, i - 1 - scores);
+    with_sight(scored.sight, [&](auto sight) {
+      score_lanes<T, decltype(sight)::value>(scored, sums, shape, block, block_key, call.in[op_attention::bias], scratch,
+                                             scored.vector + i - 1);
     });
   }
-  store_digit_sums<T, 3>(sums[1]);
-  asm volatile("" : : : "memory");
-  for (int half = 0; half < 2; half++)
-    for (int row = 0; row < lane_rows; row += 4) use(half, sums[half], end - 1, row);
-}
+
+  // Chunks of 16 rows of digits times those of a panel. Registers 0 to 2: sums by power, 4 and 5: low and high digits of
+  // rows, 6 and 7: of the panel.
+  OCTAVO_ALWAYS_INLINE static void multiply(const int8_t* rows, int64_t stride, const int8_t* panel, int chunks) {
+    constexpr bool wide = sizeof(T) == 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (wide) _tile_zero(2);
+    for (int chunk = 0; chunk < chunks; chunk++, rows += row_chunk, panel += panel_chunk) {
+      _tile_loadd(6, panel + panel_low, 64);
+      _tile_loadd(5, rows, stride);
+      if constexpr (wide) {
+        _tile_dpbsud(1, 5, 6);
+      } else {
+        _tile_dpbssd(1, 5, 6);
+      }
+      _tile_loadd(4, rows + row_low, stride);
+      if constexpr (wide) {
+        _tile_dpbuud(0, 4, 6);
+        _tile_loadd(7, panel, 64);
+        _tile_dpbssd(2, 5, 7);
+        _tile_dpbusd(1, 4, 7);
+      } else {
+        _tile_dpbusd(0, 4, 6);
+      }
+    }
+  }
+};
 
 // As attend_block; q's rows are digits.
 template <class T>
@@ -198,65 +160,39 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
                     scratch.values + element / 16 * value_bytes);
   Tiles tiles;
   tiles.set_rows(tile_block_rows);
-  const Operand& biases = call.in[op_attention::bias];
-  // Pairs of tiles of rows, each a step behind with its values: what they multiply has left the core's queues by then.
-  LaneRows pairs[2][2];
-  const auto weigh = [&](int pair) {
-    LaneRows(&lanes)[2] = pairs[pair % 2];
-    const int first = pair * tile_block_rows;
-    const int rows = block.rows - first < tile_block_rows ? block.rows - first : tile_block_rows;
-    const LaneSight all(shape, block, block_key, first, rows);
-    for (int half = 0; half < 2; half++)
-      begin_lanes(lanes[half], all, shape, block, block_key, first + half * lane_rows, LanePlace(scratch, pair, half), scratch);
-    if (all.vector >= all.end_vector) {
-      for (int half = 0; part && half < 2; half++) leave_lanes(lanes[half], zero(), zero(), scratch.states, *part);
-      return all;
+  // Scores and weights of two tiles of rows, and the digits of the weights of one.
+  float* const scores = reinterpret_cast<float*>(scratch.sums);
+  int8_t* const digits = reinterpret_cast<int8_t*>(scores + 2 * block_vectors * lane_vector);
+  static_assert((2 * 4 + 2) * lane_rows * attention_block <= 6 * attention_held_rows * attention_block);
+  // While a tile of rows is weighed, the next one is scored, and the values of the one before are summed.
+  LaneRows lanes[3];
+  const int tiles_of_rows = (block.rows + lane_rows - 1) / lane_rows;
+  for (int tile = -1; tile <= tiles_of_rows; tile++) {
+    LaneRows &past = lanes[(tile + 2) % 3], &now = lanes[(tile + 3) % 3], &next = lanes[(tile + 4) % 3];
+    next.rows = 0;
+    if (tile + 1 < tiles_of_rows) {
+      const int first = (tile + 1) * lane_rows;
+      begin_lanes(next, shape, block, block_key, first, scores + (tile + 1) % 2 * block_vectors * lane_vector, scratch);
     }
-    const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(first) * shape.depth);
-    with_sight(all.sight, [&](auto sight) {
-      constexpr Sight own = decltype(sight)::value;
-      multiply_panels<T>(q, 2 * shape.depth, scratch.keys, key_bytes, all.vector, all.end_vector, chunks,
-                         [&](int half, const DigitSums& sums, int v, int row) {
-        score_lanes<T, own>(lanes[half], sums, shape, block, block_key, biases, scratch, v, row);
-      });
-      for (int half = 0; half < 2; half++) find_exponents<own>(lanes[half], all, scratch);
-    });
-    return all;
-  };
-  const auto round = [&](int pair, const LaneSight& all) {
-    if (all.vector >= all.end_vector) return;
-    LaneRows(&lanes)[2] = pairs[pair % 2];
-    with_sight(all.sight, [&](auto sight) {
-      constexpr Sight own = decltype(sight)::value;
-      for (int half = 0; half < 2; half++) {
-        if (own != Sight::bent && lanes[half].plain) {
-          weigh_lanes<own, own != Sight::bent>(lanes[half], all, shape, scratch, part);
+    DigitSteps<T> steps = {call, shape, block, block_key, scratch, part, next, past, digits, next.vectors(),
+                           past.vectors() ? shape.padded / 16 : 0};
+    if (now.vectors()) {
+      with_sight(now.sight, [&](auto sight) {
+        constexpr Sight own = decltype(sight)::value;
+        const auto between = [&](int row) { steps.before(row); };
+        if (own != Sight::bent && now.plain) {
+          weigh_lanes<own, own != Sight::bent>(now, shape, scratch, part, between);
         } else {
-          weigh_lanes<own, false>(lanes[half], all, shape, scratch, part);
+          weigh_lanes<own, false>(now, shape, scratch, part, between);
         }
-      }
-    });
-    for (int half = 0; half < 2; half++) split_weights(lanes[half], all.chunk(), all.end_chunk());
-  };
-  const auto take = [&](int pair, const LaneSight& all) {
-    if (all.vector >= all.end_vector) return;
-    LaneRows(&lanes)[2] = pairs[pair % 2];
-    multiply_panels<T>(lanes[0].digits + all.chunk() * row_chunk, 2 * attention_block,
-                       scratch.values + all.chunk() * panel_chunk, value_bytes, 0, shape.padded / 16,
-                       all.end_chunk() - all.chunk(), [&](int half, const DigitSums& sums, int v, int row) {
-      take_lanes<T>(lanes[half], sums, shape, scratch, part, v, row);
-    });
-  };
-  const int count = (block.rows + tile_block_rows - 1) / tile_block_rows;
-  LaneSight before = weigh(0);
-  round(0, before);
-  for (int pair = 1; pair < count; pair++) {
-    const LaneSight all = weigh(pair);
-    take(pair - 1, before);
-    round(pair, all);
-    before = all;
+      });
+      split_weights(now, digits);
+    } else {
+      steps.before(lane_rows - 1);
+      if (part && now.rows > 0) leave_lanes(now, zero(), zero(), scratch.states, *part);
+    }
+    if (next.vectors()) with_sight(next.sight, [&](auto sight) { find_exponents<decltype(sight)::value>(next, scratch); });
   }
-  take(count - 1, before);
 }
 
 }  // namespace octavo::OCTAVO_ISA

@@ -33,57 +33,33 @@ struct alignas(64) LaneRows {
   uint16_t seen[lane_rows][block_vectors];  // keys that each row sees, a bit each, unless all see all
   float largest[lane_rows], offset[lane_rows], factor[lane_rows];
   F32x16 exponent = zero();
-  float* scores;   // [block_vectors][16 rows][16]; later the weights as floats
-  int8_t* digits;  // of the weights: [16 rows][2 chunks of keys][2][64]
-  int first, rows;         // of the task; lanes from `rows` on hold anything
-  uint16_t sees;     // which rows see something and are not lost
-  bool plain;        // whether exp2_times_65536 does
+  float* scores;           // [block_vectors][16 rows][16]; later the weights as floats
+  int first, rows = 0;     // of the task; lanes from `rows` on hold anything
+  int vector, end_vector;  // of the keys that some row sees
+  Sight sight;             // of all rows
+  uint16_t sees;           // which rows see something and are not lost
+  bool plain;              // whether exp2_times_65536 does
 
+  int vectors() const { return rows == 0 || end_vector <= vector ? 0 : end_vector - vector; }
+  int chunk() const { return vector / chunk_vectors; }
+  int end_chunk() const { return (end_vector + chunk_vectors - 1) / chunk_vectors; }
   Mask16 keys_seen(int row, int v) const { return mask_of(seen[row][v]); }
 };
 
-// What tiles of rows that are under way together see of a block.
-struct LaneSight {
-  int vector, end_vector;  // of the keys that some row sees
-  Sight sight;             // of all rows
-
-  LaneSight(const AttentionShape& shape, const AttentionRows& block, int64_t block_key, int first, int rows) {
-    const KeyRange low = block.seen(shape, block_key, first), high = block.seen(shape, block_key, first + rows - 1);
-    vector = low.first / 16;
-    end_vector = (high.end + 15) / 16;
-    const bool whole = low.end == attention_block && high.first == 0;
-    sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
-  }
-  int chunk() const { return vector / chunk_vectors; }
-  int end_chunk() const { return (end_vector + chunk_vectors - 1) / chunk_vectors; }
-};
-
-// Where the scores and digits of 16 rows are, in what a thread holds: two halves that are weighed, and the digits of two
-// that have been.
-struct LanePlace {
-  float* scores;
-  int8_t* digits;
-
-  LanePlace(const AttentionScratch& scratch, int pair, int half) {
-    constexpr int bytes = lane_rows * attention_block * 2;
-    scores = reinterpret_cast<float*>(scratch.sums) + half * block_vectors * lane_vector;
-    digits = reinterpret_cast<int8_t*>(scratch.sums) + 4 * bytes + (pair % 2 * 2 + half) * bytes;
-  }
-};
-static_assert(8 * lane_rows * attention_block * 2 <= attention_held_rows * attention_block * 6);
-
 // The 16 rows from `first` on.
-inline void begin_lanes(LaneRows& lanes, const LaneSight& sight, const AttentionShape& shape,
-                        const AttentionRows& block, int64_t block_key, int first, const LanePlace& place,
-                        const AttentionScratch& scratch) {
+inline void begin_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionRows& block, int64_t block_key,
+                        int first, float* scores, const AttentionScratch& scratch) {
   lanes.first = first;
-  const int left = block.rows - first;
-  lanes.rows = left < 0 ? 0 : left < lane_rows ? left : lane_rows;
-  lanes.scores = place.scores;
-  lanes.digits = place.digits;
+  lanes.rows = block.rows - first < lane_rows ? block.rows - first : lane_rows;
+  lanes.scores = scores;
+  const KeyRange low = block.seen(shape, block_key, first), high = block.seen(shape, block_key, first + lanes.rows - 1);
+  lanes.vector = low.first / 16;
+  lanes.end_vector = (high.end + 15) / 16;
+  const bool whole = low.end == attention_block && high.first == 0;
+  lanes.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
   uint16_t sees = static_cast<uint16_t>((1u << lanes.rows) - 1);
-  if (sight.sight != Sight::whole) std::memset(lanes.seen, 0, sizeof lanes.seen);
-  if (sight.sight != Sight::whole || scratch.steps->any_lost) {
+  if (lanes.sight != Sight::whole) std::memset(lanes.seen, 0, sizeof lanes.seen);
+  if (lanes.sight != Sight::whole || scratch.steps->any_lost) {
     const auto below = [](int n) { return n <= 0 ? 0 : n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1; };
     for (int row = 0; row < lanes.rows; row++) {
       const KeyRange seen = block.seen(shape, block_key, first + row);
@@ -97,14 +73,15 @@ inline void begin_lanes(LaneRows& lanes, const LaneSight& sight, const Attention
   lanes.sees = sees & mask_bits(eq(scale, scale));
 }
 
-// The scores of rows [row, row + 4) with vector v of the keys.
+// The scores of all rows with vector v of the keys.
 template <class T, Sight sight>
-OCTAVO_ALWAYS_INLINE void score_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
-                                      const AttentionRows& block, int64_t block_key, const Operand& biases,
-                                      const AttentionScratch& scratch, int v, int row) {
+inline void score_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
+                        const AttentionRows& block, int64_t block_key, const Operand& biases,
+                        const AttentionScratch& scratch, int v) {
   const F32x16 step = load(scratch.steps->keys + 16 * v);
+  float* const target = lanes.scores + v * lane_vector;
 #pragma GCC unroll 4
-  for (const int end = row + 4; row < end; row++) {
+  for (int row = 0; row < lane_rows; row++) {
     F32x16 y = mul(to_f32(sums.joined<T>(row)), step);
     if constexpr (sight == Sight::bent) {
       if (row >= lanes.rows) return;
@@ -113,36 +90,14 @@ OCTAVO_ALWAYS_INLINE void score_lanes(const LaneRows& lanes, const DigitSums& su
       y = shape.bend(head, biases).logarithms(mul(y, set1(scratch.states.scale[lanes.first + row])), distance);
     }
     if constexpr (sight != Sight::whole) y = select(lanes.keys_seen(row, v), y, set1(-__builtin_inff()));
-    store(lanes.scores + v * lane_vector + 16 * row, y);
+    store(target + 16 * row, y);
   }
-}
-
-// 2^16 times 2^x of several x, for x <= 0 above -2^20, the bits of exp2_of_nonpositive for those from -125 on; below it
-// goes on to 0. While tiles multiply, a core has one port for products, maxima, conversions and shifts of vectors, but
-// two for sums: hence no clamp, and sums to round.
-template <int n>
-OCTAVO_ALWAYS_INLINE void exp2_times_65536(F32x16 (&x)[n]) {
-  F32x16 whole[n], y[n];
-#pragma GCC unroll 8
-  for (int i = 0; i < n; i++) whole[i] = sub(add(x[i], set1(rounding)), set1(rounding));
-#pragma GCC unroll 8
-  for (int i = 0; i < n; i++) x[i] = sub(x[i], whole[i]);
-#pragma GCC unroll 8
-  for (int i = 0; i < n; i++)
-    y[i] = fma(set1(exp2_coefficients[0] * 0x1p16f), x[i], set1(exp2_coefficients[1] * 0x1p16f));
-#pragma GCC unroll 3
-  for (int c = 2; c < 5; c++) {
-#pragma GCC unroll 8
-    for (int i = 0; i < n; i++) y[i] = fma(y[i], x[i], set1(exp2_coefficients[c] * 0x1p16f));
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < n; i++) x[i] = times_power_of_two(y[i], whole[i]);
 }
 
 // Whether all logarithms of a row are finite.
 template <Sight sight>
-inline bool finite_logarithms(const LaneRows& lanes, const LaneSight& all, int row, float scale) {
-  for (int v = all.vector; v < all.end_vector; v++) {
+inline bool finite_logarithms(const LaneRows& lanes, int row, float scale) {
+  for (int v = lanes.vector; v < lanes.end_vector; v++) {
     F32x16 x = sub(load(lanes.scores + v * lane_vector + 16 * row), set1(lanes.largest[row]));
     if constexpr (sight != Sight::bent) x = fma(x, set1(scale), set1(lanes.offset[row]));
     const uint16_t finite = mask_bits(lt(abs(x), set1(__builtin_inff())));
@@ -154,7 +109,7 @@ inline bool finite_logarithms(const LaneRows& lanes, const LaneSight& all, int r
 
 // The exponents of rows, from their scores.
 template <Sight sight>
-inline void find_exponents(LaneRows& lanes, const LaneSight& all, const AttentionScratch& scratch) {
+inline void find_exponents(LaneRows& lanes, const AttentionScratch& scratch) {
   constexpr bool bent = sight == Sight::bent;
   F32x16 most[lane_rows];
 #pragma GCC unroll 1
@@ -167,7 +122,7 @@ inline void find_exponents(LaneRows& lanes, const LaneSight& all, const Attentio
       most[row] = max(max(max(m[0], m[1]), max(m[2], m[3])), max(max(m[4], m[5]), max(m[6], m[7])));
     } else {
       F32x16 m = set1(-__builtin_inff());
-      for (int v = all.vector; v < all.end_vector; v++) m = max(load(scores + v * lane_vector), m);
+      for (int v = lanes.vector; v < lanes.end_vector; v++) m = max(load(scores + v * lane_vector), m);
       most[row] = m;
     }
   }
@@ -185,7 +140,7 @@ inline void find_exponents(LaneRows& lanes, const LaneSight& all, const Attentio
   if (doubtful == 0) return;
   for (int row = 0; row < lanes.rows; row++) {
     if (!(doubtful >> row & 1)) continue;
-    if (finite >> row & 1 && finite_logarithms<sight>(lanes, all, row, scratch.states.scale[lanes.first + row])) continue;
+    if (finite >> row & 1 && finite_logarithms<sight>(lanes, row, scratch.states.scale[lanes.first + row])) continue;
     scratch.states.lose(lanes.first + row);
     lanes.sees &= static_cast<uint16_t>(~(1u << row));
   }
@@ -226,15 +181,39 @@ inline void add_lanes(const LaneRows& lanes, F32x16 block_total, F32x16 unit, co
   store(states.exponent + first, select(sees, next, exponent));
 }
 
+// 2^16 times 2^x of several x, for x <= 0 above -2^20, the bits of exp2_of_nonpositive for those from -125 on; below it
+// goes on to 0. While tiles multiply, a core has one port for products, maxima, conversions and shifts of vectors, but
+// two for sums: hence no clamp, and sums to round.
+template <int n>
+OCTAVO_ALWAYS_INLINE void exp2_times_65536(F32x16 (&x)[n]) {
+  F32x16 whole[n], y[n];
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) whole[i] = sub(add(x[i], set1(rounding)), set1(rounding));
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) x[i] = sub(x[i], whole[i]);
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++)
+    y[i] = fma(set1(exp2_coefficients[0] * 0x1p16f), x[i], set1(exp2_coefficients[1] * 0x1p16f));
+#pragma GCC unroll 3
+  for (int c = 2; c < 5; c++) {
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++) y[i] = fma(y[i], x[i], set1(exp2_coefficients[c] * 0x1p16f));
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) x[i] = times_power_of_two(y[i], whole[i]);
+}
+
 // Weights as floats in place of the scores; what they come to goes into the rows' states, or to where it waits.
-template <Sight sight, bool plain>
-inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionShape& shape, const AttentionScratch& scratch,
-                        const BlockPart* part) {
+// between(row) is other work, in the multipliers' shadow.
+template <Sight sight, bool plain, class Between>
+inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionScratch& scratch,
+                        const BlockPart* part, const Between& between) {
   const BlockSteps& steps = *scratch.steps;
   I32x16 totals[lane_rows];
   F32x16 heaviest[lane_rows];
 #pragma GCC unroll 1
   for (int row = 0; row < lane_rows; row++) {
+    between(row);
     const F32x16 largest = set1(lanes.largest[row]), offset = set1(lanes.offset[row]);
     const F32x16 scale = set1(scratch.states.scale[lanes.first + row]);
     I32x16 total = set1_i32(0);
@@ -273,13 +252,13 @@ inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionSh
       weigh(1);
     } else {
 #pragma GCC unroll 1
-      for (int chunk = all.chunk(); chunk < all.end_chunk(); chunk++) weigh(chunk);
+      for (int chunk = lanes.chunk(); chunk < lanes.end_chunk(); chunk++) weigh(chunk);
     }
     totals[row] = total;
     heaviest[row] = heavy;
   }
   // Each weight has added the bits of `rounding` too; the rest is at most 2^23, exact as a float.
-  const uint32_t keys = static_cast<uint32_t>(all.end_chunk() - all.chunk()) * chunk_vectors * 16;
+  const uint32_t keys = static_cast<uint32_t>(lanes.end_chunk() - lanes.chunk()) * chunk_vectors * 16;
   const F32x16 total = to_f32(add(sum_of_each(totals), set1_i32(static_cast<int32_t>(0u - keys * rounding_bits))));
   const I32x16 heavy = bits(max_of_each(heaviest));
   const I32x16 k = sub(shift_right<23>(add(heavy, set1_i32(0x7fffff))), set1_i32(127));
@@ -291,40 +270,44 @@ inline void weigh_lanes(LaneRows& lanes, const LaneSight& all, const AttentionSh
 }
 
 // The weights as digits of integers: byte i of lane g of a chunk is that of key 16 i + g.
-OCTAVO_ALWAYS_INLINE void split_weights(const LaneRows& lanes, int first_chunk, int end_chunk) {
+inline void split_weights(const LaneRows& lanes, int8_t* digits) {
 #pragma GCC unroll 1
   for (int row = 0; row < lane_rows; row++) {
     const F32x16 factor = set1(lanes.factor[row]);
-    for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
+    for (int chunk = lanes.chunk(); chunk < lanes.end_chunk(); chunk++) {
       const float* place = lanes.scores + chunk * chunk_vectors * lane_vector + 16 * row;
       Pairs w[chunk_vectors];
 #pragma GCC unroll 4
       for (int i = 0; i < chunk_vectors; i++)
         w[i] = pairs_of(bits(fma(load(place + i * lane_vector), factor, set1(rounding))));
       const Pairs even = low_halves(w[0], w[2]), odd = low_halves(w[1], w[3]);
-      int8_t* target = lanes.digits + row * 2 * attention_block + chunk * row_chunk;
+      int8_t* target = digits + row * 2 * attention_block + chunk * row_chunk;
       store_pairs(target, high_bytes(even, odd));
       store_pairs(target + row_low, low_bytes(even, odd));
     }
   }
 }
 
-// Sums of the weighted values of rows [row, row + 4), elements 16 v to 16 v + 15.
+// Sums of the weighted values, elements 16 v to 16 v + 15, of all rows.
 template <class T>
-OCTAVO_ALWAYS_INLINE void take_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
-                                     const AttentionScratch& scratch, const BlockPart* part, int v, int row) {
-  float* const target = (part ? part->output : scratch.output) + static_cast<int64_t>(lanes.first) * shape.padded + 16 * v;
-#pragma GCC unroll 4
-  for (const int end = row + 4; row < end; row++) {
-    if (!(lanes.sees >> row & 1)) continue;
+inline void take_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
+                       const AttentionScratch& scratch, const BlockPart* part, int v) {
+  const int64_t place = static_cast<int64_t>(lanes.first) * shape.padded + 16 * v;
+  const float* old = scratch.states.old + lanes.first;
+  const float* own = scratch.states.own + lanes.first;
+  const auto take = [&](int row) {
     const F32x16 sum = to_f32(sums.joined<T>(row));
-    float* o = target + row * shape.padded;
-    if (part) {
-      store(o, sum);
-    } else {
-      const F32x16 kept = mul(load(o), set1(scratch.states.old[lanes.first + row]));
-      store(o, fma(sum, set1(scratch.states.own[lanes.first + row]), kept));
-    }
+    const int64_t at = place + row * shape.padded;
+    if (part) return store(part->output + at, sum);
+    float* o = scratch.output + at;
+    store(o, fma(sum, set1(own[row]), mul(load(o), set1(old[row]))));
+  };
+  if (lanes.sees == 0xffff) {
+#pragma GCC unroll 4
+    for (int row = 0; row < lane_rows; row++) take(row);
+  } else {
+    for (int row = 0; row < lanes.rows; row++)
+      if (lanes.sees >> row & 1) take(row);
   }
 }
 
