@@ -19,7 +19,7 @@ inline constexpr bool attention_digits = true;  // many rows are multiplied as d
 inline constexpr bool attention_digits = false;
 #endif
 // Rows of a task: several queries share each load of a page, or its digits.
-inline constexpr int attention_task_rows = attention_digits ? 256 : 48;
+inline constexpr int attention_task_rows = attention_digits ? 512 : 48;
 inline constexpr int attention_held_rows = 48;  // whose scores and weights a thread holds at once, with digits
 
 struct AttentionShape {

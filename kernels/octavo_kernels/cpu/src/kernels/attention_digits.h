@@ -66,9 +66,9 @@ inline void split_values(const T* const* pages, int first, int end, int head_dim
   }
 }
 
-// Products of digits with panels, the scores of some rows and the weighted values of others, in small steps between
-// those of a third lot of rows that is weighed: the tile unit works beside the vectors only where its instructions come
-// one by one. A panel's sums leave the tile registers, and are used, when the next panel begins.
+// Products of digits with panels: the scores of some rows, and the weighted values of others, one panel a step, while
+// a third lot of rows is weighed. Sums stay in the tile registers until the next step: their products take as long as
+// many vector instructions, which do not wait for them.
 template <class T>
 struct DigitSteps {
   const OpCall& call;
@@ -79,93 +79,68 @@ struct DigitSteps {
   const BlockPart* part;
   const LaneRows& scored;
   const LaneRows& taken;
-  int scores, values;  // panels of each
-  int steps;           // two for each chunk of a panel, and two to use the last one's sums
-  int next = 0, panel = 0, chunk = 0, chunks;
-  int64_t stride;
-  const int8_t *rows, *columns;
   const int8_t* digits;  // of the weights of `taken`
-  DigitSums sums;
+  int scores, values;
+  DigitSums& sums;
+  int next = 0;
 
-  DigitSteps(const OpCall& op, const AttentionShape& s, const AttentionRows& b, int64_t key, const AttentionScratch& memory,
-             const BlockPart* to, const LaneRows& next_rows, const LaneRows& past_rows, const int8_t* past_digits)
-      : call(op), shape(s), block(b), block_key(key), scratch(memory), part(to), scored(next_rows), taken(past_rows) {
-    scores = scored.vectors();
-    values = taken.vectors() ? shape.padded / 16 : 0;
-    digits = past_digits;
-    steps = 2 * (scores * (shape.depth / 64) + (values ? values * (taken.end_chunk() - taken.chunk()) : 0) + 1);
-    enter();
-  }
-  // Those of the share `share` of 32.
-  OCTAVO_ALWAYS_INLINE void go(int share) {
-    const int end = steps * (share + 1) / 32;
-    for (; next < end; next++) step();
+  // Those before row `row` of 16.
+  void before(int row) {
+    const int end = (scores + values + 1) * (row + 1) / lane_rows;
+    while (next < end) step(next++);
   }
 
  private:
-  void enter() {
-    if (panel < scores) {
-      chunks = shape.depth / 64;
-      stride = 2 * shape.depth;
-      rows = reinterpret_cast<const int8_t*>(scratch.q) + scored.first * stride;
-      columns = scratch.keys + (scored.vector + panel) * chunks * panel_chunk;
-    } else if (panel < scores + values) {
-      chunks = taken.end_chunk() - taken.chunk();
-      stride = 2 * attention_block;
-      rows = digits + taken.chunk() * row_chunk;
-      columns = scratch.values + (2 * (panel - scores) + taken.chunk()) * panel_chunk;
-    }
-  }
-  // Registers 0 to 2: sums by power, 4 and 5: low and high digits of rows, 6 and 7: of the panel.
-  __attribute__((noinline)) void step() {
-    constexpr bool wide = sizeof(T) == 2;
-    const bool first = next % 2 == 0, multiplies = panel < scores + values;
+  __attribute__((noinline)) void step(int i) {
     asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory, nor that they are stored
-    if (first && chunk == 0) {
-      if (panel > 0) {
-        _tile_stored(0, sums.of[0], 64);
-        _tile_stored(1, sums.of[1], 64);
-        if constexpr (wide) _tile_stored(2, sums.of[2], 64);
-      }
-      _tile_zero(0);
-      _tile_zero(1);
-      if constexpr (wide) _tile_zero(2);
+    if (i > 0) {
+      _tile_stored(0, sums.of[0], 64);
+      _tile_stored(1, sums.of[1], 64);
+      if constexpr (sizeof(T) == 2) _tile_stored(2, sums.of[2], 64);
     }
-    if (multiplies && first) {
-      _tile_loadd(6, columns + panel_low, 64);
+    if (i < scores) {
+      const int chunks = shape.depth / 64;
+      multiply(reinterpret_cast<const int8_t*>(scratch.q) + scored.first * int64_t{2} * shape.depth, 2 * shape.depth,
+               scratch.keys + (scored.vector + i) * chunks * panel_chunk, chunks);
+    } else if (i < scores + values) {
+      const int chunk = taken.chunk();
+      multiply(digits + chunk * row_chunk, 2 * attention_block,
+               scratch.values + (2 * (i - scores) + chunk) * panel_chunk, taken.end_chunk() - chunk);
+    }
+    asm volatile("" : : : "memory");
+    if (i == 0) return;
+    if (i > scores) return take_lanes<T>(taken, sums, shape, scratch, part, i - 1 - scores);
+    with_sight(scored.sight, [&](auto sight) {
+      score_lanes<T, decltype(sight)::value>(scored, sums, shape, block, block_key, call.in[op_attention::bias], scratch,
+                                             scored.vector + i - 1);
+    });
+  }
+
+  // Chunks of 16 rows of digits times those of a panel. Registers 0 to 2: sums by power, 4 and 5: low and high digits of
+  // rows, 6 and 7: of the panel.
+  OCTAVO_ALWAYS_INLINE static void multiply(const int8_t* rows, int64_t stride, const int8_t* panel, int chunks) {
+    constexpr bool wide = sizeof(T) == 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (wide) _tile_zero(2);
+    for (int chunk = 0; chunk < chunks; chunk++, rows += row_chunk, panel += panel_chunk) {
+      _tile_loadd(6, panel + panel_low, 64);
       _tile_loadd(5, rows, stride);
       if constexpr (wide) {
         _tile_dpbsud(1, 5, 6);
-        _tile_loadd(4, rows + row_low, stride);
-        _tile_dpbuud(0, 4, 6);
       } else {
         _tile_dpbssd(1, 5, 6);
       }
-    } else if (multiplies) {
+      _tile_loadd(4, rows + row_low, stride);
       if constexpr (wide) {
-        _tile_loadd(7, columns, 64);
+        _tile_dpbuud(0, 4, 6);
+        _tile_loadd(7, panel, 64);
         _tile_dpbssd(2, 5, 7);
         _tile_dpbusd(1, 4, 7);
       } else {
-        _tile_loadd(4, rows + row_low, stride);
         _tile_dpbusd(0, 4, 6);
       }
     }
-    asm volatile("" : : : "memory");
-    if (panel > 0 && chunk == 0) use(panel - 1, first ? 0 : 8);
-    if (first) return;
-    rows += row_chunk, columns += panel_chunk;
-    if (++chunk < chunks) return;
-    chunk = 0;
-    panel++;
-    enter();
-  }
-  OCTAVO_ALWAYS_INLINE void use(int which, int row) {
-    if (which >= scores) return take_lanes<T>(taken, sums, shape, scratch, part, which - scores, row);
-    with_sight(scored.sight, [&](auto sight) {
-      score_lanes<T, decltype(sight)::value>(scored, sums, shape, block, block_key, call.in[op_attention::bias], scratch,
-                                             scored.vector + which, row);
-    });
   }
 };
 
@@ -192,6 +167,7 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
   static_assert((2 * 4 + 2) * lane_rows * attention_block <= 6 * attention_held_rows * attention_block);
   // While a tile of rows is weighed, the next one is scored, and the values of the one before are summed.
   LaneRows lanes[3];
+  DigitSums sums;
   const int tiles_of_rows = (block.rows + lane_rows - 1) / lane_rows;
   for (int tile = -1; tile <= tiles_of_rows; tile++) {
     LaneRows &past = lanes[(tile + 2) % 3], &now = lanes[(tile + 3) % 3], &next = lanes[(tile + 4) % 3];
@@ -200,11 +176,12 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
       const int first = (tile + 1) * lane_rows;
       begin_lanes(next, shape, block, block_key, first, scores + (tile + 1) % 2 * block_vectors * lane_vector, scratch);
     }
-    DigitSteps<T> steps(call, shape, block, block_key, scratch, part, next, past, digits);
+    DigitSteps<T> steps = {call, shape, block, block_key, scratch, part, next, past, digits, next.vectors(),
+                           past.vectors() ? shape.padded / 16 : 0, sums};
     if (now.vectors()) {
       with_sight(now.sight, [&](auto sight) {
         constexpr Sight own = decltype(sight)::value;
-        const auto between = [&](int share) { steps.go(share); };
+        const auto between = [&](int row) { steps.before(row); };
         if (own != Sight::bent && now.plain) {
           weigh_lanes<own, own != Sight::bent>(now, shape, scratch, part, between);
         } else {
@@ -213,7 +190,7 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
       });
       split_weights(now, digits);
     } else {
-      steps.go(31);
+      steps.before(lane_rows - 1);
       if (part && now.rows > 0) leave_lanes(now, zero(), zero(), scratch.states, *part);
     }
     if (next.vectors()) with_sight(next.sight, [&](auto sight) { find_exponents<decltype(sight)::value>(next, scratch); });

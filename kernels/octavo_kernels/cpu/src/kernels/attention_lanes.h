@@ -73,15 +73,15 @@ inline void begin_lanes(LaneRows& lanes, const AttentionShape& shape, const Atte
   lanes.sees = sees & mask_bits(eq(scale, scale));
 }
 
-// The scores of the rows [row, row + 8) with vector v of the keys.
+// The scores of all rows with vector v of the keys.
 template <class T, Sight sight>
 inline void score_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
                         const AttentionRows& block, int64_t block_key, const Operand& biases,
-                        const AttentionScratch& scratch, int v, int row) {
+                        const AttentionScratch& scratch, int v) {
   const F32x16 step = load(scratch.steps->keys + 16 * v);
   float* const target = lanes.scores + v * lane_vector;
-#pragma GCC unroll 8
-  for (const int end = row + 8; row < end; row++) {
+#pragma GCC unroll 4
+  for (int row = 0; row < lane_rows; row++) {
     F32x16 y = mul(to_f32(sums.joined<T>(row)), step);
     if constexpr (sight == Sight::bent) {
       if (row >= lanes.rows) return;
@@ -204,7 +204,7 @@ OCTAVO_ALWAYS_INLINE void exp2_times_65536(F32x16 (&x)[n]) {
 }
 
 // Weights as floats in place of the scores; what they come to goes into the rows' states, or to where it waits.
-// between(i), i = 0 to 31, is other work beside it.
+// between(row) is other work, in the multipliers' shadow.
 template <Sight sight, bool plain, class Between>
 inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionScratch& scratch,
                         const BlockPart* part, const Between& between) {
@@ -213,6 +213,7 @@ inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const Atte
   F32x16 heaviest[lane_rows];
 #pragma GCC unroll 1
   for (int row = 0; row < lane_rows; row++) {
+    between(row);
     const F32x16 largest = set1(lanes.largest[row]), offset = set1(lanes.offset[row]);
     const F32x16 scale = set1(scratch.states.scale[lanes.first + row]);
     I32x16 total = set1_i32(0);
@@ -247,16 +248,11 @@ inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const Atte
       }
     };
     if constexpr (sight == Sight::whole) {
-#pragma GCC unroll 1
-      for (int chunk = 0; chunk < 2; chunk++) {
-        between(2 * row + chunk);
-        weigh(chunk);
-      }
+      weigh(0);
+      weigh(1);
     } else {
-      between(2 * row);
 #pragma GCC unroll 1
       for (int chunk = lanes.chunk(); chunk < lanes.end_chunk(); chunk++) weigh(chunk);
-      between(2 * row + 1);
     }
     totals[row] = total;
     heaviest[row] = heavy;
@@ -292,10 +288,10 @@ inline void split_weights(const LaneRows& lanes, int8_t* digits) {
   }
 }
 
-// Sums of the weighted values, elements 16 v to 16 v + 15, of the rows [row, row + 8).
+// Sums of the weighted values, elements 16 v to 16 v + 15, of all rows.
 template <class T>
 inline void take_lanes(const LaneRows& lanes, const DigitSums& sums, const AttentionShape& shape,
-                       const AttentionScratch& scratch, const BlockPart* part, int v, int row) {
+                       const AttentionScratch& scratch, const BlockPart* part, int v) {
   const int64_t place = static_cast<int64_t>(lanes.first) * shape.padded + 16 * v;
   const float* old = scratch.states.old + lanes.first;
   const float* own = scratch.states.own + lanes.first;
@@ -307,10 +303,10 @@ inline void take_lanes(const LaneRows& lanes, const DigitSums& sums, const Atten
     store(o, fma(sum, set1(own[row]), mul(load(o), set1(old[row]))));
   };
   if (lanes.sees == 0xffff) {
-#pragma GCC unroll 8
-    for (const int end = row + 8; row < end; row++) take(row);
+#pragma GCC unroll 4
+    for (int row = 0; row < lane_rows; row++) take(row);
   } else {
-    for (const int end = row + 8; row < end; row++)
+    for (int row = 0; row < lanes.rows; row++)
       if (lanes.sees >> row & 1) take(row);
   }
 }
