@@ -1,8 +1,8 @@
 // Attention's products by AMX tiles, for many rows: 16-bit integers as two digits of 8 bits, x = 256 * high + low, of
 // which the low one has no sign.
 //
-// Digits lie in chunks of 64 along what is summed (elements of a head for scores, keys for values): 64 high digits, then
-// 64 low ones. The order within a chunk is what takes least work, the same on both sides of a product: for scores pairs
+// Digits lie in chunks of 64 along what is summed (elements of a head for scores, keys for values): 64 high digits,
+// then 64 low ones. The order within a chunk is what takes least work, the same on both sides of a product: for scores pairs
 // of elements of the first half beside those of the second, for values key 16 i + g as byte i of lane g.
 #pragma once
 
@@ -55,7 +55,8 @@ inline void split_values(const T* const* pages, int first, int end, int head_dim
   };
   for (int chunk = 0; chunk < block_pages; chunk += chunk_vectors, panel += panel_chunk) {
     for (int pair = 0; pair < page_size / 2; pair++) {
-      const Pairs a = load(chunk, pair), b = load(chunk + 1, pair), c = load(chunk + 2, pair), d = load(chunk + 3, pair);
+      const Pairs a = load(chunk, pair), b = load(chunk + 1, pair);
+      const Pairs c = load(chunk + 2, pair), d = load(chunk + 3, pair);
       const auto put = [&](int8_t* target, const Pairs& ab, const Pairs& cd) {
         store_pairs(target + 128 * pair, low_halves(ab, cd));
         store_pairs(target + 128 * pair + 64, high_halves(ab, cd));
@@ -92,7 +93,7 @@ struct DigitSteps {
 
  private:
   __attribute__((noinline)) void step(int i) {
-    asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory, nor that they are stored
+    asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory and stored
     if (i > 0) {
       _tile_stored(0, sums.of[0], 64);
       _tile_stored(1, sums.of[1], 64);
@@ -110,14 +111,15 @@ struct DigitSteps {
     asm volatile("" : : : "memory");
     if (i == 0) return;
     if (i > scores) return take_lanes<T>(taken, sums, shape, scratch, part, i - 1 - scores);
+    const Operand& biases = call.in[op_attention::bias];
     with_sight(scored.sight, [&](auto sight) {
-      score_lanes<T, decltype(sight)::value>(scored, sums, shape, block, block_key, call.in[op_attention::bias], scratch,
+      score_lanes<T, decltype(sight)::value>(scored, sums, shape, block, block_key, biases, scratch,
                                              scored.vector + i - 1);
     });
   }
 
-  // Chunks of 16 rows of digits times those of a panel. Registers 0 to 2: sums by power, 4 and 5: low and high digits of
-  // rows, 6 and 7: of the panel.
+  // Chunks of 16 rows of digits times those of a panel. Registers 0 to 2: sums by power, 4 and 5: low and high digits
+  // of rows, 6 and 7: of the panel.
   OCTAVO_ALWAYS_INLINE static void multiply(const int8_t* rows, int64_t stride, const int8_t* panel, int chunks) {
     constexpr bool wide = sizeof(T) == 2;
     _tile_zero(0);
@@ -193,7 +195,8 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
       steps.before(lane_rows - 1);
       if (part && now.rows > 0) leave_lanes(now, zero(), zero(), scratch.states, *part);
     }
-    if (next.vectors()) with_sight(next.sight, [&](auto sight) { find_exponents<decltype(sight)::value>(next, scratch); });
+    if (!next.vectors()) continue;
+    with_sight(next.sight, [&](auto sight) { find_exponents<decltype(sight)::value>(next, scratch); });
   }
 }
 

@@ -204,7 +204,7 @@ OCTAVO_ALWAYS_INLINE void exp2_times_65536(F32x16 (&x)[n]) {
 }
 
 // Weights as floats in place of the scores; what they come to goes into the rows' states, or to where it waits.
-// between(row) is other work, in the multipliers' shadow.
+// between(row) is other work, before each row.
 template <Sight sight, bool plain, class Between>
 inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const AttentionScratch& scratch,
                         const BlockPart* part, const Between& between) {
@@ -251,7 +251,6 @@ inline void weigh_lanes(LaneRows& lanes, const AttentionShape& shape, const Atte
       weigh(0);
       weigh(1);
     } else {
-#pragma GCC unroll 1
       for (int chunk = lanes.chunk(); chunk < lanes.end_chunk(); chunk++) weigh(chunk);
     }
     totals[row] = total;

@@ -8,8 +8,8 @@
 
 namespace octavo::OCTAVO_ISA {
 
-// The bytes of 16-bit integers, x = 256 * high + low with low from 0 to 255: those of lane i of `a` beside those of lane
-// i of `b`.
+// The bytes of 16-bit integers, x = 256 * high + low with low from 0 to 255: those of lane i of `a` beside those of
+// lane i of `b`.
 inline Pairs no_pairs() { return {_mm512_setzero_si512()}; }
 inline void store_pairs(void* p, const Pairs& v) { _mm512_storeu_si512(p, v.all); }
 inline Pairs low_bytes(const Pairs& a, const Pairs& b) {
@@ -32,8 +32,7 @@ inline F32x16 ceil(F32x16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_POS_
 // a * 2^n of whole numbers n.
 inline F32x16 times_power_of_two(F32x16 a, F32x16 n) { return _mm512_scalef_ps(a, n); }
 
-// Across the lanes of 16 vectors at once: lane i is join of all lanes of vector i. In which order they are joined is not
-// said.
+// Across the lanes of 16 vectors at once: lane i is join of all lanes of vector i, in no order that is promised.
 template <class Join>
 OCTAVO_ALWAYS_INLINE __m512i across_lanes(const __m512i (&v)[16], const Join& join) {
   __m512i a[8], b[4], c[2];
