@@ -66,9 +66,9 @@ export const WORKSPACE: Readonly<Partial<Record<OpName, WorkspaceFormulas>>> = {
     group: "heads // kvHeads",
     padded: "pad(headDim, 16)",
     chunks: `ceil(J * ${PAGE_SIZE}, ${ATTENTION_BLOCK})`,
-    // The tasks' rows (256 with tiles, else 48): numbers of each, o, and integers of q; scores and weights of some of them;
+    // The tasks' rows (512 with tiles, else 48): numbers of each, o, and integers of q; scores and weights of some of them;
     // beside the steps of a block of keys, and its digits.
-    rows: "max(1, 256 // group) * group",
+    rows: "max(1, 512 // group) * group",
     depth: "pad(headDim, 64)",
     steps: `pad(8 * ${ATTENTION_BLOCK} + 24, 64)`,
     held: `6 * ${ATTENTION_BLOCK} * max(48, group)`,

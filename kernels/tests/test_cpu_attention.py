@@ -210,6 +210,21 @@ def test_integers_that_append_never_writes_harm_nobody_else(kv):
         assert np.array_equal(y[20:], expected[20:])
 
 
+@pytest.mark.parametrize("reach", [1e-3, 30.0, 1e6])
+@pytest.mark.parametrize("spread", [0, 40, 70])
+@pytest.mark.parametrize("queries", [3, 90])
+def test_scores_and_values_far_apart_equal_the_definition(reach, spread, queries):
+    """Logarithms below those that count for themselves, and values so large that the least weights still matter."""
+    case = Sequences([(300, queries)], heads=3, kv_heads=1, head_dim=64)
+    inputs = case.inputs()
+    inputs["q"] *= reach
+    far = np.random.default_rng(2).integers(-spread, spread + 1, (inputs["steps"].shape[0], 1, 16))
+    inputs["steps"][..., 16:] *= np.exp2(far).astype(np.float32)
+    expected = case.attend(reference(), inputs)
+    for backend in every_cpu():
+        assert np.array_equal(case.attend(backend, inputs), expected, equal_nan=True), (backend.isa, backend.threads)
+
+
 def test_no_queries():
     case = Sequences([(0, 0), (40, 0)])
     assert case.attend(cpu(2), case.inputs()).shape == (0, case.heads * case.head_dim)

@@ -58,7 +58,7 @@ WORKSPACE: dict[str, dict[str, str]] = {
         "group": "heads // kvHeads",
         "padded": "pad(headDim, 16)",
         "chunks": "ceil(J * 16, 128)",
-        "rows": "max(1, 256 // group) * group",
+        "rows": "max(1, 512 // group) * group",
         "depth": "pad(headDim, 64)",
         "steps": "pad(8 * 128 + 24, 64)",
         "held": "6 * 128 * max(48, group)",

@@ -43,12 +43,12 @@ struct RowParts {
   }
 };
 
-// o / l of one row, NaN of a row that is lost.
-inline void finish_row(const AttentionShape& shape, const AttentionRows& block, int row, const RowState& state,
+// o / l of one row: `total` is l, or NaN of a row that is lost.
+inline void finish_row(const AttentionShape& shape, const AttentionRows& block, int row, float total,
                        const float* output, const Operand& y) {
   float* out = y.row<float>(block.query_row + row / shape.group) +
                static_cast<int64_t>(block.kv_head * shape.group + row % shape.group) * shape.head_dim;
-  const F32x16 divisor = set1(state.scale == state.scale ? state.total : __builtin_nanf(""));
+  const F32x16 divisor = set1(total);
   for (int d = 0; d < shape.head_dim; d += 16)
     store_part(out + d, div(load(output + d), divisor), shape.head_dim - d);
 }
@@ -60,9 +60,10 @@ inline void join_blocks(const AttentionShape& shape, const AttentionRows& block,
     float* old = parts.exponent + row * parts.stride;
     float* own = parts.unit + row * parts.stride;
     const float* total = parts.total + row * parts.stride;
-    RowState state = {0, -__builtin_inff(), 0, 0, 0, 0, {}};
+    RowState state;
+    bool lost = false;
     for (int64_t b = 0; b < blocks; b++) {
-      if (total[b] != total[b]) state.scale = total[b];
+      lost |= total[b] != total[b];
       if (!(total[b] > 0)) continue;
       state.add({old[b], total[b], own[b]});
       old[b] = state.old;
@@ -78,7 +79,7 @@ inline void join_blocks(const AttentionShape& shape, const AttentionRows& block,
       }
       store(output + d, o);
     }
-    finish_row(shape, block, row, state, output, y);
+    finish_row(shape, block, row, lost ? __builtin_nanf("") : state.total, output, y);
   }
 }
 
@@ -231,7 +232,7 @@ inline void attend_tasks(const AttentionWork& work, const Worker& worker) {
     for (int64_t b = walk.first_block; b < walk.end_block; b++)
       attend(work, walk.task, b, b > walk.first_block, b + 1 < walk.end_block, scratch, nullptr);
     for (int row = 0; row < walk.task.rows; row++)
-      finish_row(shape, walk.task, row, scratch.state[row], scratch.output + row * shape.padded,
+      finish_row(shape, walk.task, row, scratch.states.known_total(row), scratch.output + row * shape.padded,
                  work.call.out[op_attention::out_y]);
   }
 }

@@ -1,180 +1,15 @@
 // One block of 128 keys of attention, for some rows: exact scores, weights, and exact sums of weighted values.
-//
-// Rows are some queries of one sequence with the query heads of one kv head: row r is query r / group, head r % group.
-// They share each load of a key or value; no row's numbers depend on the others.
 #pragma once
 
-#include "attention_weights.h"
-#include "kv_rows.h"
+#include "attention_rows.h"
 
 namespace octavo::OCTAVO_ISA {
-
-inline constexpr int block_pages = attention_block / page_size;
-
-#if defined(OCTAVO_AMX)
-inline constexpr bool attention_digits = true;  // many rows are multiplied as digits (attention_digits.h)
-#else
-inline constexpr bool attention_digits = false;
-#endif
-// Rows of a task: several queries share each load of a page, or its digits.
-inline constexpr int attention_task_rows = attention_digits ? 256 : 48;
-inline constexpr int attention_held_rows = 48;  // whose scores and weights a thread holds at once, with digits
-
-struct AttentionShape {
-  int heads, kv_heads, head_dim;
-  int group;   // query heads of a kv head
-  int padded;  // head_dim rounded up to 16
-  int depth;   // integers of a row of q, zeros from head_dim on
-  float scale, softcap;
-  bool causal;
-  int64_t window;
-  const float* slopes;
-  const float* bias;
-  int64_t distances;
-  bool wide;  // int16 pages
-  int query_levels, weight_bits;
-
-  explicit AttentionShape(const OpCall& call) {
-    namespace op = op_attention;
-    heads = call.integer(op::attr_heads);
-    kv_heads = call.integer(op::attr_kvHeads);
-    head_dim = call.integer(op::attr_headDim);
-    group = heads / kv_heads;
-    padded = static_cast<int>(round_up_16(head_dim));
-    depth = attention_digits ? (head_dim + 63) / 64 * 64 : padded;
-    scale = call.number(op::attr_scale);
-    softcap = call.number(op::attr_softcap);
-    causal = call.flag(op::attr_causal);
-    window = call.integer(op::attr_window);
-    slopes = call.in[op::slopes].as<float>();
-    bias = call.in[op::bias].as<float>();
-    distances = bias ? call.in[op::bias].shape[1] : 0;
-    wide = call.in[op::keys].dtype == DType::int16;
-    // A sum of products must fit int32.
-    const int fit = INT32_MAX / ((wide ? int16_keys : int8_keys) * head_dim);
-    const int most = wide ? int16_queries : int8_queries;
-    query_levels = fit < most ? fit : most;
-    weight_bits = wide ? int16_weight_bits : int8_weight_bits;
-  }
-  bool bent() const { return softcap != 0 || slopes || bias; }
-  // What makes a sum of products, times both steps, a score, or its binary logarithm if nothing bends scores.
-  float score_scale() const { return bent() ? scale : scale * exp_log2_e; }
-  Bend bend(int head, const Operand& biases) const {
-    return {softcap, slopes ? slopes[head] : 0, bias ? biases.row<float>(head) : nullptr, distances};
-  }
-};
-
-struct AttentionRows {
-  int queries, rows;
-  int64_t position;  // of the first query
-  int64_t length;    // keys of the sequence
-  int kv_head;
-  int query_row;         // of the first query, in q and y
-  const int32_t* pages;  // of the sequence
-
-  // Keys [first, end) that query i sees; both rise with i.
-  int64_t first_key(const AttentionShape& shape, int i) const {
-    const int64_t low = shape.window ? position + i - shape.window + 1 : 0;
-    return low > 0 ? low : 0;
-  }
-  int64_t end_key(const AttentionShape& shape, int i) const {
-    if (shape.causal) return position + i + 1;
-    const int64_t high = position + i + shape.window;
-    return shape.window && high < length ? high : length;
-  }
-  // Of the block that starts at `block_key`.
-  KeyRange seen(const AttentionShape& shape, int64_t block_key, int row) const {
-    const int query = row / shape.group;
-    const auto clip = [&](int64_t key) {
-      const int64_t x = key - block_key;
-      return static_cast<int>(x < 0 ? 0 : x > attention_block ? attention_block : x);
-    };
-    return {clip(first_key(shape, query)), clip(end_key(shape, query))};
-  }
-};
-
-// What a row carries through the blocks of keys.
-struct RowState {
-  float scale;            // q's step times the shape's score_scale(); NaN once the row is lost
-  float exponent, total;  // E and l
-  float old, own;         // factors of this block's step, of what was and of the block's sums
-  int32_t sees;           // whether it sees any of this block
-  int32_t unused[2];
-
-  // The step of a block across blocks, but for o.
-  void add(const BlockSums& block) {
-    const float next = block.exponent > exponent ? block.exponent : exponent;
-    const float factor = power_of_two(block.exponent - next);
-    old = power_of_two(exponent - next);
-    own = factor * block.unit;
-    total = __builtin_fmaf(block.total, factor * 0x1p-16f, total * old);
-    exponent = next;
-  }
-};
-static_assert(sizeof(RowState) == 32, "protocol/workspace.ts");
-
-// A thread's memory for blocks of `rows` rows; protocol/workspace.ts says how much it is.
-struct AttentionScratch {
-  BlockSteps* steps;
-  RowState* state;   // [rows]
-  float* output;     // [rows][padded], o
-  int32_t* sums;     // [held rows][attention_block]
-  int16_t* weights;  // [held rows][attention_block]
-  int16_t* q;        // [rows, or more to a multiple of 32][depth]
-  // Digits of a block's keys and values, 128 bytes for 64 of them.
-  int8_t* keys;    // [block_pages][depth / 64][2][16][16 keys][4]
-  int8_t* values;  // [padded / 16][2][2][16][16 elements][4]
-
-  AttentionScratch(uint8_t* memory, const AttentionShape& shape, int64_t rows) {
-    const auto take = [&](int64_t bytes) {
-      uint8_t* start = memory;
-      memory += (bytes + 63) / 64 * 64;
-      return start;
-    };
-    steps = reinterpret_cast<BlockSteps*>(take(sizeof(BlockSteps)));
-    state = reinterpret_cast<RowState*>(take(rows * static_cast<int64_t>(sizeof(RowState))));
-    output = reinterpret_cast<float*>(take(4 * rows * shape.padded));
-    const int64_t held = attention_digits ? attention_held_rows : rows;
-    sums = reinterpret_cast<int32_t*>(take(4 * held * attention_block));
-    weights = reinterpret_cast<int16_t*>(take(2 * held * attention_block));
-    q = reinterpret_cast<int16_t*>(take(2 * ((rows + 31) / 32 * 32) * shape.depth));
-    if (!attention_digits) return;
-    keys = reinterpret_cast<int8_t*>(take(int64_t{2} * attention_block * shape.depth));
-    values = reinterpret_cast<int8_t*>(take(int64_t{2} * attention_block * shape.padded));
-  }
-};
-static_assert(sizeof(BlockSteps) == 8 * attention_block + 24, "protocol/workspace.ts");
-
-// Where a block's sums wait when blocks are separate work: floats [rows][padded] of the sums of weighted values, and of
-// each row what is left of BlockSums; total 0: the row sees nothing of it, NaN: it is lost.
-struct BlockPart {
-  float* output;
-  float* exponent;
-  float* total;
-  float* unit;
-  int64_t stride;  // from one row's numbers to the next
-};
-
-// q's rows as integers, and rows that have seen nothing.
-inline void begin_rows(const AttentionShape& shape, const AttentionRows& block, const Operand& q,
-                       const AttentionScratch& scratch) {
-  const float score_scale = shape.score_scale();
-  for (int row = 0; row < block.rows; row++) {
-    const float* x = q.row<float>(block.query_row + row / shape.group) +
-                     static_cast<int64_t>(block.kv_head * shape.group + row % shape.group) * shape.head_dim;
-    int16_t* const integers = scratch.q + static_cast<int64_t>(row) * shape.depth;
-    const float step = quantize_row(x, shape.head_dim, shape.query_levels, integers);
-    for (int i = shape.padded; i < shape.depth; i++) integers[i] = 0;
-    scratch.state[row] = {step * score_scale, -__builtin_inff(), 0, 0, 0, 0, {}};
-  }
-  std::memset(scratch.output, 0, sizeof(float) * block.rows * shape.padded);
-}
 
 // The steps of the pages [first, end) of a block.
 inline void gather_steps(const float* const* pages, int first, int end, BlockSteps* steps) {
   const F32x16 infinite = set1(__builtin_inff());
   F32x16 largest = zero();
-  uint32_t any_lost = 0;
+  uint32_t any_lost = 0, any_far = 0;
   for (int i = first; i < end; i++) {
     const F32x16 keys = load(pages[i]), values = load(pages[i] + page_size);
     store(steps->keys + page_size * i, keys);
@@ -183,9 +18,11 @@ inline void gather_steps(const float* const* pages, int first, int end, BlockSte
     const uint16_t good = mask_bits(lt(abs(keys), infinite)) & mask_bits(lt(abs(values), infinite));
     steps->lost[i] = static_cast<uint16_t>(~good);
     any_lost |= steps->lost[i];
+    any_far |= 0xffffu & ~(mask_bits(ge(values, set1(0x1p-48f))) & mask_bits(le(values, set1(0x1p48f))));
   }
   steps->span = reduce_max(largest) * 0x1p32f;
   steps->any_lost = any_lost != 0;
+  steps->plain = any_far == 0;
 }
 
 inline bool sees_lost(const BlockSteps& steps, KeyRange seen) {
@@ -216,23 +53,23 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
                        const Operand& biases, int64_t block_key, const AttentionScratch& scratch,
                        const BlockPart* part) {
   const BlockSteps& steps = *scratch.steps;
+  const RowStates& states = scratch.states;
   RowWeights weighed[weighed_together];
   int numbers[weighed_together];
   for (int first = first_row; first < end_row; first += weighed_together) {
     const int end = first + weighed_together < end_row ? first + weighed_together : end_row;
     int count = 0;
     for (int row = first; row < end; row++) {
-      RowState& state = scratch.state[row];
       const KeyRange seen = block.seen(shape, block_key, row);
       int16_t* weights = scratch.weights + (row - first_row) * attention_block;
       const bool whole = seen.first == 0 && seen.end == attention_block;
       if (!whole) std::memset(weights, 0, sizeof(int16_t) * attention_block);
-      if (steps.any_lost && sees_lost(steps, seen)) state.scale = __builtin_nanf("");
-      state.sees = seen.first < seen.end && state.scale == state.scale;
-      if (!state.sees) continue;
+      if (steps.any_lost && sees_lost(steps, seen)) states.lose(row);
+      states.sees[row] = seen.first < seen.end && !states.lost(row);
+      if (!states.sees[row]) continue;
       RowWeights& next = weighed[count];
       int32_t* sums = scratch.sums + (row - first_row) * attention_block;
-      next = {sums, weights, seen, Sight::part, state.scale, 0, 0, 0, {0, 0, 0}};
+      next = {sums, weights, seen, Sight::part, states.scale[row], 0, 0, 0, {0, 0, 0}};
       next.sight = shape.bent() ? Sight::bent : whole ? Sight::whole : Sight::part;
       numbers[count++] = row;
     }
@@ -244,11 +81,8 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
       });
     }
     for (int i = 0; i < count; i++) {
-      RowState& state = scratch.state[numbers[i]];
       with_sight(weighed[i].sight, [&](auto sight) {
-        if (find_exponent<decltype(sight)::value>(weighed[i], steps)) return;
-        state.scale = __builtin_nanf("");
-        state.sees = 0;
+        if (!find_exponent<decltype(sight)::value>(weighed[i], steps)) states.lose(numbers[i]);
       });
     }
     for (int i = 0; i < count; i++)
@@ -256,16 +90,14 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
     for (int i = 0; i < count; i++) {
       with_sight(weighed[i].sight,
                  [&](auto sight) { round_weights<decltype(sight)::value>(weighed[i], shape.weight_bits); });
-      RowState& state = scratch.state[numbers[i]];
-      if (!part && state.sees) state.add(weighed[i].result);
+      if (!part && states.sees[numbers[i]]) states.add(numbers[i], weighed[i].result);
     }
     if (!part) continue;
     for (int row = first, i = 0; row < end; row++) {
       const bool taken = i < count && numbers[i] == row;
       const BlockSums sums = taken ? weighed[i++].result : BlockSums{0, 0, 0};
-      const float scale = scratch.state[row].scale;
       part->exponent[row * part->stride] = sums.exponent;
-      part->total[row * part->stride] = scale == scale ? sums.total : scale;
+      part->total[row * part->stride] = states.lost(row) ? __builtin_nanf("") : sums.total;
       part->unit[row * part->stride] = sums.unit;
     }
   }
@@ -274,14 +106,13 @@ inline void weigh_rows(const AttentionShape& shape, const AttentionRows& block, 
 // 16 sums of weighted values of a row, from element `at` on, into o, or to where they wait.
 OCTAVO_INLINE void take_values(const AttentionShape& shape, int row, int at, const I32x16& sum,
                                const AttentionScratch& scratch, const BlockPart* part) {
-  const RowState& state = scratch.state[row];
-  if (!state.sees) return;
+  if (!scratch.states.sees[row]) return;
   const int64_t place = static_cast<int64_t>(row) * shape.padded + at;
   if (part) {
     store(part->output + place, to_f32(sum));
   } else {
     float* o = scratch.output + place;
-    store(o, fma(to_f32(sum), set1(state.own), mul(load(o), set1(state.old))));
+    store(o, fma(to_f32(sum), set1(scratch.states.own[row]), mul(load(o), set1(scratch.states.old[row]))));
   }
 }
 

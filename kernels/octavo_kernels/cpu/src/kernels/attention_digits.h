@@ -1,12 +1,12 @@
-// Attention's products by AMX tiles, for many rows: 16-bit integers as two int8 digits, x = 256 * high + low.
+// Attention's products by AMX tiles, for many rows: 16-bit integers as two digits of 8 bits, x = 256 * high + low, of
+// which the low one has no sign.
 //
-// Digits lie in chunks of 64 along what is summed (elements of a head for scores, keys for values): 64 high digits, then
-// 64 low ones. A chunk of 64 integers becomes its digits in place, in an order of its own: lane i of the first 32
-// integers beside lane i of the last 32, a few instructions without any shuffle. Pages, which hold pairs, are split by
-// the same function, so both sides of a product have the same order.
+// Digits lie in chunks of 64 along what is summed (elements of a head for scores, keys for values): 64 high digits,
+// then 64 low ones. The order within a chunk is what takes least work, the same on both sides of a product: for scores pairs
+// of elements of the first half beside those of the second, for values key 16 i + g as byte i of lane g.
 #pragma once
 
-#include "attention_block.h"
+#include "attention_lanes.h"
 #include "int8_tiles.h"
 
 namespace octavo::OCTAVO_ISA {
@@ -16,37 +16,30 @@ namespace octavo::OCTAVO_ISA {
 inline bool worth_digits(const AttentionShape& shape, int rows) {
   return rows > attention_held_rows || rows * shape.depth >= 4096;
 }
-static_assert(attention_held_rows >= tile_block_rows);
+static_assert(attention_held_rows >= tile_block_rows && tile_block_rows == 2 * lane_rows);
 // Of a panel: 16 columns, 64 digits each, high then low.
 inline constexpr int panel_chunk = 2048, panel_low = 1024;
-// Of a row of digits.
-inline constexpr int row_chunk = 128, row_low = 64;
 
-// Chunks of 64 integers, in place. Low digits are -128 to 127.
+// Chunks of 64 integers, in place.
 inline void split_row(int16_t* row, int chunks) {
   for (int i = 0; i < chunks; i++, row += 64) {
     const Pairs a = load_pairs(row), b = load_pairs(row + 32);
-    store_pairs(row, high_digits(a, b));
-    store_pairs(row + 32, low_digits(a, b));
+    store_pairs(row, high_bytes(a, b));
+    store_pairs(row + 32, low_bytes(a, b));
   }
 }
 
-// 64 bytes of a panel: its 16 columns of two pairs. Integers of 8 bits are low digits as they are.
-template <class T>
-OCTAVO_ALWAYS_INLINE void put_group(int8_t* panel, const Pairs& a, const Pairs& b) {
-  if constexpr (sizeof(T) == 2) store_pairs(panel, high_digits(a, b));
-  store_pairs(panel + panel_low, low_digits(a, b));
-}
-
-// The keys of a page, 16 columns: chunks of 64 elements, with zeros to the end of the last.
+// The keys of a page, 16 columns: chunks of 64 elements, with zeros to the end of the last. Integers of 8 bits are low
+// digits as they are.
 template <class T>
 inline void split_keys(const T* page, int head_dim, int8_t* panel) {
   const int pairs = head_dim / 2;
+  const auto load = [&](int pair) { return pair < pairs ? load_pairs(page + pair * 2 * page_size) : no_pairs(); };
   for (int chunk = 0; chunk < pairs; chunk += 32, panel += panel_chunk) {
     for (int g = 0; g < 16; g++) {
-      const int a = chunk + g, b = a + 16;
-      put_group<T>(panel + 64 * g, a < pairs ? load_pairs(page + a * 2 * page_size) : no_pairs(),
-                   b < pairs ? load_pairs(page + b * 2 * page_size) : no_pairs());
+      const Pairs a = load(chunk + g), b = load(chunk + g + 16);
+      if constexpr (sizeof(T) == 2) store_pairs(panel + 64 * g, high_bytes(a, b));
+      store_pairs(panel + panel_low + 64 * g, low_bytes(a, b));
     }
   }
 }
@@ -60,72 +53,98 @@ inline void split_values(const T* const* pages, int first, int end, int head_dim
     const T* place = pages[page] + pair * 2 * static_cast<int64_t>(head_dim) + 2 * element;
     return left < 16 ? load_pairs_first(place, left) : load_pairs(place);
   };
-  for (int chunk = 0; chunk < block_pages; chunk += 4, panel += panel_chunk) {
-    for (int g = 0; g < 16; g++)
-      put_group<T>(panel + 64 * g, load(chunk + g / 8, g % 8), load(chunk + 2 + g / 8, g % 8));
+  for (int chunk = 0; chunk < block_pages; chunk += chunk_vectors, panel += panel_chunk) {
+    for (int pair = 0; pair < page_size / 2; pair++) {
+      const Pairs a = load(chunk, pair), b = load(chunk + 1, pair);
+      const Pairs c = load(chunk + 2, pair), d = load(chunk + 3, pair);
+      const auto put = [&](int8_t* target, const Pairs& ab, const Pairs& cd) {
+        store_pairs(target + 128 * pair, low_halves(ab, cd));
+        store_pairs(target + 128 * pair + 64, high_halves(ab, cd));
+      };
+      if constexpr (sizeof(T) == 2) put(panel, high_bytes(a, b), high_bytes(c, d));
+      put(panel + panel_low, low_bytes(a, b), low_bytes(c, d));
+    }
   }
 }
 
-// Sums of 32 rows and 16 columns, by the power of 256 that they count.
-struct alignas(64) DigitSums {
-  int32_t of[3][tile_block_rows * 16];
+// Products of digits with panels: the scores of some rows, and the weighted values of others, one panel a step, while
+// a third lot of rows is weighed. Sums stay in the tile registers until the next step: their products take as long as
+// many vector instructions, which do not wait for them.
+template <class T>
+struct DigitSteps {
+  const OpCall& call;
+  const AttentionShape& shape;
+  const AttentionRows& block;
+  int64_t block_key;
+  const AttentionScratch& scratch;
+  const BlockPart* part;
+  const LaneRows& scored;
+  const LaneRows& taken;
+  const int8_t* digits;  // of the weights of `taken`
+  int scores, values;
+  DigitSums& sums;
+  int next = 0;
 
-  // Of one row. Sums may wrap on the way: the whole fits.
-  template <class T>
-  OCTAVO_ALWAYS_INLINE I32x16 joined(int row) const {
-    I32x16 sum = load_i32(of[1] + 16 * row);
-    if constexpr (sizeof(T) == 2) sum = add(shift_left<8>(load_i32(of[2] + 16 * row)), sum);
-    return add(shift_left<8>(sum), load_i32(of[0] + 16 * row));
+  // Those before row `row` of 16.
+  void before(int row) {
+    const int end = (scores + values + 1) * (row + 1) / lane_rows;
+    while (next < end) step(next++);
+  }
+
+ private:
+  __attribute__((noinline)) void step(int i) {
+    asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory and stored
+    if (i > 0) {
+      _tile_stored(0, sums.of[0], 64);
+      _tile_stored(1, sums.of[1], 64);
+      if constexpr (sizeof(T) == 2) _tile_stored(2, sums.of[2], 64);
+    }
+    if (i < scores) {
+      const int chunks = shape.depth / 64;
+      multiply(reinterpret_cast<const int8_t*>(scratch.q) + scored.first * int64_t{2} * shape.depth, 2 * shape.depth,
+               scratch.keys + (scored.vector + i) * chunks * panel_chunk, chunks);
+    } else if (i < scores + values) {
+      const int chunk = taken.chunk();
+      multiply(digits + chunk * row_chunk, 2 * attention_block,
+               scratch.values + (2 * (i - scores) + chunk) * panel_chunk, taken.end_chunk() - chunk);
+    }
+    asm volatile("" : : : "memory");
+    if (i == 0) return;
+    if (i > scores) return take_lanes<T>(taken, sums, shape, scratch, part, i - 1 - scores);
+    const Operand& biases = call.in[op_attention::bias];
+    with_sight(scored.sight, [&](auto sight) {
+      score_lanes<T, decltype(sight)::value>(scored, sums, shape, block, block_key, biases, scratch,
+                                             scored.vector + i - 1);
+    });
+  }
+
+  // Chunks of 16 rows of digits times those of a panel. Registers 0 to 2: sums by power, 4 and 5: low and high digits
+  // of rows, 6 and 7: of the panel.
+  OCTAVO_ALWAYS_INLINE static void multiply(const int8_t* rows, int64_t stride, const int8_t* panel, int chunks) {
+    constexpr bool wide = sizeof(T) == 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (wide) _tile_zero(2);
+    for (int chunk = 0; chunk < chunks; chunk++, rows += row_chunk, panel += panel_chunk) {
+      _tile_loadd(6, panel + panel_low, 64);
+      _tile_loadd(5, rows, stride);
+      if constexpr (wide) {
+        _tile_dpbsud(1, 5, 6);
+      } else {
+        _tile_dpbssd(1, 5, 6);
+      }
+      _tile_loadd(4, rows + row_low, stride);
+      if constexpr (wide) {
+        _tile_dpbuud(0, 4, 6);
+        _tile_loadd(7, panel, 64);
+        _tile_dpbssd(2, 5, 7);
+        _tile_dpbusd(1, 4, 7);
+      } else {
+        _tile_dpbusd(0, 4, 6);
+      }
+    }
   }
 };
-
-// Chunks [first, end) of 32 rows of digits times those of a panel. T: what the panel's integers were. Two tiles of rows,
-// for the products of one would wait for each other.
-template <class T>
-OCTAVO_ALWAYS_INLINE void multiply_digits(const int8_t* rows, int64_t stride, const int8_t* panel, int first, int end,
-                                          DigitSums& sums) {
-  constexpr bool wide = sizeof(T) == 2;
-  constexpr int lower = tile_rows * 16;
-  asm volatile("" : : : "memory");  // gcc 12 does not know that tiles are loaded from memory
-  // Registers 0 to 2: sums of the upper 16 rows by power, 3 to 5: of the lower ones, 6: digits of rows, 7: of the panel.
-  _tile_zero(0);
-  _tile_zero(1);
-  if constexpr (wide) _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  if constexpr (wide) _tile_zero(5);
-  const int8_t* upper_rows = rows + first * row_chunk;
-  const int8_t* lower_rows = upper_rows + tile_rows * stride;
-  panel += first * panel_chunk;
-  for (int chunk = first; chunk < end; chunk++) {
-    _tile_loadd(7, panel + panel_low, 64);
-    _tile_loadd(6, upper_rows, stride);
-    _tile_dpbssd(1, 6, 7);
-    _tile_loadd(6, lower_rows, stride);
-    _tile_dpbssd(4, 6, 7);
-    _tile_loadd(6, upper_rows + row_low, stride);
-    _tile_dpbssd(0, 6, 7);
-    _tile_loadd(6, lower_rows + row_low, stride);
-    _tile_dpbssd(3, 6, 7);
-    if constexpr (wide) {
-      _tile_loadd(7, panel, 64);
-      _tile_dpbssd(4, 6, 7);
-      _tile_loadd(6, upper_rows + row_low, stride);
-      _tile_dpbssd(1, 6, 7);
-      _tile_loadd(6, lower_rows, stride);
-      _tile_dpbssd(5, 6, 7);
-      _tile_loadd(6, upper_rows, stride);
-      _tile_dpbssd(2, 6, 7);
-    }
-    upper_rows += row_chunk, lower_rows += row_chunk, panel += panel_chunk;
-  }
-  _tile_stored(0, sums.of[0], 64);
-  _tile_stored(1, sums.of[1], 64);
-  if constexpr (wide) _tile_stored(2, sums.of[2], 64);
-  _tile_stored(3, sums.of[0] + lower, 64);
-  _tile_stored(4, sums.of[1] + lower, 64);
-  if constexpr (wide) _tile_stored(5, sums.of[2] + lower, 64);
-}
 
 // As attend_block; q's rows are digits.
 template <class T>
@@ -144,27 +163,40 @@ inline void attend_digits(const OpCall& call, const AttentionShape& shape, const
                     scratch.values + element / 16 * value_bytes);
   Tiles tiles;
   tiles.set_rows(tile_block_rows);
+  // Scores and weights of two tiles of rows, and the digits of the weights of one.
+  float* const scores = reinterpret_cast<float*>(scratch.sums);
+  int8_t* const digits = reinterpret_cast<int8_t*>(scores + 2 * block_vectors * lane_vector);
+  static_assert((2 * 4 + 2) * lane_rows * attention_block <= 6 * attention_held_rows * attention_block);
+  // While a tile of rows is weighed, the next one is scored, and the values of the one before are summed.
+  LaneRows lanes[3];
   DigitSums sums;
-  for (int first = 0; first < block.rows; first += tile_block_rows) {
-    const int rows = block.rows - first < tile_block_rows ? block.rows - first : tile_block_rows;
-    const KeyRange seen = seen_by(shape, block, block_key, first, rows);
-    const int8_t* q = reinterpret_cast<const int8_t*>(scratch.q + static_cast<int64_t>(first) * shape.depth);
-    for (int page = seen.first / page_size; page < end_page(seen); page++) {
-      multiply_digits<T>(q, 2 * shape.depth, scratch.keys + page * key_bytes, 0, chunks, sums);
-      int32_t* target = scratch.sums + page * page_size;
-#pragma GCC unroll 4
-      for (int row = 0; row < tile_block_rows; row++, target += attention_block)
-        store_i32(target, sums.joined<T>(row));
+  const int tiles_of_rows = (block.rows + lane_rows - 1) / lane_rows;
+  for (int tile = -1; tile <= tiles_of_rows; tile++) {
+    LaneRows &past = lanes[(tile + 2) % 3], &now = lanes[(tile + 3) % 3], &next = lanes[(tile + 4) % 3];
+    next.rows = 0;
+    if (tile + 1 < tiles_of_rows) {
+      const int first = (tile + 1) * lane_rows;
+      begin_lanes(next, shape, block, block_key, first, scores + (tile + 1) % 2 * block_vectors * lane_vector, scratch);
     }
-    weigh_rows(shape, block, first, first + rows, call.in[op_attention::bias], block_key, scratch, part);
-    for (int row = 0; row < rows; row++) split_row(scratch.weights + row * attention_block, 2);
-    const int8_t* weights = reinterpret_cast<const int8_t*>(scratch.weights);
-    for (int element = 0; element < shape.head_dim; element += 16) {
-      multiply_digits<T>(weights, 2 * attention_block, scratch.values + element / 16 * value_bytes, seen.first / 64,
-                         (seen.end + 63) / 64, sums);
-      for (int row = 0; row < rows; row++)
-        take_values(shape, first + row, element, sums.joined<T>(row), scratch, part);
+    DigitSteps<T> steps = {call, shape, block, block_key, scratch, part, next, past, digits, next.vectors(),
+                           past.vectors() ? shape.padded / 16 : 0, sums};
+    if (now.vectors()) {
+      with_sight(now.sight, [&](auto sight) {
+        constexpr Sight own = decltype(sight)::value;
+        const auto between = [&](int row) { steps.before(row); };
+        if (own != Sight::bent && now.plain) {
+          weigh_lanes<own, own != Sight::bent>(now, shape, scratch, part, between);
+        } else {
+          weigh_lanes<own, false>(now, shape, scratch, part, between);
+        }
+      });
+      split_weights(now, digits);
+    } else {
+      steps.before(lane_rows - 1);
+      if (part && now.rows > 0) leave_lanes(now, zero(), zero(), scratch.states, *part);
     }
+    if (!next.vectors()) continue;
+    with_sight(next.sight, [&](auto sight) { find_exponents<decltype(sight)::value>(next, scratch); });
   }
 }
 

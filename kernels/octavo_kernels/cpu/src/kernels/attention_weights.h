@@ -25,6 +25,8 @@ struct BlockSteps {
   // Whether key i or its value has no step: bit i % 16 of word i / 16.
   uint16_t lost[block_vectors];
   bool any_lost;
+  // Whether all of `values` lie so near to each other that a weight of 2^-125 times one counts as 0.
+  bool plain;
 };
 
 // 2^max(n, -126) for n up to 127.
@@ -40,15 +42,16 @@ inline float power_of_two(float n) { return power_of_two(n >= -126.0f ? static_c
 // n and leaves it in the lowest bits, so that moving these up is multiplying by 2^n.
 inline constexpr float rounding = 0x1.8p23f;
 inline constexpr uint32_t rounding_bits = 0x4b400000;
+inline constexpr float exp2_least = -125;
+inline constexpr float exp2_coefficients[] = {9.582852944731712e-3f, 5.5906426161527634e-2f, 2.4024099111557007e-1f,
+                                              6.931241750717163e-1f, 1.0f};
 OCTAVO_INLINE F32x16 exp2_of_nonpositive(F32x16 x) {
-  constexpr float coefficients[] = {9.582852944731712e-3f, 5.5906426161527634e-2f, 2.4024099111557007e-1f,
-                                    6.931241750717163e-1f, 1.0f};
-  const F32x16 clamped = max(x, set1(-125.0f));
+  const F32x16 clamped = max(x, set1(exp2_least));
   const F32x16 shifted = add(clamped, set1(rounding));
   const F32x16 fraction = sub(clamped, sub(shifted, set1(rounding)));
-  F32x16 y = set1(coefficients[0]);
+  F32x16 y = set1(exp2_coefficients[0]);
 #pragma GCC unroll 4
-  for (int i = 1; i < 5; i++) y = fma(y, fraction, set1(coefficients[i]));
+  for (int i = 1; i < 5; i++) y = fma(y, fraction, set1(exp2_coefficients[i]));
   return as_f32(add(bits(y), shift_left<23>(bits(shifted))));
 }
 
