@@ -34,7 +34,7 @@ export class Recovery {
   /** Whether living workers have the model. */
   #present = false;
   #wantsLogits = false;
-  /** Of devices whose loss is listened for. */
+  /** Losses that are listened for. */
   readonly #watched = new WeakSet<AbortSignal>();
   #restart: Promise<void> | undefined;
   /** Settles when the events' owner is done with the last loss. */
