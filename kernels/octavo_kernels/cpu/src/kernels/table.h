@@ -40,10 +40,32 @@ inline constexpr int phases<OpCode::linear_scheme> = 4;
 template <>
 inline constexpr int phases<OpCode::sample> = 2;
 
+// Not these: see KernelEntry.
+template <OpCode op>
+inline constexpr bool row_wise = true;
+template <>
+inline constexpr bool row_wise<OpCode::quantize_weight> = false;
+template <>
+inline constexpr bool row_wise<OpCode::linear_published> = false;
+template <>
+inline constexpr bool row_wise<OpCode::linear_scheme> = false;
+template <>
+inline constexpr bool row_wise<OpCode::attention> = false;
+template <>
+inline constexpr bool row_wise<OpCode::rows> = false;
+template <>
+inline constexpr bool row_wise<OpCode::sample> = false;
+template <>
+inline constexpr bool row_wise<OpCode::pool> = false;
+template <>
+inline constexpr bool row_wise<OpCode::score> = false;
+template <>
+inline constexpr bool row_wise<OpCode::observe_outliers> = false;
+
 template <OpCode op>
 constexpr KernelEntry row(Kernel run) {
   static_assert(phases<op> >= 1 && phases<op> <= max_phases, "see max_phases");
-  return {run, phases<op>};
+  return {run, phases<op>, row_wise<op>};
 }
 
 // In the order of OpCode. An op of the table without run_<op> does not compile.

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // Raised with every change below, so that a stale library is not taken for a fresh one.
-#define OCTAVO_ABI_VERSION 4
+#define OCTAVO_ABI_VERSION 5
 int32_t octavo_abi_version(void);
 
 // Names of the instruction sets that this machine can run, slowest first, separated by spaces.
@@ -27,13 +27,14 @@ void octavo_borrow_threads(octavo_context* context,
                            void (*parallel)(void (*body)(void* data), void* data, unsigned threads, unsigned flags),
                            int (*thread_count)(void));
 
-enum { OCTAVO_PLACE_MEMORY = 0, OCTAVO_PLACE_INPUT = 1, OCTAVO_PLACE_COLUMNS = 2 };
+enum { OCTAVO_PLACE_MEMORY = 0, OCTAVO_PLACE_INPUT = 1, OCTAVO_PLACE_COLUMNS = 2, OCTAVO_PLACE_ARENA = 3 };
 
 typedef struct octavo_value {
   int32_t dtype;
   int32_t layout;
   int32_t rank;
-  // OCTAVO_PLACE_*: at `memory`; in the step's payload; or columns `column ...` of the value `of`.
+  // OCTAVO_PLACE_*: at `memory`; in the step's payload; columns `column ...` of the value `of`; or at `memory` of the
+  // program's arena, all of which is its own while a step runs.
   int32_t place;
   // A size, or -1 - i for the step's size number i, or -1 - size_count - i for one more than that.
   int64_t shape[4];

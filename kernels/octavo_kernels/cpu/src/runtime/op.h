@@ -113,6 +113,9 @@ inline constexpr int max_phases = 4;
 struct KernelEntry {
   Kernel run;
   int phases;
+  // Row t of its results is made of row t of those operands that have the results' rows, and it needs no memory that the
+  // team shares: one thread can do it for some rows.
+  bool row_wise;
 };
 
 }  // namespace octavo

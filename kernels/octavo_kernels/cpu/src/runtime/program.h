@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "abi.h"
+#include "chain.h"
 #include "isa.h"
 #include "op.h"
 #include "team.h"
@@ -37,6 +38,10 @@ class Program {
   uint8_t* data_of(int32_t value) const;
   bool is_brought(int32_t value) const;
   void run(int thread);
+  void run_op(size_t op, Worker& worker);
+  void run_chain(const Chain& chain, Worker& worker);
+  // Whether chains run as such in this step.
+  bool chained() const;
 
   Team& team_;
   const InstructionSet& isa_;
@@ -50,6 +55,7 @@ class Program {
   std::vector<OpCall> calls_;
   std::vector<Brought> brought_;
 
+  std::vector<Chain> chains_;
   std::vector<Cursor> cursors_;
   std::vector<StepCounters> counters_;
   const int64_t thread_bytes_;
