@@ -1,5 +1,5 @@
-"""Many rows go through several ops a block at a time (cpu/src/runtime/chain.h): with the bits, counts and times of ops that
-run one after the other, which a step that looks for NaN does."""
+"""Many rows go through several ops a block at a time (cpu/src/runtime/chain.h): with the bits, counts and times of ops
+that run one after the other, which a step that looks for NaN does."""
 
 from __future__ import annotations
 
