@@ -15,7 +15,7 @@ from proofs.conformance.case import Prepared, Result, prepared_tensors, run_prog
 
 from .one_op import cpu, reference, same_bits
 
-_LIMIT, _K, _F = 640, 64, 96
+_LIMIT, _K, _F = 1664, 64, 96
 _QUANTIZE = {"decompose": "adaptive", "absolute": 6.0, "relative": 2.0}
 _NORM = {"kind": "rms", "eps": 1e-5, "unitOffset": False}
 _DIGITS = ("low", "high", "carries", "step")
@@ -146,7 +146,7 @@ def _backends() -> Iterator[Backend]:
             yield cpu(threads, isa)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 127, 128, 129, 256, 300, 383, 512, 639, _LIMIT])
+@pytest.mark.parametrize("rows", [0, 1, 300, 511, 512, 513, 1023, 1024, 1300, 1536, 1663, _LIMIT])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_rows_that_go_through_ops_in_blocks_have_the_bits_of_the_definition(layers: int, rows: int):
     expected = _expected(layers, rows)
