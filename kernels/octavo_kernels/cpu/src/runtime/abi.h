@@ -80,7 +80,7 @@ typedef struct octavo_counters {
 // Runs a program once. Payload and reply: arrays one after the other, each at the next multiple of 64 bytes.
 // `workspace`: `thread_bytes` for each thread, then what the threads share; 64-byte aligned, with anything in it. How much
 // each op takes of it: protocol/workspace.ts.
-// `profile`: nanoseconds of each op, or null. `nonfinite`: 1 for each op whose results hold NaN or infinity, or null.
+// `profile`: nanoseconds of each op as the caller's thread has seen them, or null. `nonfinite`: 1 for each op whose results hold NaN or infinity, or null.
 void octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
                  octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
 
