@@ -172,6 +172,7 @@ class CpuExecutable(BoundProgram):
                 struct.memory = self._tensors[handle].memory.ctypes.data
             case Arena(offset):
                 assert self._arena is not None
+                struct.place = abi.PLACE_ARENA
                 struct.memory = self._arena.memory.ctypes.data + offset
             case Columns(of, column):
                 struct.place, struct.of, struct.column = abi.PLACE_COLUMNS, of, column

@@ -15,7 +15,7 @@ MAX_INPUTS = max(len(op.inputs) for op in OPS.values())
 MAX_OUTPUTS = max(len(op.outputs) for op in OPS.values())
 MAX_ATTRIBUTES = max(len(op.attributes) for op in OPS.values())
 
-PLACE_MEMORY, PLACE_INPUT, PLACE_COLUMNS = range(3)
+PLACE_MEMORY, PLACE_INPUT, PLACE_COLUMNS, PLACE_ARENA = range(4)
 DTYPE_CODES = {name: code for code, name in enumerate(DTYPES)}
 LAYOUT_CODES = {name: code for code, name in enumerate(LAYOUTS)}
 

@@ -25,7 +25,7 @@ inline int32_t sum_of_lanes(I32x16 v) {
   return sum;
 }
 
-// Writes one row's digits while it goes over the columns, 16 at a time.
+// Writes one row's digits: each 64 columns as if none had a carry, and what does have one once more.
 struct DigitWriter {
   int8_t* low;
   int8_t* high;     // zeros: only carries are written
@@ -34,41 +34,27 @@ struct DigitWriter {
   I32x16 low_sum = set1_i32(0), high_sum = set1_i32(0);
   int32_t group_count = 0, carry_count = 0;
 
-  // 64 columns from k on, all of them inside the row.
-  OCTAVO_ALWAYS_INLINE void block(const float* x, int64_t k) {
-    const F32x16 a = mul(load(x), inverse), b = mul(load(x + 16), inverse);
-    const F32x16 c = mul(load(x + 32), inverse), d = mul(load(x + 48), inverse);
-    if (__builtin_expect(any(carries(max(max(abs(a), abs(b)), max(abs(c), abs(d))))), 0)) {
-      digits(a, k), digits(b, k + 16), digits(c, k + 32), digits(d, k + 48);
-      return;
-    }
-    inliers(a, k), inliers(b, k + 16), inliers(c, k + 32), inliers(d, k + 48);
+  // Whether any of these magnitudes, which are not scaled yet, has a carry. A digit needs one from 128 on:
+  // rint(128 / 255) = 1. 127.5 rounds to 128.
+  bool any_carry(F32x16 magnitudes) const { return any(carries(mul(magnitudes, inverse))); }
+  static Mask16 carries(F32x16 scaled) { return ge(scaled, set1(127.5f)); }
+
+  OCTAVO_ALWAYS_INLINE void inliers(F32x16 a, F32x16 b, F32x16 c, F32x16 d, int64_t k) {
+    const I32x16 i = to_i32(mul(a, inverse)), j = to_i32(mul(b, inverse));
+    const I32x16 m = to_i32(mul(c, inverse)), n = to_i32(mul(d, inverse));
+    low_sum = add(low_sum, add(add(i, j), add(m, n)));
+    store_i8(low + k, i, j, m, n);
   }
 
-  // 16 scaled columns.
-  inline void digits(F32x16 scaled, int64_t k) {
-    const uint32_t carried = mask_bits(carries(abs(scaled)));
-    if (carried != 0) {
-      carry(round(scaled), carried, k);
-    } else {
-      inliers(scaled, k);
-    }
-  }
-
-  // A digit needs a carry from 128 on: rint(128 / 255) = 1. 127.5 rounds to 128.
-  static Mask16 carries(F32x16 magnitude) { return ge(magnitude, set1(127.5f)); }
-
-  OCTAVO_ALWAYS_INLINE void inliers(F32x16 scaled, int64_t k) {
-    const I32x16 v = to_i32(scaled);
-    low_sum = add(low_sum, v);
-    store_i8(low + k, v);
-  }
-
+  // 16 columns that `inliers` has written.
   // v / 255 is at least 1/510 from a tie: the roundings of 1/255 and of the product cannot change the nearest integer.
-  inline void carry(F32x16 v, uint32_t carried, int64_t k) {
-    const F32x16 h = round(mul(v, set1(1.0f / 255.0f)));
+  inline void carry(F32x16 x, int64_t k) {
+    const F32x16 scaled = mul(x, inverse);
+    const uint32_t carried = mask_bits(carries(abs(scaled)));
+    if (carried == 0) return;
+    const F32x16 v = round(scaled), h = round(mul(v, set1(1.0f / 255.0f)));
     const I32x16 high_digit = to_i32(h), low_digit = to_i32(fnma(h, set1(255.0f), v));
-    low_sum = add(low_sum, low_digit);
+    low_sum = add(low_sum, sub(low_digit, to_i32(v)));
     high_sum = add(high_sum, high_digit);
     store_i8(low + k, low_digit);
     store_i8(high + k, high_digit);

@@ -20,8 +20,9 @@ inline void run_glu_quantize(const OpCall& call, const Worker& worker) {
   worker.share(gate.shape[0], 1, &begin, &end);
   with_activation(call.integer(op::attr_activation), [&](auto activation) {
     for (int64_t t = begin; t < end; t++) {
-      glu_row(gate.row<float>(t), up.row<float>(t), y, columns, activation);
-      quantize_row(y, columns, attributes, digits, t, worker.counters);
+      const float *const g = gate.row<float>(t), *const u = up.row<float>(t);
+      quantize_made(y, columns, [&](At at) { return mul(activation(at(g)), at(u)); }, attributes, digits, t,
+                    worker.counters);
     }
   });
 }

@@ -196,41 +196,76 @@ inline void run_int8_strip(const Int8Product& product, int64_t panel, const int8
   multiply_strip<width>(product, {panel, weights, units, (panel + width) * 16 <= product.columns, ahead}, rows, tiles);
 }
 
-inline void run_int8_tiles(const Int8Product& product, const Worker& worker) {
-  const bool plain = product.weight.layout == Layout::plain;
-  const int64_t width = plain ? 1 : 2, strips = (product.panels + width - 1) / width;
-  const int64_t item_rows = tile_rows_of(product, strips, worker.threads);
-  const int64_t items = plain ? strips : strips * ((product.rows + item_rows - 1) / item_rows);
-  const int64_t pieces = 4 * worker.threads, chunk = items > pieces ? items / pieces : 1;
-  Tiles tiles;
-  TileRows rows;
-  const auto set_rows = [&](int64_t row, uint8_t* scratch) {
-    rows.set(product, row, row + item_rows < product.rows ? row + item_rows : product.rows, scratch);
-  };
-  int64_t item, end;
-  while (worker.next(items, chunk, &item, &end)) {
+// Rows of a thread from which it multiplies its own with all of the weight: a thread finds what it has written itself two to
+// three times as fast as what another has, and from here on that is more than reading the weight for fewer rows costs.
+inline constexpr int64_t tile_own_rows = 128;
+// Most pieces that such a thread's work is cut into, for others to take from.
+inline constexpr int tile_own_pieces = 8;
+
+// Items of the product of a packed weight with rows: strips of two panels for some rows, then for the next rows.
+struct TileItems {
+  const Int8Product& product;
+  int64_t first_row, last_row, item_rows;
+  int64_t strips = (product.panels + 1) / 2;
+
+  int64_t count() const { return strips * ((last_row - first_row + item_rows - 1) / item_rows); }
+  // Items [item, end); the item `next`, if there is one, is likely to come after them.
+  void run(int64_t item, int64_t end, int64_t next, uint8_t* scratch, TileRows& rows, Tiles& tiles) const {
     for (; item < end; item++) {
-      const int64_t panel = item % strips * width;
-      if (plain) {
-        int8_t* const packed = reinterpret_cast<int8_t*>(worker.scratch);
-        pack_panel(product, panel, packed);
-        for (int64_t row = 0; row < product.rows; row += item_rows) {
-          set_rows(row, nullptr);
-          run_int8_strip<1>(product, panel, packed, packed, rows, tiles);
-        }
-        continue;
-      }
-      set_rows(item / strips * item_rows, worker.scratch);
-      // The other threads are likely to take the pieces between this one and the next.
-      const int64_t next = item + 1 < end ? item + 1 : end + chunk * (worker.threads - 1);
+      const int64_t row = first_row + item / strips * item_rows, panel = item % strips * 2;
+      rows.set(product, row, row + item_rows < last_row ? row + item_rows : last_row, scratch);
+      const int64_t after = item + 1 < end ? item + 1 : next;
       const int8_t* weights = product.panel(panel);
-      const int8_t* ahead = next < items ? product.panel(next % strips * width) : weights;
+      const int8_t* ahead = after < count() ? product.panel(after % strips * 2) : weights;
       if (product.panels - panel >= 2) {
         run_int8_strip<2>(product, panel, weights, ahead, rows, tiles);
       } else {
         run_int8_strip<1>(product, panel, weights, ahead, rows, tiles);
       }
     }
+  }
+};
+
+// A plain weight's panels are packed one after the other, each for all rows.
+inline void run_plain_tiles(const Int8Product& product, const Worker& worker) {
+  const int64_t item_rows = tile_rows_of(product, product.panels, worker.threads);
+  int8_t* const packed = reinterpret_cast<int8_t*>(worker.scratch);
+  Tiles tiles;
+  TileRows rows;
+  int64_t panel, end;
+  while (worker.next(product.panels, 1, &panel, &end)) {
+    pack_panel(product, panel, packed);
+    for (int64_t row = 0; row < product.rows; row += item_rows) {
+      rows.set(product, row, row + item_rows < product.rows ? row + item_rows : product.rows, nullptr);
+      run_int8_strip<1>(product, panel, packed, packed, rows, tiles);
+    }
+  }
+}
+
+inline void run_int8_tiles(const Int8Product& product, const Worker& worker) {
+  if (product.weight.layout == Layout::plain) return run_plain_tiles(product, worker);
+  Tiles tiles;
+  TileRows rows;
+  const int threads = worker.threads;
+  const int64_t strips = (product.panels + 1) / 2, item_rows = tile_rows_of(product, strips, threads);
+  if (product.rows >= tile_own_rows * threads && threads <= 64) {
+    const int pieces = 64 / threads < tile_own_pieces ? 64 / threads : tile_own_pieces;
+    int owner, piece;
+    while (worker.next_near(pieces, &owner, &piece)) {
+      int64_t first, last;
+      worker.share_of(owner, product.rows, tile_block_rows, &first, &last);
+      const TileItems items = {product, first, last, item_rows};
+      const int64_t begin = items.count() * piece / pieces, end = items.count() * (piece + 1) / pieces;
+      items.run(begin, end, end, worker.scratch, rows, tiles);
+    }
+    return;
+  }
+  const TileItems items = {product, 0, product.rows, item_rows};
+  const int64_t pieces = 4 * threads, count = items.count(), chunk = count > pieces ? count / pieces : 1;
+  int64_t item, end;
+  while (worker.next(count, chunk, &item, &end)) {
+    // The other threads are likely to take the pieces between this one and the next.
+    items.run(item, end, end + chunk * (threads - 1), worker.scratch, rows, tiles);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "float_rows.h"
+#include "partial.h"
 
 namespace octavo::OCTAVO_ISA {
 
@@ -42,40 +43,33 @@ inline NormRows norm_rows(const Operand& weight, const Operand& bias, bool layer
   return {w, b, columns, eps, layer};
 }
 
-// y[k] = body(x[k], w[k], b[k]), b zero where there is none. y may be x.
-template <bool biased, class Body>
-inline void scale_row(const NormRows& norm, const float* x, float* y, Body body) {
-  int64_t k = 0;
-  for (; k + 16 <= norm.columns; k += 16) {
-    store(y + k, body(load(x + k), load(norm.weight + k), biased ? load(norm.bias + k) : zero()));
-  }
-  const int rest = static_cast<int>(norm.columns - k);
-  if (rest == 0) return;
-  const F32x16 b = biased ? load_first(norm.bias + k, rest, 0.0f) : zero();
-  store_first(y + k, body(load_first(x + k, rest, 0.0f), load_first(norm.weight + k, rest, 0.0f), b), rest);
-}
-
-// y may be x.
-inline void norm_row(const NormRows& norm, const float* x, float* y) {
+// Calls body(value), value(At) being 16 columns of the normalised row. `square`: blocksum x^2. y: a row of memory, which may be
+// x and what the values are written to.
+template <class Body>
+OCTAVO_ALWAYS_INLINE void with_norm(const NormRows& norm, const float* x, float square, float* y, Body body) {
   const float columns = static_cast<float>(norm.columns);
   const float* centred = x;
   if (norm.layer) {
     const F32x16 mean = set1(blocksum(x, norm.columns) / columns);
     map_elements<F32Elements, F32Elements>(x, y, norm.columns, [&](F32x16 v) { return sub(v, mean); });
     centred = y;
+    square = blocksum_square(y, norm.columns);
   }
-  const float mean_square = blocksum_square(centred, norm.columns) / columns;
+  const float mean_square = square / columns;
   // 1 / infinity would make zeros of the row.
   const float deviation = mean_square < __builtin_inff() ? __builtin_sqrtf(mean_square + norm.eps) : __builtin_nanf("");
   const F32x16 inverse = set1(1.0f / deviation);
-  const auto with_bias = [&](F32x16 v, F32x16 w, F32x16 b) { return fma(mul(v, inverse), w, b); };
-  if (norm.bias) {
-    scale_row<true>(norm, centred, y, with_bias);
-  } else if (norm.layer) {
-    scale_row<false>(norm, centred, y, with_bias);
-  } else {
-    scale_row<false>(norm, centred, y, [&](F32x16 v, F32x16 w, F32x16) { return mul(mul(v, inverse), w); });
-  }
+  const float *const weight = norm.weight, *const bias = norm.bias;
+  if (bias) return body([=](At at) { return fma(mul(at(centred), inverse), at(weight), at(bias)); });
+  if (norm.layer) return body([=](At at) { return fma(mul(at(centred), inverse), at(weight), zero()); });
+  body([=](At at) { return mul(mul(at(centred), inverse), at(weight)); });
+}
+
+// y may be x.
+inline void norm_row(const NormRows& norm, const float* x, float* y) {
+  with_norm(norm, x, norm.layer ? 0.0f : blocksum_square(x, norm.columns), y, [&](auto value) {
+    make_row(y, norm.columns, value, [](F32x16, F32x16, F32x16, F32x16) {});
+  });
 }
 
 inline void run_norm(const OpCall& call, const Worker& worker) {

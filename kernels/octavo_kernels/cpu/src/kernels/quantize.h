@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "digits.h"
+#include "partial.h"
 
 namespace octavo::OCTAVO_ISA {
 
@@ -22,59 +23,75 @@ struct RowSums {
   float largest, magnitude, square;
 };
 
-// body(a, b, c, d) for each 64 columns, with zeros beyond the row; at least once.
-template <class Body>
-OCTAVO_ALWAYS_INLINE void each_block(const float* x, int64_t columns, Body body) {
-  int64_t k = 0;
-  for (; k + 64 <= columns; k += 64) body(load(x + k), load(x + k + 16), load(x + k + 32), load(x + k + 48));
-  if (k < columns || columns == 0) {
-    alignas(64) float rest[64] = {};
-    std::memcpy(rest, x + k, static_cast<size_t>(columns - k) * sizeof(float));
-    body(load(rest), load(rest + 16), load(rest + 32), load(rest + 48));
-  }
+// Of 64 columns, lane by lane: the sum of squares and the sum of magnitudes, in the order of block sums.
+OCTAVO_ALWAYS_INLINE F32x16 block_squares(F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+  return fma(d, d, fma(c, c, fma(b, b, mul(a, a))));
+}
+OCTAVO_ALWAYS_INLINE F32x16 block_magnitudes(F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+  return add(add(add(abs(a), abs(b)), abs(c)), abs(d));
+}
+OCTAVO_ALWAYS_INLINE F32x16 block_largest(F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+  return max(max(abs(a), abs(b)), max(abs(c), abs(d)));
 }
 
-OCTAVO_ALWAYS_INLINE float block_square(F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
-  return reduce_add(fma(d, d, fma(c, c, fma(b, b, mul(a, a)))));
-}
-
-// sum |x| of a block; `largest` becomes the larger of itself and max |x|, lane by lane.
-OCTAVO_ALWAYS_INLINE float block_magnitude(F32x16 a, F32x16 b, F32x16 c, F32x16 d, F32x16* largest) {
-  a = abs(a), b = abs(b), c = abs(c), d = abs(d);
-  *largest = max(*largest, max(max(a, b), max(c, d)));
-  return reduce_add(add(add(add(a, b), c), d));
-}
-
-// max |x|, sum |x| and, where `squares`, sum x^2, of at least one block, in one pass.
+// max |x|, sum |x| and, where `squares`, sum x^2 of a row, 64 columns after the other.
 template <bool squares>
-inline RowSums row_sums(const float* x, int64_t columns) {
-  PairwiseSum magnitude, square;
+struct RowScan {
+  // Of each 64 columns the largest magnitudes, lane by lane, so that what comes later need not look at all of them.
+  float* largest_of_blocks;
+  PairwiseSum magnitude = {}, square = {};
   F32x16 largest = zero();
-  each_block(x, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
-    if (squares) square.push(block_square(a, b, c, d));
-    magnitude.push(block_magnitude(a, b, c, d, &largest));
-  });
-  return {reduce_max(largest), magnitude.finish(), squares ? square.finish() : 0.0f};
+
+  OCTAVO_ALWAYS_INLINE void push(F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+    const F32x16 of_block = block_largest(a, b, c, d);
+    store(largest_of_blocks, of_block);
+    largest_of_blocks += 16;
+    largest = max(largest, of_block);
+    if constexpr (squares) {
+      float magnitudes, all_squares;
+      reduce_add(block_magnitudes(a, b, c, d), block_squares(a, b, c, d), &magnitudes, &all_squares);
+      magnitude.push(magnitudes), square.push(all_squares);
+    } else {
+      magnitude.push(reduce_add(block_magnitudes(a, b, c, d)));
+    }
+  }
+  RowSums sums() const { return {reduce_max(largest), magnitude.finish(), squares ? square.finish() : 0.0f}; }
+};
+
+// body(k) for each 64 columns of which `chosen(k)`; those that are not cost no branch.
+template <class Chosen, class Body>
+OCTAVO_ALWAYS_INLINE void each_chosen_block(int64_t columns, Chosen chosen, Body body) {
+  constexpr int64_t at_once = 64 * 64;
+  for (int64_t begin = 0; begin < columns; begin += at_once) {
+    const int64_t end = begin + at_once < columns ? begin + at_once : columns;
+    uint64_t blocks = 0;
+    for (int64_t k = begin; k < end; k += 64) blocks |= static_cast<uint64_t>(chosen(k)) << ((k - begin) / 64);
+    for (; blocks != 0; blocks &= blocks - 1) body(begin + 64 * __builtin_ctzll(blocks));
+  }
 }
 
-// max |x| over |x| < threshold. Four maxima at a time, for each waits for the one before.
-inline float largest_inlier(const float* x, int64_t columns, float threshold) {
+OCTAVO_ALWAYS_INLINE F32x16 inliers_of(F32x16 x, F32x16 limit) {
+  const F32x16 magnitude = abs(x);
+  return select(lt(magnitude, limit), magnitude, zero());
+}
+
+// max |x| over |x| < threshold. `largest_of_blocks`: of RowScan.
+inline float largest_inlier(const float* x, int64_t columns, float threshold, const float* largest_of_blocks) {
   const F32x16 limit = set1(threshold);
-  const auto inlier = [&](F32x16 v) {
-    v = abs(v);
-    return select(lt(v, limit), v, zero());
+  F32x16 found = zero();
+  const auto has_outlier = [&](int64_t k) {
+    const F32x16 largest = load(largest_of_blocks + k / 4);
+    const Mask16 within = lt(largest, limit);
+    found = max(found, select(within, largest, zero()));
+    return mask_bits(within) != 0xFFFF;
   };
-  F32x16 a = zero(), b = a, c = a, d = a;
-  int64_t k = 0;
-  for (; k + 64 <= columns; k += 64) {
-    a = max(a, inlier(load(x + k)));
-    b = max(b, inlier(load(x + k + 16)));
-    c = max(c, inlier(load(x + k + 32)));
-    d = max(d, inlier(load(x + k + 48)));
-  }
-  for (; k + 16 <= columns; k += 16) a = max(a, inlier(load(x + k)));
-  if (k < columns) b = max(b, inlier(load_first(x + k, static_cast<int>(columns - k), 0.0f)));
-  return reduce_max(max(max(a, b), max(c, d)));
+  each_chosen_block(columns, has_outlier, [&](int64_t k) {
+    with_block(x, k, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+      found = max(found, max(max(inliers_of(a, limit), inliers_of(b, limit)),
+                             max(inliers_of(c, limit), inliers_of(d, limit))));
+    });
+  });
+  return reduce_max(found);
 }
 
 // `square`: sum x^2 of a row of `columns`; only the adaptive threshold looks at it.
@@ -94,7 +111,8 @@ inline float smaller(float a, float b) { return a < b ? a : b; }
 
 // x: `columns` floats. low, high: pad64(columns) digits, all written. carries: as `digitOutputs`; its tail keeps what
 // it had. a, n: max |x| and sum |x| of the whole row; s(): max |x| of its inliers, asked where a step needs it. Rows with
-// NaN, Inf or an infinite sum of magnitudes get the step NaN and no digits.
+// NaN, Inf or an infinite sum of magnitudes get the step NaN and no digits. Until its digits are written the row `high` holds
+// the largest of each 64 columns (RowScan), as many bytes.
 template <class Inliers>
 OCTAVO_ALWAYS_INLINE void digits_row(const float* x, int64_t columns, float a, float n, Inliers inliers,
                                      const DigitOutputs& digits, int64_t t, StepCounters* counters) {
@@ -115,15 +133,19 @@ OCTAVO_ALWAYS_INLINE void digits_row(const float* x, int64_t columns, float a, f
   // Not 1 / step: each bound's own inverse keeps inliers within 127 and everything within 32512.
   const float inverse = smaller(smaller(127.0f / s, 32512.0f / a), smaller(8e6f / n, 0x1p126f));
 
-  std::memset(high, 0, static_cast<size_t>(padded));
   DigitWriter writer = {low, high, carries + carry_header, set1(inverse)};
-  int64_t k = 0;
-  for (; k + 64 <= columns; k += 64) writer.block(x + k, k);
-  for (; k < columns; k += 16) {
-    const F32x16 v = k + 16 <= columns ? load(x + k) : load_first(x + k, static_cast<int>(columns - k), 0.0f);
-    writer.digits(mul(v, writer.inverse), k);
-  }
-  std::memset(low + k, 0, static_cast<size_t>(padded - k));
+  const float* largest_of_blocks = reinterpret_cast<const float*>(high);
+  const auto carried = [&](int64_t k) {
+    const bool found = writer.any_carry(load(largest_of_blocks + k / 4));
+    std::memset(high + k, 0, 64);
+    with_block(x, k, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) { writer.inliers(a, b, c, d, k); });
+    return found;
+  };
+  each_chosen_block(columns, carried, [&](int64_t k) {
+    with_block(x, k, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+      writer.carry(a, k), writer.carry(b, k + 16), writer.carry(c, k + 32), writer.carry(d, k + 48);
+    });
+  });
   carries[0] = writer.group_count;
   carries[1] = sum_of_lanes(writer.low_sum);
   carries[2] = sum_of_lanes(writer.high_sum);
@@ -131,15 +153,47 @@ OCTAVO_ALWAYS_INLINE void digits_row(const float* x, int64_t columns, float a, f
   counters->carries += writer.carry_count;
 }
 
-inline void quantize_row(const float* x, int64_t columns, const QuantizeAttributes& attributes,
-                         const DigitOutputs& digits, int64_t t, StepCounters* counters) {
-  const RowSums sums = attributes.decompose == op_quantize::decompose_adaptive ? row_sums<true>(x, columns)
-                                                                               : row_sums<false>(x, columns);
+// The digits of a row whose blocks `scan(largest_of_blocks)` has looked at, which gives its RowSums.
+template <class Scan>
+OCTAVO_ALWAYS_INLINE void quantize_scanned(const float* x, int64_t columns, const QuantizeAttributes& attributes,
+                                           const DigitOutputs& digits, int64_t t, StepCounters* counters, Scan scan) {
+  if (columns == 0) {
+    return write_empty_row(0, 0.0f, digits.low.row<int8_t>(t), digits.high.row<int8_t>(t), digits.carries.row<int32_t>(t),
+                           digits.step.row<float>(t));
+  }
+  float* const largest_of_blocks = reinterpret_cast<float*>(digits.high.row<int8_t>(t));
+  const RowSums sums = scan(largest_of_blocks);
   const auto inliers = [&] {
     const float threshold = threshold_of(attributes, sums.square, columns);
-    return sums.largest < threshold ? sums.largest : largest_inlier(x, columns, threshold);
+    return sums.largest < threshold ? sums.largest : largest_inlier(x, columns, threshold, largest_of_blocks);
   };
   digits_row(x, columns, sums.largest, sums.magnitude, inliers, digits, t, counters);
+}
+
+// The digits of a row that is made here: y = value(At) (see make_row).
+template <class Value>
+inline void quantize_made(float* y, int64_t columns, Value value, const QuantizeAttributes& attributes,
+                          const DigitOutputs& digits, int64_t t, StepCounters* counters) {
+  quantize_scanned(y, columns, attributes, digits, t, counters, [&](float* largest_of_blocks) {
+    const auto scan = [&](auto scan) {
+      make_row(y, columns, value, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) { scan.push(a, b, c, d); });
+      return scan.sums();
+    };
+    return attributes.decompose == op_quantize::decompose_adaptive ? scan(RowScan<true>{largest_of_blocks})
+                                                                   : scan(RowScan<false>{largest_of_blocks});
+  });
+}
+
+inline void quantize_row(const float* x, int64_t columns, const QuantizeAttributes& attributes,
+                         const DigitOutputs& digits, int64_t t, StepCounters* counters) {
+  quantize_scanned(x, columns, attributes, digits, t, counters, [&](float* largest_of_blocks) {
+    const auto scan = [&](auto scan) {
+      each_block(x, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) { scan.push(a, b, c, d); });
+      return scan.sums();
+    };
+    return attributes.decompose == op_quantize::decompose_adaptive ? scan(RowScan<true>{largest_of_blocks})
+                                                                   : scan(RowScan<false>{largest_of_blocks});
+  });
 }
 
 inline void run_quantize(const OpCall& call, const Worker& worker) {

@@ -16,12 +16,11 @@ inline void run_row_statistics(const OpCall& call, const Worker& worker) {
   for (int64_t t = begin; t < end; t++) {
     float* target = call.out[op::out_statistics].row<float>(t);
     each_block(x.row<float>(t), x.shape[1], [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
-      F32x16 largest = zero();
-      const float sum = block_magnitude(a, b, c, d, &largest);
+      const float sum = reduce_add(block_magnitudes(a, b, c, d));
       // A vector's maximum may pass over NaN; the sum does not.
-      target[0] = sum != sum ? sum : reduce_max(largest);
+      target[0] = sum != sum ? sum : reduce_max(block_largest(a, b, c, d));
       target[1] = sum;
-      target[2] = block_square(a, b, c, d);
+      target[2] = reduce_add(block_squares(a, b, c, d));
       target += block_statistics;
     });
   }
@@ -40,17 +39,26 @@ inline void run_row_inliers(const OpCall& call, const Worker& worker) {
     PairwiseSum square;
     for (int64_t i = 0; i < statistics.shape[1]; i++) square.push(of_row[i * block_statistics + 2]);
     const float threshold = threshold_of(attributes, square.finish(), call.integer(op::attr_columns));
-    *call.out[op::out_inliers].row<float>(t) = largest_inlier(x.row<float>(t), x.shape[1], threshold);
+    const F32x16 limit = set1(threshold);
+    F32x16 found = zero();
+    each_block(x.row<float>(t), x.shape[1], [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+      found = max(found, max(max(inliers_of(a, limit), inliers_of(b, limit)),
+                             max(inliers_of(c, limit), inliers_of(d, limit))));
+    });
+    *call.out[op::out_inliers].row<float>(t) = reduce_max(found);
   }
 }
 
-// Whether all |x| are at most `limit`; no NaN is.
-inline bool all_within(const float* x, int64_t columns, float limit) {
+// Whether all |x| are at most `limit`; no NaN is. `largest_of_blocks`: as RowScan's.
+inline bool all_within(const float* x, int64_t columns, float limit, float* largest_of_blocks) {
   uint32_t within = 0xFFFF;
-  each_block(x, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
-    const auto bits = [limit](F32x16 v) -> uint32_t { return mask_bits(ge(set1(limit), abs(v))); };
-    within &= bits(a) & bits(b) & bits(c) & bits(d);
-  });
+  for (int64_t k = 0; k < columns; k += 64) {
+    with_block(x, k, columns, [&](F32x16 a, F32x16 b, F32x16 c, F32x16 d) {
+      const auto bits = [limit](F32x16 v) -> uint32_t { return mask_bits(ge(set1(limit), abs(v))); };
+      within &= bits(a) & bits(b) & bits(c) & bits(d);
+      store(largest_of_blocks + k / 4, block_largest(a, b, c, d));
+    });
+  }
   return within == 0xFFFF;
 }
 
@@ -72,7 +80,9 @@ inline void run_quantize_digits(const OpCall& call, const Worker& worker) {
     }
     const float s = *call.in[op::inliers].row<const float>(t), sum = magnitude.finish();
     // Digits of a row that they are not of would not be digits.
-    const bool fits = s >= 0.0f && s <= largest && largest <= sum && all_within(x.row<float>(t), x.shape[1], largest);
+    float* const largest_of_blocks = reinterpret_cast<float*>(digits.high.row<int8_t>(t));
+    const bool fits = s >= 0.0f && s <= largest && largest <= sum &&
+                      all_within(x.row<float>(t), x.shape[1], largest, largest_of_blocks);
     digits_row(x.row<float>(t), x.shape[1], largest, fits ? sum : __builtin_nanf(""), [&] { return s; }, digits, t,
                worker.counters);
   }

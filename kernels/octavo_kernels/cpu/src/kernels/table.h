@@ -41,10 +41,37 @@ inline constexpr int phases<OpCode::linear_scheme> = 4;
 template <>
 inline constexpr int phases<OpCode::sample> = 2;
 
+// See KernelEntry. Which of these stand one after the other run as one (runtime/chain.h).
+constexpr bool row_wise(OpCode op) {
+  switch (op) {
+    case OpCode::embed:
+    case OpCode::cast:
+    case OpCode::norm:
+    case OpCode::row_statistics:
+    case OpCode::row_inliers:
+    case OpCode::quantize_digits:
+    case OpCode::multiply_int8:
+    case OpCode::dequantize:
+    case OpCode::linear_float:
+    case OpCode::rope:
+    case OpCode::append:
+    case OpCode::glu:
+    case OpCode::activate:
+    case OpCode::add:
+    case OpCode::quantize:
+    case OpCode::linear_int8:
+    case OpCode::norm_quantize:
+    case OpCode::add_norm_quantize:
+    case OpCode::glu_quantize:
+    case OpCode::rope_append: return true;
+    default: return false;
+  }
+}
+
 template <OpCode op>
 constexpr KernelEntry row(Kernel run) {
   static_assert(phases<op> >= 1 && phases<op> <= max_phases, "see max_phases");
-  return {run, phases<op>};
+  return {run, phases<op>, row_wise(op)};
 }
 
 // In the order of OpCode. An op of the table without run_<op> does not compile.

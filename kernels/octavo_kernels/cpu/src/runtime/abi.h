@@ -27,13 +27,14 @@ void octavo_borrow_threads(octavo_context* context,
                            void (*parallel)(void (*body)(void* data), void* data, unsigned threads, unsigned flags),
                            int (*thread_count)(void));
 
-enum { OCTAVO_PLACE_MEMORY = 0, OCTAVO_PLACE_INPUT = 1, OCTAVO_PLACE_COLUMNS = 2 };
+enum { OCTAVO_PLACE_MEMORY = 0, OCTAVO_PLACE_INPUT = 1, OCTAVO_PLACE_COLUMNS = 2, OCTAVO_PLACE_ARENA = 3 };
 
 typedef struct octavo_value {
   int32_t dtype;
   int32_t layout;
   int32_t rank;
-  // OCTAVO_PLACE_*: at `memory`; in the step's payload; or columns `column ...` of the value `of`.
+  // OCTAVO_PLACE_*: at `memory`; in the step's payload; columns `column ...` of the value `of`; or at `memory` of the
+  // program's arena, all of which is its own while a step runs.
   int32_t place;
   // A size, or -1 - i for the step's size number i, or -1 - size_count - i for one more than that.
   int64_t shape[4];
@@ -96,7 +97,8 @@ typedef struct octavo_counters {
 // Runs a program once. Payload and reply: arrays one after the other, each at the next multiple of 64 bytes.
 // `workspace`: `thread_bytes` for each thread, then what the threads share; 64-byte aligned, with anything in it. How much
 // each op takes of it: protocol/workspace.ts.
-// `profile`: nanoseconds of each op, or null. `nonfinite`: 1 for each op whose results hold NaN or infinity, or null.
+// `profile`: nanoseconds of each op as the caller's thread has seen them, or null. `nonfinite`: 1 for each op whose results
+// hold NaN or infinity, or null.
 // 0, or OCTAVO_GROUP_BROKEN: the ops behind the gather that failed did not run, and what the others wrote is of no use.
 int32_t octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
                     octavo_counters* counters, int64_t* profile, int64_t* nonfinite);

@@ -75,11 +75,29 @@ struct Worker {
     *end = first + chunk < count ? first + chunk : count;
     return true;
   }
+  // The same with a part of the work of its own for each thread: piece `*piece` of the `pieces` that `*owner` has. A thread
+  // takes its own in order, so that it finds near what it has written before, and then those that others are the last to
+  // come to. For at most 64 pieces in all.
+  OCTAVO_ALWAYS_INLINE bool next_near(int pieces, int* owner, int* piece) const {
+    for (int other = 0; other < threads; other++) {
+      *owner = thread + other < threads ? thread + other : thread + other - threads;
+      for (int i = 0; i < pieces; i++) {
+        *piece = other == 0 ? i : pieces - 1 - i;
+        const auto bit = static_cast<int64_t>(uint64_t{1} << (*owner * pieces + *piece));
+        if (cursor->load(std::memory_order_relaxed) & bit) continue;
+        if (!(cursor->fetch_or(bit, std::memory_order_relaxed) & bit)) return true;
+      }
+    }
+    return false;
+  }
   // This thread's share of `count` items in `threads` even pieces, whole multiples of `multiple`.
   OCTAVO_ALWAYS_INLINE void share(int64_t count, int64_t multiple, int64_t* begin, int64_t* end) const {
+    share_of(thread, count, multiple, begin, end);
+  }
+  OCTAVO_ALWAYS_INLINE void share_of(int owner, int64_t count, int64_t multiple, int64_t* begin, int64_t* end) const {
     const int64_t units = (count + multiple - 1) / multiple;
-    *begin = units * thread / threads * multiple;
-    *end = units * (thread + 1) / threads * multiple;
+    *begin = units * owner / threads * multiple;
+    *end = units * (owner + 1) / threads * multiple;
     if (*begin > count) *begin = count;
     if (*end > count) *end = count;
   }
@@ -95,6 +113,9 @@ inline constexpr int max_phases = 4;
 struct KernelEntry {
   Kernel run;
   int phases;
+  // Row t of its results is made of row t of those operands that have the results' rows, and it needs no memory that the
+  // team shares: one thread can do it for some rows.
+  bool row_wise;
 };
 
 }  // namespace octavo

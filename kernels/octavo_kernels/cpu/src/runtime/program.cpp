@@ -41,6 +41,7 @@ Program::Program(Team& team, const InstructionSet& isa, const octavo_program_spe
       thread_bytes_(thread_bytes),
       group_(group) {
   resolve(spec.limits);  // Every vector then has room, so that a step allocates nothing.
+  chains_ = find_chains({values_, operations_, outputs_, operands_, isa_.kernels}, team_.size());
 }
 
 // Shapes, strides and addresses at these sizes.
@@ -159,18 +160,22 @@ void Program::run(int thread) {
   worker.scratch = workspace_ + thread * thread_bytes_;
   worker.shared = workspace_ + team_.size() * thread_bytes_;
   worker.counters = &counters_[static_cast<size_t>(thread)];
+  const bool chained = this->chained();
+  auto chain = chains_.begin();
   int64_t last = profile_ && thread == 0 ? now() : 0;
   int64_t gathers = 0;
   uint32_t met = met_;
   for (size_t i = 0; i < calls_.size(); i++) {
-    const KernelEntry& kernel = isa_.kernels[static_cast<int>(calls_[i].code)];
-    const bool together = group_ && calls_[i].code == OpCode::gather;
-    if (together && !gather(calls_[i], gathers++, &met, thread)) return;
-    for (int phase = 0; !together && phase < kernel.phases; phase++) {
-      worker.phase = phase;
-      worker.cursor = &cursors_[i * max_phases + static_cast<size_t>(phase)].next;
-      kernel.run(calls_[i], worker);
-      team_.barrier(thread);
+    if (group_ && calls_[i].code == OpCode::gather) {
+      if (!gather(calls_[i], gathers++, &met, thread)) return;
+    } else if (chained && chain != chains_.end() && static_cast<size_t>(chain->first) == i) {
+      run_chain(*chain, worker);
+      i = static_cast<size_t>(chain->last) - 1;
+      last = profile_ && thread == 0 ? now() : 0;
+      chain++;
+      continue;
+    } else {
+      run_op(i, worker);
     }
     if (nonfinite_) {
       if (thread == 0) nonfinite_[i] = !results_finite(calls_[i]);
@@ -191,6 +196,49 @@ bool Program::gather(const OpCall& call, int64_t index, uint32_t* number, int th
   const Gather mine = {x.as<float>(), x.stride,   y.as<float>(), y.stride, x.shape[0],
                        x.shape[1],    y.shape[1], call.integer(op::attr_first), index};
   return group_->gather(mine, number, thread, team_.active(), &team_);
+}
+
+void Program::run_op(size_t op, Worker& worker) {
+  const KernelEntry& kernel = isa_.kernels[static_cast<int>(calls_[op].code)];
+  for (int phase = 0; phase < kernel.phases; phase++) {
+    worker.phase = phase;
+    worker.cursor = &cursors_[op * max_phases + static_cast<size_t>(phase)].next;
+    kernel.run(calls_[op], worker);
+    team_.barrier(worker.thread);
+  }
+}
+
+// Not where results are looked at op by op: what lies between the ops of a chain is never there as a whole.
+bool Program::chained() const {
+  return nonfinite_ == nullptr && sizes_[0] >= chain_rows_per_thread * team_.active();
+}
+
+// The time of an op is thread 0's for it; the last one's has the wait for other threads in it.
+void Program::run_chain(const Chain& chain, Worker& worker) {
+  const bool timed = profile_ != nullptr && worker.thread == 0;
+  int64_t last = timed ? now() : 0;
+  const auto lap = [&](int32_t op) {
+    const int64_t time = now();
+    profile_[op] += time - last;
+    last = time;
+  };
+  for (int32_t op = chain.first; timed && op < chain.last; op++) profile_[op] = 0;
+  Worker alone = worker;
+  std::atomic<int64_t> cursor;
+  alone.thread = 0, alone.threads = 1, alone.phase = 0, alone.cursor = &cursor;
+  std::atomic<int64_t>& next = cursors_[static_cast<size_t>(chain.first) * max_phases].next;
+  const int64_t rows = sizes_[0], blocks = chain.blocks(rows, worker.threads);
+  for (int64_t block = 0; (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
+    const int64_t begin = Chain::begin(block, blocks, rows), end = Chain::begin(block + 1, blocks, rows);
+    for (int32_t op = chain.first; op < chain.last; op++) {
+      cursor.store(0, std::memory_order_relaxed);
+      const OpCall call = chain.rows_of(calls_[static_cast<size_t>(op)], op, worker.thread, begin, end);
+      isa_.kernels[static_cast<int>(call.code)].run(call, alone);
+      if (timed) lap(op);
+    }
+  }
+  team_.barrier(worker.thread);
+  if (timed) lap(chain.last - 1);
 }
 
 }  // namespace octavo

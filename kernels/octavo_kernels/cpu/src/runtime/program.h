@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "abi.h"
+#include "chain.h"
 #include "group.h"
 #include "isa.h"
 #include "op.h"
@@ -40,6 +41,10 @@ class Program {
   bool is_brought(int32_t value) const;
   void run(int thread);
   bool gather(const OpCall& call, int64_t index, uint32_t* number, int thread);
+  void run_op(size_t op, Worker& worker);
+  void run_chain(const Chain& chain, Worker& worker);
+  // Whether chains run as such in this step.
+  bool chained() const;
 
   Team& team_;
   const InstructionSet& isa_;
@@ -53,6 +58,7 @@ class Program {
   std::vector<OpCall> calls_;
   std::vector<Brought> brought_;
 
+  std::vector<Chain> chains_;
   std::vector<Cursor> cursors_;
   std::vector<StepCounters> counters_;
   const int64_t thread_bytes_;

@@ -37,6 +37,13 @@ inline void store_i32(int32_t* p, I32x16 v) { _mm512_storeu_si512(p, v.all); }
 inline void store_i8(int8_t* p, I32x16 v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(v.all));
 }
+// 64 of them.
+inline void store_i8(int8_t* p, I32x16 a, I32x16 b, I32x16 c, I32x16 d) {
+  // Packing takes 4 from each in turn.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(a.all, b.all), _mm512_packs_epi32(c.all, d.all));
+  _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, packed));
+}
 // The low halves.
 inline void store_i16(int16_t* p, I32x16 v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v.all));
@@ -56,6 +63,12 @@ inline F32x16 abs(F32x16 a) { return _mm512_abs_ps(a); }
 inline F32x16 neg(F32x16 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 // To the nearest integer, ties to even.
 inline F32x16 round(F32x16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// For `exp`: of two operands one of which is NaN, minima and maxima are the second.
+inline F32x16 clamp_keeping_nan(F32x16 a, float low, float high) { return min(set1(high), max(set1(low), a)); }
+inline Mask16 not_below(F32x16 a, float limit) { return {_mm512_cmp_ps_mask(a, set1(limit), _CMP_NLT_UQ)}; }
+// a * 2^n, rounded once, where `some`; 0 elsewhere. n: integers.
+inline F32x16 times_power_of_two(F32x16 a, F32x16 n, Mask16 some) { return _mm512_maskz_scalef_ps(some.all, a, n); }
 
 // Conversions.
 inline I32x16 to_i32(F32x16 a) { return {_mm512_cvtps_epi32(a)}; }
@@ -133,6 +146,15 @@ inline float reduce_add(F32x16 a) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+// Of two at once, by the same tree.
+inline void reduce_add(F32x16 a, F32x16 b, float* sum_of_a, float* sum_of_b) {
+  const __m512 eights = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  const __m512 fours = _mm512_add_ps(eights, _mm512_shuffle_f32x4(eights, eights, 0xb1));
+  const __m512 twos = _mm512_add_ps(fours, _mm512_permute_ps(fours, 0x4e));
+  const __m512 ones = _mm512_add_ps(twos, _mm512_permute_ps(twos, 0xb1));
+  *sum_of_a = _mm512_cvtss_f32(ones);
+  *sum_of_b = _mm_cvtss_f32(_mm512_extractf32x4_ps(ones, 2));
 }
 inline float reduce_max(F32x16 a) { return _mm512_reduce_max_ps(a); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

@@ -21,13 +21,21 @@ inline constexpr float exp_underflow = -87.3f;
 
 // e^x within 2 ulp: 2^n e^r, n = rint(x / ln 2), r by a two-part ln 2. Below -87.3 it is 0, at 0 exactly 1; above 88.73
 // infinity; NaN stays.
+inline F32x16 exp_of_rest(F32x16 x, F32x16 n) {
+  F32x16 r = fnma(n, set1(exp_ln2_high), x);
+  r = fnma(n, set1(exp_ln2_low), r);
+  return add(fma(polynomial(r, exp_coefficients), mul(r, r), r), set1(1.0f));
+}
+#if defined(OCTAVO_AVX512)
+inline F32x16 exp(F32x16 x) {
+  const F32x16 clamped = clamp_keeping_nan(x, -87.5f, 89.0f), n = round(mul(clamped, set1(exp_log2_e)));
+  return times_power_of_two(exp_of_rest(clamped, n), n, not_below(x, exp_underflow));
+}
+#else
 inline F32x16 exp(F32x16 x) {
   const Mask16 number = eq(x, x);
   const F32x16 clamped = min(max(select(number, x, zero()), set1(-87.5f)), set1(89.0f));
-  const F32x16 n = round(mul(clamped, set1(exp_log2_e)));
-  F32x16 r = fnma(n, set1(exp_ln2_high), clamped);
-  r = fnma(n, set1(exp_ln2_low), r);
-  const F32x16 y = add(fma(polynomial(r, exp_coefficients), mul(r, r), r), set1(1.0f));
+  const F32x16 n = round(mul(clamped, set1(exp_log2_e))), y = exp_of_rest(clamped, n);
   // In two factors, for 2^128 is not a float.
   const I32x16 whole = to_i32(n), half = shift_right<1>(whole), bias = set1_i32(127);
   const F32x16 first = as_f32(shift_left<23>(add(half, bias)));
@@ -35,6 +43,15 @@ inline F32x16 exp(F32x16 x) {
   const F32x16 scaled = mul(mul(y, first), second);
   return select(number, select(lt(x, set1(exp_underflow)), zero(), scaled), x);
 }
+
+// What AVX-512 has instructions for.
+inline void store_i8(int8_t* p, I32x16 a, I32x16 b, I32x16 c, I32x16 d) {
+  store_i8(p, a), store_i8(p + 16, b), store_i8(p + 32, c), store_i8(p + 48, d);
+}
+inline void reduce_add(F32x16 a, F32x16 b, float* sum_of_a, float* sum_of_b) {
+  *sum_of_a = reduce_add(a), *sum_of_b = reduce_add(b);
+}
+#endif
 
 inline F32x16 copy_sign(F32x16 magnitude, F32x16 sign) {
   return as_f32(bit_or(bits(magnitude), bit_and(bits(sign), set1_i32(INT32_MIN))));
