@@ -143,4 +143,4 @@ def test_command_lines_of_both_kinds_are_read() -> None:
     dials = arguments.parse(None, ["--keys", "folder", "--connect", "tcp://host:1", "--wait", "2.5"])
     assert (dials.keys, dials.connect, dials.wait, dials.rank) == (Path("folder"), "tcp://host:1", 2.5, None)
     line = "--endpoint tcp://127.0.0.1:5 --device cpu:0 --backend cpu --threads 1 --epoch 1 --shared-memory 3"
-    assert arguments.parse(None, line.split()).shared_memory == 3
+    assert arguments.parse(None, [str(word) for word in line.split()]).shared_memory == 3
