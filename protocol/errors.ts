@@ -74,7 +74,7 @@ export const ERRORS = {
   OCTAVO_WORKER_LOST: {
     retryable: false,
     summary:
-      "A worker process died or stopped answering. Of a device its handles are gone (`pool.restart` starts an empty one); a request of an engine is retryable: the engine starts another worker and loads the model there.",
+      "A worker process died or stopped answering. Of a device its handles are gone (`pool.restart` starts an empty one). Requests of an engine go on, on another worker, with the tokens they would have had. One ends with this code, retryable, when two workers in a row were lost with it alone; all do when no worker lives to serve.",
   },
   OCTAVO_WORKER_FAILED: { retryable: false, summary: "A worker hit an error of its own; the message has its text." },
   OCTAVO_STEP_TIMEOUT: {

@@ -206,7 +206,10 @@ export const requests = z.discriminatedUnion("kind", [
     rank: count,
     ranks: z.int().min(1).max(MAX_RANKS),
     shared: sharedMemory,
-    deadlineMs: z.int().min(1).max(2 ** 31 - 1),
+    deadlineMs: z
+      .int()
+      .min(1)
+      .max(2 ** 31 - 1),
   }),
   /** A program: `program` is a handle too. `arena` is a handle of at least the bytes its offsets need, absent when none is used. */
   z.strictObject({

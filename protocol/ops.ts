@@ -263,7 +263,8 @@ export const OPS = {
   },
   // Between ops whose columns ranks share: each has only its own results, all need the whole row.
   gather: {
-    summary: "Columns of all ranks of the program's group, side by side, on every rank; numbers are copied, never added.",
+    summary:
+      "Columns of all ranks of the program's group, side by side, on every rank; numbers are copied, never added.",
     formula: "y[t] = x of rank 0 [t], x of rank 1 [t], ...; this rank's are y[t, first .. first + K - 1]",
     inputs: { x: f32("T", "K") },
     outputs: { y: f32("T", "columns") },

@@ -5,7 +5,7 @@
 import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { Trace } from "../ts/deploy/trace.ts";
 import { readTrace, type TraceContent } from "../ts/deploy/trace-file.ts";
 import { Engine } from "../ts/index.ts";
@@ -77,6 +77,29 @@ describe("a trace", () => {
 
   it("has equal results on the device that it comes from, and on the oracle", async () => {
     expect(await sideBySide(["cpu:0", "reference:0"])).toEqual({ steps: trace.steps.length });
+  });
+
+  it("of a process that lost a worker has what each worker has answered, and every answer's steps are equal", async () => {
+    const lossy = join(root, "lossy");
+    vi.stubEnv("OCTAVO_TRACE", lossy);
+    await using engine = await Engine.load(model.path, {
+      devices: "cpu:0",
+      context: 64,
+      sequences: 3,
+      tokenBudget: 16,
+    });
+    onTestFinished(() => void vi.unstubAllEnvs()); // It is asked for again when the model is loaded again.
+    const running = [[5, 6], [7]].map((prompt) => engine.generate(prompt, { maxTokens: 30, ignoreEos: true }));
+    await running[0]![Symbol.asyncIterator]().next();
+    process.kill(engine.deployment.devices[0]!.pid, "SIGKILL");
+    await Promise.all(running.map((generation) => generation.complete()));
+    expect(engine.statistics).toMatchObject({ restarts: 1, resumed: 2 });
+    const { steps } = engine.statistics;
+    await engine.dispose();
+    const content = await readTrace(lossy);
+    expect([...content.programs.values()].map(({ residence }) => residence)).toEqual([1, 2]);
+    await using side = await Side.open("cpu:0", { threads: 1 });
+    expect(await replay(content, [side])).toEqual({ steps });
   });
 
   it("of results that this version does not give says which step and which results", async () => {

@@ -97,16 +97,17 @@ it("a load that is aborted, or whose options are wrong, leaves nothing on the po
   expect((await device!.stats()).handleBytes).toBe(0);
 });
 
-it("when the worker is lost, one other has both models again; each ends what it ran and answers as before", async () => {
+it("when the worker is lost, one other has both models again; each goes on with what it ran and answers as before", async () => {
   const engines = await Promise.all([load(llama), load(qwen)]);
   const ask = (engine: Engine) => engine.generate([5, 6], { maxTokens: 6, ignoreEos: true, logits: true }).complete();
   const expected = (await Promise.all(engines.map(ask))).map(bitsOf);
+  const undisturbed = await Promise.all(engines.map((engine) => engine.generate([1], long).complete()));
   const { planned, committed } = pool.devices[0]!.ledger;
   const running = engines.map((engine) => engine.generate([1], long));
   for (const generation of running) await generation[Symbol.asyncIterator]().next();
   await kill();
-  for (const generation of running)
-    await expect(generation.complete()).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST", retryable: true });
+  const ran = await Promise.all(running.map((generation) => generation.complete()));
+  expect(ran.map(bitsOf)).toEqual(undisturbed.map(bitsOf));
   expect((await Promise.all(engines.map(ask))).map(bitsOf)).toEqual(expected);
   const [device] = pool.devices;
   for (const engine of engines) expect(engine.deployment.devices).toEqual([device]);

@@ -54,6 +54,9 @@ test("a killed worker rejects everything pending, loudly; Node and the other dev
   for (const result of settled) {
     expect(result).toMatchObject({ status: "rejected", reason: { code: "OCTAVO_WORKER_LOST", retryable: false } });
   }
+  // Who was asked first has an error of its own, the others that of the loss: only the first can be why the worker is gone.
+  const reasons = settled.map((result) => result.status === "rejected" && result.reason === dead!.lost.reason);
+  expect(reasons).toEqual([false, true, true]);
   expect(dead!.lost.aborted).toBe(true);
   expect(dead!.lost.reason).toMatchObject({ code: "OCTAVO_WORKER_LOST", message: expect.stringContaining("SIGKILL") });
   expect(dead!.ledger.committed).toBe(0);

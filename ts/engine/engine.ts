@@ -1,11 +1,11 @@
 /**
- * A loaded model that answers requests, on one worker after the other when workers are lost. Wires the rooms together:
- * options, tokenizer, scheduler, runner, recovery.
+ * A loaded model that answers requests, on one worker after the other when workers are lost: requests that ran go on with the
+ * tokens that they would have had. Wires the rooms together: options, tokenizer, scheduler, runner, recovery.
  */
 import { checkTokenIds } from "../arguments.ts";
 import type { Deployment } from "../deploy/deployment.ts";
 import type { Group } from "../deploy/group.ts";
-import { Recovery } from "../deploy/recovery.ts";
+import { endedByLoss, Recovery } from "../deploy/recovery.ts";
 import { OctavoError } from "../errors.ts";
 import type { LedgerReport } from "../memory/ledger.ts";
 import type { ChatMessage } from "../model/chat/message.ts";
@@ -66,7 +66,10 @@ export class Engine {
     this.defaults = loaded.defaults;
     this.#tokenizer = tokenizer;
     const scheduler = new Scheduler({ pages, sequences, tokenBudget: limits.T });
-    this.#runner = new Runner(scheduler, deployment.program, stepHook(options));
+    this.#runner = new Runner(scheduler, deployment.program, {
+      onStep: stepHook(options),
+      onBroken: (reason) => this.#recovery.broken(reason),
+    });
     this.#limits = {
       vocabulary: description.vocabulary,
       context,
@@ -102,7 +105,7 @@ export class Engine {
   /**
    * Continue a text (which gets the model's special tokens, if it wants any) or token ids (taken as they are).
    * Starts at once; when all rows or pages are taken it waits its turn. Of a text over 16,384 characters the generation, not this
-   * call, tells that it has too many tokens, unless its length alone says so. Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
+   * call, tells that it has too many tokens, unless its length alone says so. A lost worker is a pause (`Generation`). Throws, before any effect: `OCTAVO_BAD_ARGUMENT`,
    * `OCTAVO_EMPTY_PROMPT`, `OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`, `OCTAVO_DISPOSED`.
    */
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): Generation {
@@ -223,7 +226,7 @@ export class Engine {
         this.#runner.useForLogits(program);
         this.#runner.submit(request);
       };
-      this.#recovery.logits().then(submit, (error) => request.fail(error));
+      this.#recovery.logits().then(submit, (error) => request.fail(endedByLoss(error)));
     } else this.#runner.submit(request);
     return (reason) => {
       this.#runner.cancel(request, reason);

@@ -53,9 +53,11 @@ export interface Completion {
 /**
  * Runs from the moment it is made, whether or not anybody looks. Iterate over it once (a second time throws), or call `complete`, or both.
  * Leaving the loop early ends the generation. Both reject with the signal's reason after an abort, with what a long text is
- * refused for once it is tokens (`OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`), with `OCTAVO_WORKER_LOST`,
- * `OCTAVO_STEP_TIMEOUT` or `OCTAVO_DISPOSED` when what runs it is gone, and with `OCTAVO_NONFINITE` when the model's numbers
- * for it became NaN or infinite.
+ * refused for once it is tokens (`OCTAVO_PROMPT_TOO_LONG`, `OCTAVO_TOKEN_OUT_OF_RANGE`), with `OCTAVO_DISPOSED` when the engine is
+ * gone, and with `OCTAVO_NONFINITE` when the model's numbers for it became NaN or infinite.
+ * When a worker is lost it pauses, and goes on with the tokens that it would have had. It rejects with `OCTAVO_WORKER_LOST`,
+ * `OCTAVO_STEP_TIMEOUT` or `OCTAVO_GROUP_BROKEN` (retryable) when two workers in a row were lost while they computed it alone,
+ * without a token in between, or when five in a row came to nothing, and with `OCTAVO_WORKER_START_FAILED` when none can be started.
  */
 export class Generation implements AsyncIterable<Piece> {
   #promptTokens: number | undefined;

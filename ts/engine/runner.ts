@@ -1,10 +1,14 @@
 /**
  * Runs the requests of one device: plan a step, send it, and while the worker computes it, plan and send the next one.
  * Two steps are under way at a time, so Node's and the wire's time hide behind the worker's.
+ *
+ * A lost worker is a pause: what a request needs to go on (its prompt, the tokens drawn, how they are drawn) is here, and the same
+ * numbers come out however its tokens are cut into steps.
  */
 import type { Counters, Sizes } from "../../protocol/messages.ts";
 import type { StepProgram } from "../deploy/group.ts";
-import { endedByLoss, type RecoveryEvents } from "../deploy/recovery.ts";
+import { endedByLoss, isLoss, type RecoveryEvents } from "../deploy/recovery.ts";
+import type { OctavoError } from "../errors.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { Sequence, Step, StepRow } from "../schedule/sequence.ts";
 import { explain, type Failing } from "./diagnosis.ts";
@@ -13,6 +17,14 @@ import type { Request } from "./request.ts";
 import { type EngineStatistics, StatisticsRecord, type StepReport } from "./statistics.ts";
 import { type RequestRow, stepInputs } from "./step-inputs.ts";
 import { StepOutputs } from "./step-outputs.ts";
+import { Suspects } from "./suspects.ts";
+
+export interface RunnerOptions {
+  /** After each step; it must not throw. */
+  readonly onStep?: ((report: StepReport) => void) | undefined;
+  /** A step was lost, although no worker is known to be: ranks have lost each other. Nothing runs before `onBack`. */
+  readonly onBroken: (reason: OctavoError) => void;
+}
 
 export class Runner implements RecoveryEvents {
   readonly #scheduler: Scheduler;
@@ -24,18 +36,20 @@ export class Runner implements RecoveryEvents {
   /** Requests whose logits are not finite; they end when no step is under way. */
   #failing: Failing[] = [];
   readonly #statistics = new StatisticsRecord();
-  readonly #onStep: ((report: StepReport) => void) | undefined;
+  readonly #options: RunnerOptions;
+  readonly #suspects = new Suspects<Request>();
+  /** The oldest step that was lost, until its requests wait for another worker. */
+  #lost: LostStep | undefined;
   #waking = false;
   /** Without a worker; requests wait. */
   #paused = false;
   /** Settles when all steps sent so far have been handed out. */
   #handled: Promise<void> = Promise.resolve();
 
-  /** `onStep` must not throw. */
-  constructor(scheduler: Scheduler, program: StepProgram, onStep: ((report: StepReport) => void) | undefined) {
+  constructor(scheduler: Scheduler, program: StepProgram, options: RunnerOptions) {
     this.#scheduler = scheduler;
     this.#program = program;
-    this.#onStep = onStep;
+    this.#options = options;
   }
 
   get statistics(): EngineStatistics {
@@ -61,21 +75,41 @@ export class Runner implements RecoveryEvents {
     this.#logitsProgram = program;
   }
 
-  /** The programs' worker is gone, and with it the requests that ran: they fail with `reason`. Others wait for `onBack`. */
+  /**
+   * The programs' worker is gone. Once all that it has answered is handed out, requests that ran wait before all others, to go on
+   * after `onBack`; one that workers are lost with again and again ends.
+   */
   async onLost(reason: unknown): Promise<void> {
     this.#paused = true;
     this.#logitsProgram = undefined;
-    await this.#handled; // What was sent fails by itself, for reasons of its own.
-    for (const [sequence, request] of [...this.#requests]) {
-      if (sequence.state !== "running") continue;
-      this.#fail(request, endedByLoss(reason));
-    }
+    await this.#handled; // What was sent has failed, or will: the worker's end rejects it.
+    this.#failing = []; // They draw from the same logits again.
+    const guilty = this.#guilty(reason);
+    if (guilty !== undefined) this.#fail(guilty.request, endedByLoss(guilty.error));
+    const ran = this.#scheduler.admitted.map((sequence) => this.#requests.get(sequence)!);
+    const requeued = this.#suspects.inOrder(ran).map((request) => ({
+      sequence: this.#entries.get(request)!.sequence,
+      drawn: request.ids.length,
+      alone: this.#suspects.runsAlone(request),
+    }));
+    this.#scheduler.requeue(requeued);
+    this.#statistics.resumed(requeued.length);
+  }
+
+  #guilty(reason: unknown): { readonly request: Request; readonly error: unknown } | undefined {
+    const lost = this.#lost;
+    this.#lost = undefined;
+    // What the worker was computing is told of by an error of its own; what waited behind it is told of the worker.
+    if (lost === undefined || (lost.error === reason && lost.error.code === "OCTAVO_WORKER_LOST")) return undefined;
+    const request = this.#suspects.lost(lost.requests);
+    return request === undefined || request.over ? undefined : { request, error: lost.error };
   }
 
   /** These programs run what waits and what comes. */
   onBack({ program, logits }: Parameters<RecoveryEvents["onBack"]>[0]): void {
     this.#program = program;
     this.#logitsProgram = logits;
+    this.#statistics.restarted();
     this.#paused = false;
     this.#pump();
   }
@@ -161,7 +195,8 @@ export class Runner implements RecoveryEvents {
   async #send(step: Step, rows: readonly RequestRow[]): Promise<Outcome> {
     try {
       const logits = rows.some(({ row, request }) => row.sample >= 0 && request.spec.logits);
-      const program = (logits ? this.#logitsProgram : undefined) ?? this.#program;
+      const program = logits ? this.#logitsProgram : this.#program;
+      if (program === undefined) throw new TypeError("a request for logits runs before their program is there");
       const { sizes, payload } = stepInputs(program, step, rows);
       const result = program.step(sizes, payload);
       for (const { request } of rows)
@@ -175,10 +210,16 @@ export class Runner implements RecoveryEvents {
 
   #receive(step: Step, rows: readonly RequestRow[], outcome: Outcome): void {
     this.#scheduler.returned(step);
+    // What comes after a lost step is of a worker, or of ranks, that have nothing of it.
+    if (this.#lost !== undefined) return;
+    if ("error" in outcome && isLoss(outcome.error)) {
+      this.#lose(rows, outcome.error);
+      return;
+    }
     for (const { row, request } of rows) {
       // Over since the step was planned, or about to be: whatever it drew is dropped.
       if (request.over || this.#failing.some((failing) => failing.request === request)) continue;
-      if ("error" in outcome) this.#fail(request, endedByLoss(outcome.error));
+      if ("error" in outcome) this.#fail(request, outcome.error);
       else if (row.sample >= 0) this.#accept(row, request, outcome.outputs);
     }
     if (!("error" in outcome)) this.#statistics.step(step, outcome.counters);
@@ -186,13 +227,22 @@ export class Runner implements RecoveryEvents {
     if (!("error" in outcome)) this.#report(step, outcome);
   }
 
+  #lose(rows: readonly RequestRow[], error: OctavoError): void {
+    this.#lost = { requests: rows.map(({ request }) => request), error };
+    if (this.#paused) return; // By `onLost`, which waits for this.
+    this.#paused = true;
+    this.#options.onBroken(error);
+  }
+
   #report({ number, rows, tokens, samples }: Step, { counters, sizes }: Computed): void {
     const { waiting, running, freePages } = this.#scheduler;
     const done = { number, rows: rows.length, tokens, drawn: samples, sizes, computeMs: counters.nanoseconds / 1e6 };
-    this.#onStep?.({ ...done, waiting, running, freePages });
+    this.#options.onStep?.({ ...done, waiting, running, freePages });
   }
 
   #accept(row: StepRow, request: Request, outputs: StepOutputs): void {
+    this.#suspects.clear(request);
+    this.#scheduler.trust(row.sequence);
     try {
       const drawn = outputs.drawn(row.sample, request);
       if (drawn === undefined) {
@@ -203,6 +253,12 @@ export class Runner implements RecoveryEvents {
       this.#fail(request, error); // Its own decoder, for example: the others go on.
     }
   }
+}
+
+interface LostStep {
+  /** Of its rows. */
+  readonly requests: readonly Request[];
+  readonly error: OctavoError;
 }
 
 interface Computed {

@@ -13,7 +13,7 @@ export interface Distribution {
   readonly max: number;
 }
 
-/** Since the engine was loaded, over all its workers. Steps that failed are in none of it. */
+/** Since the engine was loaded, over all its workers. Steps that failed or were lost are in none of it. */
 export interface EngineStatistics {
   readonly steps: number;
   /** Tokens that went through the model, and rows that drew one. */
@@ -28,6 +28,9 @@ export interface EngineStatistics {
   readonly nonfinite: number;
   /** Milliseconds inside the kernels. */
   readonly computeMs: number;
+  /** How often the model was loaded again because a worker was lost, and requests that went on there: twice if they did twice. */
+  readonly restarts: number;
+  readonly resumed: number;
   /** Milliseconds that requests waited for memory and for a row, until their first step was sent. */
   readonly queueMs: Distribution;
   /** Milliseconds from that step until requests were over, however they ended. */
@@ -57,7 +60,17 @@ export interface StepReport {
 }
 
 export class StatisticsRecord {
-  readonly #sums = { steps: 0, tokens: 0, drawn: 0, quantized: 0, carries: 0, nonfinite: 0, computeMs: 0 };
+  readonly #sums = {
+    steps: 0,
+    tokens: 0,
+    drawn: 0,
+    quantized: 0,
+    carries: 0,
+    nonfinite: 0,
+    computeMs: 0,
+    restarts: 0,
+    resumed: 0,
+  };
   readonly queueMs = new Recorder(1e-3);
   readonly runMs = new Recorder(1e-3);
   readonly #stepTokens = new Recorder(1);
@@ -72,6 +85,14 @@ export class StatisticsRecord {
     sums.nonfinite += nonfinite;
     sums.computeMs += nanoseconds / 1e6;
     this.#stepTokens.record(tokens);
+  }
+
+  restarted(): void {
+    this.#sums.restarts += 1;
+  }
+
+  resumed(requests: number): void {
+    this.#sums.resumed += requests;
   }
 
   get steps(): number {

@@ -124,13 +124,14 @@ test("a sequence that is computed again brings the ids drawn so far, with the pr
     scheduler.returned(scheduler.plan()!);
     resumed.accept({ id, logprob: undefined, logits: undefined });
   }
-  sequence.computed = 0;
+  scheduler.requeue([{ sequence, drawn: 3, alone: false }]);
   const step = scheduler.plan()!;
   const { sizes, payload } = stepInputs(program, step, [{ row: step.rows[0]!, request: resumed }]);
   expect(read(sizes, payload)).toMatchObject({
     tokens: [11, 12, 13, 70, 71, 72],
     positions: [0, 1, 2, 3, 4, 5],
     history: [70, 71, 72], // The penalty counts the answer alone, however much of it is input now.
+    counters: [0, 1, 0, 6, -1, -1, 0], // The sixth position, wherever the first five were computed.
     rows: [5],
   });
 });

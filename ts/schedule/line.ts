@@ -1,5 +1,5 @@
 /**
- * Those who wait, in the order of arrival; whoever gives up leaves from the middle. Everything takes constant time: a server
+ * Those who wait, in the order of arrival; whoever gives up leaves from the middle, and who has to wait again comes first. Everything takes constant time: a server
  * that goes down aborts tens of thousands, and neither an array nor a Set (which walks over those that left) is quick then.
  */
 interface Place<T> {
@@ -28,6 +28,15 @@ export class Line<T> {
     if (this.#last === undefined) this.#first = place;
     else this.#last.after = place;
     this.#last = place;
+    this.#places.set(item, place);
+  }
+
+  /** Before all who wait; `item` must not be in it. */
+  joinFirst(item: T): void {
+    const place: Place<T> = { item, before: undefined, after: this.#first };
+    if (this.#first === undefined) this.#last = place;
+    else this.#first.before = place;
+    this.#first = place;
     this.#places.set(item, place);
   }
 

@@ -45,6 +45,7 @@ class Model {
       if (sample < 0 || !this.live.has(sequence)) continue;
       const drawn = this.drawn.get(sequence)! + 1;
       this.drawn.set(sequence, drawn);
+      this.scheduler.trust(sequence);
       if (sequence.prompt + drawn === sequence.limit) this.end(sequence);
     }
   }
@@ -52,6 +53,21 @@ class Model {
   end(sequence: Sequence): void {
     this.scheduler.end(sequence);
     this.live.delete(sequence);
+  }
+
+  /** The worker is gone, with all it has computed; those that `alone` says run alone afterwards. */
+  lose(alone: (sequence: Sequence, index: number) => boolean): void {
+    for (const step of this.flight.splice(0)) this.scheduler.returned(step);
+    const { admitted } = this.scheduler;
+    this.scheduler.requeue(
+      admitted.map((sequence, index) => ({
+        sequence,
+        drawn: this.drawn.get(sequence)!,
+        alone: alone(sequence, index),
+      })),
+    );
+    for (const sequence of admitted) this.computed.set(sequence, 0);
+    expect([this.scheduler.running, this.scheduler.freePages]).toEqual([0, this.limits.pages]);
   }
 
   #check(step: Step): void {
@@ -69,20 +85,19 @@ class Model {
       this.computed.set(sequence, start + count);
       expect(start + count).toBeLessThan(sequence.limit);
       expect(sequence.pages!.ids).toHaveLength(pagesFor(start + count)); // None before positions reach it.
-      if (start < sequence.prompt) {
+      if (sequence.alone) expect(rows).toHaveLength(1);
+      const known = sequence.prompt + this.drawn.get(sequence)!;
+      if (start < known) {
         expect(previous).toBe(-1);
-        expect(sample >= 0).toBe(start + count === sequence.prompt);
+        expect(start + count).toBeLessThanOrEqual(known);
+        expect(sample >= 0).toBe(start + count === known);
       } else {
         expect(count).toBe(1);
         expect(sample).toBeGreaterThanOrEqual(0);
         // A token whose id has not come back must be a row of the step just before.
-        const known = start < sequence.prompt + this.drawn.get(sequence)!;
-        expect(previous === -1).toBe(known);
-        if (!known) {
-          const source = this.#last!.rows.find((row) => row.sample === previous);
-          expect(source?.sequence).toBe(sequence);
-          expect(this.flight).toContain(this.#last);
-        }
+        const source = this.#last!.rows.find((row) => row.sample === previous);
+        expect(source?.sequence).toBe(sequence);
+        expect(this.flight).toContain(this.#last);
       }
     }
     this.checkPages();
@@ -112,9 +127,11 @@ const actionArbitrary = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant("plan" as const) }) },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant("return" as const) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("end" as const), pick: fc.nat() }) },
+  // A bit for each sequence that runs: whether it is to run alone.
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("lose" as const), alone: fc.nat(63) }) },
 );
 
-test("whatever arrives, ends or is aborted: no page is shared, no budget exceeded, positions follow each other, all finish", () => {
+test("whatever arrives, ends, is aborted or lost with its worker: no page is shared, no budget exceeded, positions follow each other, all finish", () => {
   fc.assert(
     fc.property(limitsArbitrary, fc.array(actionArbitrary, { maxLength: 120 }), (limits, actions) => {
       const model = new Model(limits);
@@ -124,6 +141,7 @@ test("whatever arrives, ends or is aborted: no page is shared, no budget exceede
             model.submit(action.prompt + 1, action.tokens + 1);
         } else if (action.kind === "plan") model.plan();
         else if (action.kind === "return") model.return();
+        else if (action.kind === "lose") model.lose((_, index) => (action.alone & (1 << index)) !== 0);
         else if (model.live.size > 0) model.end([...model.live][action.pick % model.live.size]!);
         model.checkPages();
       }
@@ -204,6 +222,80 @@ test("a sequence whose keys are computed again runs in chunks as a prompt does, 
     return step.rows.map(({ start, count, sample, previous }) => [start, count, sample, previous]);
   });
   expect(steps).toEqual([[[3, 16, -1, -1]], [[19, 6, 0, -1]], [[25, 1, 0, -1]]]);
+});
+
+test("those that ran when a worker was lost come before those that waited, in their order, and draw what they would have drawn", () => {
+  const model = new Model({ pages: 9, sequences: 4, tokenBudget: 40 });
+  const [first, second] = [model.submit(20, 30), model.submit(5, 40)];
+  const waiting = model.submit(30, 30);
+  for (let step = 0; step < 4; step += 1) {
+    model.plan();
+    model.return();
+  }
+  model.plan(); // Lost.
+  model.plan();
+  expect([first.state, second.state, waiting.state]).toEqual(["running", "running", "waiting"]);
+  const late = model.submit(1, 1);
+  model.lose(() => false);
+  expect([first, second].map(({ wanted, computed, pages }) => [wanted, computed, pages])).toEqual([
+    [24, 0, undefined],
+    [9, 0, undefined],
+  ]);
+  model.plan();
+  const rows = model.flight[0]!.rows.map(({ sequence, start, count, sample, previous }) => [
+    ...[sequence, start, count, sample, previous],
+  ]);
+  expect(rows).toEqual([
+    [first, 0, 24, 0, -1],
+    [second, 0, 9, 1, -1],
+  ]);
+  expect([waiting.state, late.state]).toEqual(["waiting", "waiting"]);
+});
+
+test("of those lost in their last step, one that needs no more than it draws once more ends there", () => {
+  const model = new Model({ pages: 4, sequences: 2, tokenBudget: 64 });
+  const sequence = model.submit(10, 3);
+  model.plan();
+  model.return();
+  model.plan();
+  model.plan(); // Draws the last one.
+  expect(model.plan()).toBe(false);
+  model.lose(() => false);
+  model.plan();
+  expect(model.flight[0]!.rows).toMatchObject([{ start: 0, count: 11, sample: 0 }]);
+  model.return();
+  model.plan();
+  model.return();
+  expect([model.drawn.get(sequence), model.live.size]).toEqual([3, 0]);
+});
+
+test("a suspect runs alone, in chunks and while it decodes, until it is trusted; then the next one, and at last all together", () => {
+  const model = new Model({ pages: 100, sequences: 4, tokenBudget: 16 });
+  const all = [model.submit(20, 10), model.submit(20, 10), model.submit(4, 10)];
+  const names = new Map(all.map((sequence, index) => [sequence, "abc"[index]!]));
+  for (let step = 0; step < 3; step += 1) {
+    model.plan();
+    model.return();
+  }
+  expect(model.scheduler.admitted).toEqual(all);
+  model.lose((_, index) => index !== 1);
+  const steps = Array.from({ length: 6 }, () => {
+    model.plan();
+    const step = model.flight[0]!.rows.map(({ sequence, count }) => `${names.get(sequence)}${count}`).join(" ");
+    model.return();
+    return step;
+  });
+  expect(steps).toEqual(["a16", "a6", "a1 b15", "c5", "a1 c1 b6", "a1 b1 c1"]);
+});
+
+test("what is lost with steps under way, or did not run, is refused", () => {
+  const model = new Model({ pages: 4, sequences: 1, tokenBudget: 64 });
+  const [running, waiting] = [model.submit(4, 4), model.submit(4, 4)];
+  model.plan();
+  const { scheduler } = model;
+  expect(() => scheduler.requeue([{ sequence: running, drawn: 0, alone: false }])).toThrow("1 steps have not returned");
+  model.return();
+  expect(() => scheduler.requeue([{ sequence: waiting, drawn: 0, alone: false }])).toThrow("does not run");
 });
 
 test("a request of one token needs no room beyond its prompt", () => {

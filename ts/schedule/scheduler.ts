@@ -4,7 +4,10 @@
  * Each step hands out a budget of tokens: first one row to every sequence that decodes, then prompt chunks of running
  * sequences in the order of admission, then waiting ones are admitted in the order of arrival. The first waiting one
  * that does not fit stops admission (nobody overtakes, so nobody starves). Admission reserves all pages a sequence can ever
- * need: nobody is pre-empted.
+ * need: nobody is pre-empted for want of memory.
+ *
+ * When the memory itself is gone with a worker, whoever ran waits again (`requeue`), before all others: its prompt and the tokens
+ * it has drawn are then computed as one prompt. One that may be why the worker is gone runs alone until it is trusted.
  *
  * A step may be planned while the one before it runs. Its decode rows then take their token from a row of the previous
  * step's `sampled` (`StepRow.previous`). Whoever plans keeps at most two steps unreturned, so a token that is not
@@ -22,6 +25,15 @@ export interface SchedulerLimits {
   readonly sequences: number;
   /** Tokens of a step. Below `sequences`, fewer sequences run: nobody is admitted while decode rows take all of it. */
   readonly tokenBudget: number;
+}
+
+/** A sequence that ran when what its pages held was lost. */
+export interface Requeued {
+  readonly sequence: Sequence;
+  /** Tokens that it has drawn. */
+  readonly drawn: number;
+  /** Whether its steps are to have no other rows. */
+  readonly alone: boolean;
 }
 
 /** Steps that may be planned and not returned. */
@@ -67,6 +79,11 @@ export class Scheduler {
     return this.#kv.fits(prompt + maxTokens - 1);
   }
 
+  /** Those that run, in the order of admission. */
+  get admitted(): readonly Sequence[] {
+    return [...this.#running];
+  }
+
   /** Queue a request of `prompt` tokens (from 1 on) that draws at most `maxTokens` (from 1 on); `fits` must hold. */
   submit(prompt: number, maxTokens: number): Sequence {
     if (prompt < 1 || maxTokens < 1 || !this.fits(prompt, maxTokens))
@@ -84,20 +101,21 @@ export class Scheduler {
     const left = { tokens: this.limits.tokenBudget, samples: 0 };
     const number = this.#steps + 1;
     const take = (sequence: Sequence, count: number) => rows.push(this.#take(sequence, count, left, number));
+    const alone = this.#alone();
+    if (alone !== undefined) {
+      if (alone.due > 0) take(alone, Math.min(left.tokens, alone.due));
+      return this.#planAs(number, rows, left);
+    }
     // One row each. They never exceed the budget: a sequence begins to decode with a token that was left over.
     for (const sequence of this.#running) if (sequence.decodes && sequence.due > 0) take(sequence, 1);
     for (const sequence of this.#running)
       if (left.tokens > 0 && !sequence.decodes) take(sequence, Math.min(left.tokens, sequence.due));
-    while (left.tokens > 0 && this.#running.size < this.limits.sequences) {
+    while (left.tokens > 0 && this.#running.size < this.limits.sequences && this.#waiting.first?.alone !== true) {
       const sequence = this.#admit();
       if (sequence === undefined) break;
       take(sequence, Math.min(left.tokens, sequence.due));
     }
-    if (rows.length === 0) return undefined;
-    this.#steps = number;
-    const step = { number, rows, tokens: this.limits.tokenBudget - left.tokens, samples: left.samples };
-    this.#planned.push(step);
-    return step;
+    return this.#planAs(number, rows, left);
   }
 
   /** The oldest planned step has returned: its tokens are known, and pages only it could touch are free. */
@@ -115,6 +133,29 @@ export class Scheduler {
     });
   }
 
+  /**
+   * What the pages held is lost. These sequences, of those that run, wait again in this order and before all others; no step may
+   * be planned. `drawn`: the tokens that are known, of which each will be computed again. `alone`: until `trust`.
+   */
+  requeue(sequences: readonly Requeued[]): void {
+    if (this.inFlight > 0) throw new RangeError(`${this.inFlight} steps have not returned`);
+    for (const { sequence, drawn, alone } of sequences.toReversed()) {
+      if (!this.#running.delete(sequence)) throw new RangeError(`sequence ${sequence.id} does not run`);
+      this.#release(sequence);
+      sequence.state = "waiting";
+      sequence.computed = 0;
+      sequence.wanted = sequence.prompt + drawn;
+      sequence.pendingRow = -1;
+      sequence.alone = alone;
+      this.#waiting.joinFirst(sequence);
+    }
+  }
+
+  /** It may have steps with others again. */
+  trust(sequence: Sequence): void {
+    sequence.alone = false;
+  }
+
   /** The sequence is over (finished or aborted): no later step has rows of it. Ending twice does nothing. */
   end(sequence: Sequence): void {
     if (sequence.state === "ended") return;
@@ -130,6 +171,26 @@ export class Scheduler {
   audit(): string[] {
     const holders = [...this.#running, ...(this.inFlight > 0 ? this.#leaving : [])];
     return this.#kv.audit(holders.flatMap(({ pages }) => pages ?? []));
+  }
+
+  /** The one that steps belong to alone, if there is one; the first in line, if it is one and there is room for it. */
+  #alone(): Sequence | undefined {
+    let decoding = 0;
+    for (const sequence of this.#running) {
+      if (sequence.alone) return sequence;
+      if (sequence.decodes) decoding += 1;
+    }
+    if (this.#waiting.first?.alone !== true || this.#running.size >= this.limits.sequences) return undefined;
+    // Those that decode keep a token each: with this one they may not be more than a step has.
+    return decoding < this.limits.tokenBudget ? this.#admit() : undefined;
+  }
+
+  #planAs(number: number, rows: readonly StepRow[], left: { tokens: number; samples: number }): Step | undefined {
+    if (rows.length === 0) return undefined;
+    this.#steps = number;
+    const step = { number, rows, tokens: this.limits.tokenBudget - left.tokens, samples: left.samples };
+    this.#planned.push(step);
+    return step;
   }
 
   #release(sequence: Sequence): void {

@@ -16,6 +16,8 @@ export class Sequence {
   state: SequenceState = "waiting";
   computed = 0;
   wanted: number;
+  /** Its steps have no other rows, so that a worker that is lost meanwhile is lost by it. */
+  alone = false;
   /** From admission until no step may touch them. They hold the positions that have been computed or are in a planned step. */
   pages: SequencePages | undefined;
   /** Number of the last step that has rows of it; 0 before the first. */

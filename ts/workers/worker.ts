@@ -159,15 +159,17 @@ export class Worker {
     this.#lose(new OctavoError("OCTAVO_WORKER_LOST", text));
   }
 
-  /** `cause` goes to the oldest pending request, which it is about; all others and later ones are told of the loss. */
+  /**
+   * `cause` goes to the oldest pending request, which the worker was at; all others and later ones are told of the loss, by `lost`'s
+   * reason itself. So who asked can tell which of the two he is.
+   */
   #lose(cause: OctavoError): void {
     if (!isAlive(this.#state)) return;
     this.#enter("exit");
     this.#process.kill("SIGKILL"); // It may hang inside a kernel.
-    const error =
-      cause.code === "OCTAVO_WORKER_LOST"
-        ? cause
-        : new OctavoError("OCTAVO_WORKER_LOST", `${this.name}: the worker was stopped: ${cause.message}`, { cause });
+    const text =
+      cause.code === "OCTAVO_WORKER_LOST" ? cause.message : `${this.name}: the worker was stopped: ${cause.message}`;
+    const error = new OctavoError("OCTAVO_WORKER_LOST", text, { cause });
     this.#connection.end(error, cause);
     this.#lost.abort(error);
   }
