@@ -17,7 +17,8 @@ const base = { devices: DEVICE, threads: 1, context: 128 } as const;
 
 describe("loading", () => {
   const refused: [string, LoadOptions, string][] = [
-    ["two devices", { devices: "cpu:0,cpu:1" }, "this version runs a model on one"],
+    ["two devices for three ranks", { devices: "cpu:0,cpu:1", tensorParallel: 3 }, "tensorParallel is 3 for 2 devices"],
+    ["a share too few", { devices: "cpu:0,cpu:1", shares: [1] }, "shares has 1 number for 2 devices"],
     ["no such device", { devices: "tpu:0" }, '"tpu:0" is not a device'],
     ["half a thread", { threads: 0.5 }, "threads is 0.5"],
     ["other weights", { weights: "int4" as "int8" }, 'weights is "int4"; it takes "int8" or "16bit"'],

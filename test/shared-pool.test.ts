@@ -151,14 +151,14 @@ it("what belongs to Pool.start, or to another pool, is refused by name", async (
   }
 });
 
-it("a pool of two devices runs one model on each, named", async () => {
+it("a pool of two devices runs one model on each, named, or one on both", async () => {
   await using two = await Pool.start({ devices: "cpu:0,cpu:1", threads: 2 });
-  await expect(load(llama, { pool: two })).rejects.toMatchObject({
-    code: "OCTAVO_BAD_ARGUMENT",
-    message: expect.stringMatching(/2 devices \(cpu:0, cpu:1\).*name one of the pool's/),
-  });
-  const engines = await Promise.all(["cpu:0", "cpu:1"].map((devices) => load(llama, { pool: two, devices })));
-  expect(engines.map((engine) => engine.deployment.devices[0]!.name)).toEqual(["cpu:0", "cpu:1"]);
+  const places = ["cpu:0", "cpu:1", "auto", "cpu:1,cpu:0"];
+  const engines = await Promise.all(places.map((devices) => load(llama, { pool: two, devices })));
+  const names = engines.map((engine) => engine.deployment.devices.map(({ name }) => name).join());
+  expect(names).toEqual(["cpu:0", "cpu:1", "cpu:0,cpu:1", "cpu:1,cpu:0"]);
   const answers = await Promise.all(engines.map((engine) => engine.generate([3], { maxTokens: 4 }).complete()));
-  expect(answers[0]!.ids).toEqual(answers[1]!.ids);
+  expect(answers.map(({ ids }) => ids)).toEqual(new Array(4).fill(answers[0]!.ids));
+  const wrong = load(llama, { pool: two, tensorParallel: 3 });
+  await expect(wrong).rejects.toThrow("tensorParallel is 3 for 2 devices");
 });

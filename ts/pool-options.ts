@@ -1,5 +1,6 @@
 /** The options of `Pool.start`, and their check for callers without types. */
 import { z } from "zod";
+import { MAX_RANKS } from "../protocol/messages.ts";
 import { checkOptions, type Rules } from "./arguments.ts";
 import { badArgument } from "./errors.ts";
 import { quoted } from "./quoted.ts";
@@ -11,6 +12,8 @@ export interface PoolOptions {
    * there is an NVIDIA GPU that can be used (with a warning when only torch or triton is missing for it), else cpu:0.
    */
   readonly devices?: string | readonly string[] | undefined;
+  /** How many devices "auto" stands for: cuda:0, cuda:1, ... or cpu:0, cpu:1, ... Default 1. */
+  readonly count?: number | undefined;
   /**
    * What `device.call` may run: Python modules ("my_ops": its own public functions) or single functions ("my_ops:rotate").
    * Workers import them when they start; one that is missing fails `Pool.start`.
@@ -55,6 +58,7 @@ const milliseconds = z
 
 const RULES: Rules<PoolOptions> = {
   devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", a list of them, or "auto"'],
+  count: [z.int().min(1).max(MAX_RANKS), `a whole number from 1 to ${MAX_RANKS}`],
   ops: [z.array(z.string()), 'a list of Python modules or functions, such as ["my_ops", "other:rotate"]'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
   python: [z.string().min(1), "the path of a Python interpreter"],

@@ -1,6 +1,6 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
 import { badArgument, OctavoError } from "./errors.ts";
-import { type DeviceName, parseDeviceNames } from "./plan/devices.ts";
+import { type DeviceName, isAuto, parseDeviceNames } from "./plan/devices.ts";
 import { checkPoolOptions, type PoolOptions } from "./pool-options.ts";
 import { checkPackage } from "./python.ts";
 import { quoted } from "./quoted.ts";
@@ -51,15 +51,17 @@ export class Pool {
   static async start(options: PoolOptions = {}): Promise<Pool> {
     checkPoolOptions(options);
     checkDescriptors("starting a worker", { pool: true, workers: 1 }); // All that follows reads files.
-    const { devices = "auto" } = options;
+    const { devices = "auto", count = 1 } = options;
     const [first, ...others] = autoDevices();
     const threads = threadsOf(options);
     try {
-      return await Pool.#start(parseDeviceNames(devices, first), threads, options);
+      return await Pool.#start(parseDeviceNames(devices, first, count), threads, options);
     } catch (error) {
-      if (others[0] === undefined || String(devices) !== "auto" || !isUnusable(error)) throw error;
-      (options.onWarning ?? emitWarning)(`${error.message}. Running on ${others[0]}`, error.code);
-      return await Pool.#start(parseDeviceNames(others[0]), threads, options);
+      if (others[0] === undefined || !isAuto(devices) || !isUnusable(error, count)) throw error;
+      const instead = parseDeviceNames("auto", others[0], count);
+      const names = instead.map(({ name }) => name).join(", ");
+      (options.onWarning ?? emitWarning)(`${error.message}. Running on ${names}`, error.code);
+      return await Pool.#start(instead, threads, options);
     }
   }
 
@@ -93,6 +95,11 @@ export class Pool {
   /** In the order of `PoolOptions.devices`. */
   get devices(): readonly Device[] {
     return this.#devices;
+  }
+
+  /** @internal What its workers share. */
+  get shared(): SharedMemory | undefined {
+    return this.#setup.shared;
   }
 
   /**
@@ -178,9 +185,10 @@ async function close({ channel, shared }: Setup, workers: readonly Worker[]): Pr
   shared?.close();
 }
 
-/** The device is not for us, but nothing is broken. */
-function isUnusable(error: unknown): error is OctavoError {
-  return OctavoError.isInstance(error) && ["OCTAVO_MISSING_DEPENDENCY", "OCTAVO_NO_DEVICE"].includes(error.code);
+/** The devices are not for us, but nothing is broken. Who asks for more GPUs than there are does not want CPUs. */
+function isUnusable(error: unknown, count: number): error is OctavoError {
+  const codes = ["OCTAVO_MISSING_DEPENDENCY", ...(count === 1 ? ["OCTAVO_NO_DEVICE"] : [])];
+  return OctavoError.isInstance(error) && codes.includes(error.code);
 }
 
 /** Threads beyond the CPUs wait for each other at every barrier of a step: 64 on 2 CPUs make 0.3 tokens/s. */

@@ -2,13 +2,12 @@
 import type { Ceiling, Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
+import type { StepProgram } from "../deploy/group.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
 import { loadModel } from "../engine/loader.ts";
 import { badArgument } from "../errors.ts";
-import { rankPrograms } from "../plan/programs.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { type Cost, operationCost } from "./costs.ts";
 import { SAMPLE_TEXT } from "./sample-text.ts";
 import { BATCHES, PREFILL } from "./speed.ts";
@@ -72,14 +71,13 @@ export async function profileOps(model: string, options: OpBenchOptions = {}): P
     tokenBudget: Math.max(prefill, sequences, Math.min(depth, CHUNK)),
   });
   try {
-    const { deployment, manifest } = loaded;
-    const [rank] = deployment.ranks;
-    const { device } = rank!;
+    const { deployment } = loaded;
+    const device = deployment.devices[0]!;
     const ids = loaded.tokenizer?.encode(SAMPLE_TEXT) ?? [];
     if (ids.length === 0) throw badArgument("a model without a tokenizer cannot be measured: it has no sample text");
-    const { settings, pages } = deployment.plan.details;
-    const program = rankPrograms(manifest, { ...settings.modelOptions, pages })[0]!;
-    const { program: handle } = await rank!.defineProgram(program, settings.limits);
+    const programs = deployment.programs({ type: "sample" });
+    const program = programs[0]!; // Of several ranks the first one's ops are timed; its waits for the others are in `gather`.
+    const { group: handle } = await deployment.define(programs);
     const ceiling = await device.measure();
     const run = (name: string, step: Rows) => profile(name, program, handle, step, repeats, ceiling);
     const rowsAt = (batch: number, start: number, count: number, first = 0) =>
@@ -149,13 +147,13 @@ function rowsOf({ ids, batch, start, count, first, own }: RowsOptions): Rows {
   };
 }
 
-const step = (handle: ProgramHandle, { sizes, arrays }: Rows, profile = false) =>
+const step = (handle: StepProgram, { sizes, arrays }: Rows, profile = false) =>
   handle.step(sizes, packInputs(handle, sizes, arrays), { profile });
 
 async function profile(
   name: string,
   program: Program,
-  handle: ProgramHandle,
+  handle: StepProgram,
   rows: Rows,
   repeats: number,
   ceiling: Ceiling,

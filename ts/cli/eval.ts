@@ -5,11 +5,20 @@ import type { Head, KvType } from "../model/families/index.ts";
 import { parseSchemes, type Scheme } from "../program/scheme.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 import { interruptible } from "./interrupt.ts";
-import { addHeadOptions, addWorkerOptions, jsonOption, kvOption, modelOption, wholeNumber } from "./options.ts";
+import {
+  addHeadOptions,
+  addWorkerOptions,
+  jsonOption,
+  kvOption,
+  modelOption,
+  type ParallelFlags,
+  parallelOf,
+  wholeNumber,
+} from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { percent, print, printJson, table } from "./screen.ts";
 
-interface EvalFlags {
+interface EvalFlags extends ParallelFlags {
   readonly model: string;
   readonly text?: string;
   readonly window: number;
@@ -61,6 +70,7 @@ async function evaluateModel(model: string, flags: EvalFlags, signal: AbortSigna
   try {
     result = await evaluate(model, text, {
       ...{ window, thresholds, schemes, tokens, head, headThreshold, kv, devices, threads, python, signal },
+      ...parallelOf(flags),
       onProgress: progress.judge,
     });
   } finally {

@@ -4,11 +4,11 @@ import { Command } from "commander";
 import { badArgument } from "../errors.ts";
 import type { Inspection } from "../inspect/inspect.ts";
 import { interruptible } from "./interrupt.ts";
-import { addWorkerOptions, jsonOption, modelOption, wholeNumber } from "./options.ts";
+import { addWorkerOptions, jsonOption, modelOption, type ParallelFlags, parallelOf, wholeNumber } from "./options.ts";
 import { ProgressLine } from "./progress.ts";
 import { percent, print, printJson, table } from "./screen.ts";
 
-interface InspectFlags {
+interface InspectFlags extends ParallelFlags {
   readonly model: string;
   readonly outliers?: boolean;
   readonly text?: string;
@@ -51,6 +51,7 @@ async function inspect(model: string, flags: InspectFlags, signal: AbortSignal):
   const progress = new ProgressLine();
   const { inspection, observations } = await inspectOutliers(model, text, {
     ...{ threshold: Number(threshold), window, tokens, devices, threads, python, signal },
+    ...parallelOf(flags),
     onProgress: progress.judge,
   }).finally(() => progress.clear());
   if (flags.svg !== undefined) {

@@ -4,14 +4,13 @@ import { parseBytes } from "../bytes.ts";
 import type { LoadOptions } from "../engine/load-options.ts";
 import { badArgument, OctavoError } from "../errors.ts";
 import type { KvType } from "../model/families/index.ts";
-import { checkParallel } from "../plan/devices.ts";
+import type { ParallelOptions } from "../plan/parallel.ts";
 import { KV_INSTEAD, KV_TYPES, type SettingsOptions } from "../plan/settings.ts";
 import { parseThreshold, type Threshold } from "../program/threshold.ts";
 
-export interface LoadFlags extends SettingsOptions {
+export interface LoadFlags extends SettingsOptions, ParallelFlags {
   readonly model: string;
   readonly devices: string;
-  readonly tp?: number;
   readonly threads?: number;
   readonly python?: string;
 }
@@ -45,20 +44,36 @@ export function kvOption(what: string): Option {
   return new Option("--kv <type>", what).argParser(kvType);
 }
 
-export function tensorParallelOption(): Option {
-  return new Option("--tp <n>", "tensor parallel ranks: 1 until there is sharding").argParser(wholeNumber(1));
+export function addParallelOptions(command: Command): Command {
+  return command
+    .option("--tp <n>", "devices that each have a part of every layer (default: as many as --devices)", wholeNumber(1))
+    .option("--shares <list>", "how much of the model each device has, such as 2,1 (default: by its memory)", numbers);
+}
+
+export interface ParallelFlags {
+  readonly tp?: number;
+  readonly shares?: number[];
+}
+
+/** The options that these flags stand for. */
+export function parallelOf({ tp: tensorParallel, shares }: ParallelFlags): ParallelOptions {
+  return given({ tensorParallel, shares }, ["tensorParallel", "shares"]);
 }
 
 export function memoryLimitOption(): Option {
-  return new Option("--memory-limit <bytes>", "what the worker may use, such as 2GiB").argParser(parseBytes);
+  return new Option("--memory-limit <bytes>", "what each worker may use, such as 2GiB").argParser(parseBytes);
 }
 
 /** Where a worker runs. */
 export function addWorkerOptions(command: Command): Command {
-  return command
-    .option("--devices <list>", "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0", "auto")
-    .option("--threads <n>", "threads of the worker (default and most: the CPUs it may use)", wholeNumber(1))
-    .option("--python <path>", "Python of the worker");
+  command.option(
+    "--devices <list>",
+    "auto (cuda:0 where there is a GPU, else cpu:0), cpu:0, cuda:0, or several: cuda:0,cuda:1",
+    "auto",
+  );
+  return addParallelOptions(command)
+    .option("--threads <n>", "threads of all workers (default and most: the CPUs they may use)", wholeNumber(1))
+    .option("--python <path>", "Python of the workers");
 }
 
 /** How a model is built. */
@@ -87,13 +102,12 @@ export function settingsOf(flags: SettingsOptions): SettingsOptions {
 
 /** What `Engine.load` takes. */
 export function addLoadOptions(command: Command): Command {
-  return addWorkerOptions(addModelOptions(command)).addOption(tensorParallelOption()).addOption(memoryLimitOption());
+  return addWorkerOptions(addModelOptions(command)).addOption(memoryLimitOption());
 }
 
-/** `Engine.load`'s options from the flags. Throws `OCTAVO_BAD_ARGUMENT` for what this version does not do. */
+/** `Engine.load`'s options from the flags. */
 export function loadOptionsOf(flags: LoadFlags): LoadOptions {
-  checkParallel({ "--tp": flags.tp });
-  return { ...settingsOf(flags), ...given(flags, ["devices", "threads", "python"]) };
+  return { ...settingsOf(flags), ...parallelOf(flags), ...given(flags, ["devices", "threads", "python"]) };
 }
 
 /** What `engine.generate` takes. */
@@ -149,6 +163,13 @@ export function wholeNumbers(from: number): (text: string) => number[] {
     if (new Set(values).size < values.length) throw new InvalidArgumentError("It has a number twice.");
     return values;
   };
+}
+
+/** Above 0, with commas between them; the options' own check says the rest. */
+function numbers(text: string): number[] {
+  const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (values.every((value) => value > 0 && Number.isFinite(value))) return values;
+  throw new InvalidArgumentError("It takes numbers above 0, with commas between them.");
 }
 
 function headThreshold(text: string): Threshold {

@@ -2,12 +2,13 @@
 import { Command } from "commander";
 import type { Plan } from "../plan/types.ts";
 import {
+  addParallelOptions,
   addSettingsOptions,
   jsonOption,
   type LoadFlags,
   memoryLimitOption,
+  parallelOf,
   settingsOf,
-  tensorParallelOption,
   wholeNumber,
 } from "./options.ts";
 import { print, printJson, table } from "./screen.ts";
@@ -19,29 +20,29 @@ interface PlanFlags extends LoadFlags {
 
 export function planCommand(): Command {
   const command = new Command("plan").description(
-    "Say what a model takes on a device, or why it does not fit and what would (exit 1). Reads headers only: a config.json is enough.",
+    "Say what a model takes on devices, or why it does not fit and what would (exit 1). Reads headers only: a config.json is enough.",
   );
-  return addSettingsOptions(command.argument("[model]", "as --model"))
-    .option(
-      "--devices <list>",
-      "a size (24GiB) or a name (cpu:0, cuda:0); auto: this machine. One: there is no sharding yet",
-      "auto",
-    )
+  addSettingsOptions(command.argument("[model]", "as --model")).option(
+    "--devices <list>",
+    "sizes (24GiB, 8x24GiB, 24GiB,12GiB) or names (cpu:0, cuda:0,cuda:1); auto: this machine",
+    "auto",
+  );
+  return addParallelOptions(command)
     .addOption(memoryLimitOption())
-    .addOption(tensorParallelOption())
-    .option("--pp <n>", "pipeline parallel stages: 1 until there is sharding", wholeNumber(1))
+    .option("--pp <n>", "pipeline parallel stages: 1 in this version", wholeNumber(1))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: PlanFlags) => plan(model ?? flags.model, flags));
 }
 
 async function plan(model: string, flags: PlanFlags): Promise<void> {
   const { planModel } = await import("../deploy/plan-model.ts");
-  const { devices, tp: tensorParallel, pp: pipelineParallel } = flags;
-  const result = await planModel(model, { ...settingsOf(flags), devices, tensorParallel, pipelineParallel });
+  const { devices, pp: pipelineParallel } = flags;
+  const result = await planModel(model, { ...settingsOf(flags), ...parallelOf(flags), devices, pipelineParallel });
   if (!result.fits) process.exitCode = 1;
   if (flags.json) {
-    const { fits, refusal, kvTokens, wantedTokens, totals, devices } = result;
-    printJson({ fits, refusal, kvTokens, wantedTokens, totals, devices });
+    const { fits, refusal, kvTokens, wantedTokens, totals, devices, details } = result;
+    const cut = details.ranks.length > 1 ? { cut: details.ranks.map((rank) => rank.cut) } : {};
+    printJson({ fits, refusal, kvTokens, wantedTokens, totals, devices, ...cut });
   } else print(`${(await describe(model, result)).join("\n")}\n`);
 }
 
@@ -57,7 +58,24 @@ async function describe(model: string, plan: Plan): Promise<string[]> {
       (totals.head === 0 ? "the embedding is the head" : `the head is ${formatBytes(totals.head)} of them`),
     "",
     ...table([["device", ...PARTS], ...rows]),
+    ...(devices.length > 1 ? ["", ...cutLines(plan)] : []),
   ];
+}
+
+const CUTS = [
+  ["heads", "heads"],
+  ["kv heads", "kvHeads"],
+  ["mlp columns", "mlp"],
+  ["vocabulary", "vocabulary"],
+] as const;
+
+/** What each rank has of every layer, and of the output layer. */
+function cutLines({ devices, details }: Plan): string[] {
+  const rows = details.ranks.map(({ cut }, rank) => [
+    `rank ${rank}: ${devices[rank]!.name}`,
+    ...CUTS.map(([, part]) => (cut[part] === undefined ? "" : String(cut[part]))),
+  ]);
+  return table([["each has of the model", ...CUTS.map(([title]) => title)], ...rows]);
 }
 
 /** What was asked for, and how much of it there is room for at a time. */

@@ -2,7 +2,15 @@
 import { Command, Option } from "commander";
 import { badArgument } from "../errors.ts";
 import type { ModelOptions } from "../model/families/index.ts";
-import { addSettingsOptions, jsonOption, type LoadFlags, settingsOf, wholeNumber } from "./options.ts";
+import {
+  addParallelOptions,
+  addSettingsOptions,
+  jsonOption,
+  type LoadFlags,
+  parallelOf,
+  settingsOf,
+  wholeNumber,
+} from "./options.ts";
 import { print, printJson } from "./screen.ts";
 
 interface ProgramFlags extends Omit<LoadFlags, "devices"> {
@@ -18,12 +26,12 @@ export function programCommand(): Command {
   const command = new Command("program").description(
     "Print the program of a model: ops, shapes, places. Reads headers only: a config.json is enough.",
   );
-  return addSettingsOptions(command.argument("[model]", "as --model"))
+  return addParallelOptions(addSettingsOptions(command.argument("[model]", "as --model")))
     .option("--unfused", "as the model's family writes it, before ops are fused")
     .addOption(
       new Option("--output <what>", "what a step returns").choices(["sample", "logits", "score"]).default("sample"),
     )
-    .option("--rank <n>", "of which rank: 0 until there is sharding", wholeNumber(0), 0)
+    .option("--rank <n>", "of which rank, with --tp or --shares (default: 0)", wholeNumber(0), 0)
     .option("--devices <name>", "ask this device how many kernels it launches for each op, where its backend can say")
     .option("--constants", "with --json: also the data of constants, which a program needs to run")
     .addOption(jsonOption())
@@ -31,21 +39,24 @@ export function programCommand(): Command {
 }
 
 async function printModel(model: string, flags: ProgramFlags): Promise<void> {
-  if (flags.rank !== 0)
-    throw badArgument(`--rank ${flags.rank}: this version runs a model on one device, so there is only rank 0`);
-  const [{ openHeaders }, { resolveSettings }, { buildModel, describeModel }, { fuse }, { exportProgram }] =
+  const [{ openHeaders }, { resolveSettings }, { describeModel }, { cutPrograms }, { fuse }, { exportProgram }] =
     await Promise.all([
       import("../deploy/plan-model.ts"),
       import("../plan/settings.ts"),
       import("../model/families/index.ts"),
+      import("../plan/programs.ts"),
       import("../program/fuse.ts"),
       import("../program/export.ts"),
     ]);
+  const { equalShares, ranksOf } = await import("../plan/parallel.ts");
+  const ranks = ranksOf(undefined, parallelOf(flags));
+  if (flags.rank >= ranks)
+    throw badArgument(`--rank ${flags.rank}: with --tp ${ranks} there are ranks 0 to ${ranks - 1}`);
   const manifest = await openHeaders(model);
   const description = describeModel(manifest);
   const { modelOptions, limits, sequences } = resolveSettings(description, settingsOf(flags));
   const options: ModelOptions = { ...modelOptions, pages: sequences * limits.J, output: { type: flags.output } };
-  const built = buildModel(manifest, options);
+  const built = cutPrograms(manifest, options, flags.shares ?? equalShares(ranks))[flags.rank]!;
   const { family, architecture } = description;
   const program = flags.unfused ? built : fuse(built);
   const file = exportProgram(

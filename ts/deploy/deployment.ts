@@ -2,16 +2,17 @@
 import type { ModelOptions } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import type { ModelNeeds } from "../plan/needs.ts";
-import type { SettingsOptions } from "../plan/settings.ts";
+import type { PlanOptions } from "../plan/options.ts";
 import type { Plan } from "../plan/types.ts";
 import { workspaceOn } from "../plan/workspace.ts";
 import type { Pool } from "../pool.ts";
 import type { Program } from "../program/program.ts";
 import type { Device } from "../tensor/device.ts";
 import { FileStates } from "./file-states.ts";
-import { Group } from "./group.ts";
+import type { Group } from "./group.ts";
 import { planOn, recordPlan } from "./plan-on.ts";
-import { type DefineOptions, type DefineTimings, ResidentModel } from "./resident.ts";
+import { allOf, Residence } from "./residence.ts";
+import type { DefineOptions, DefineTimings, ResidentModel } from "./resident.ts";
 
 /** Where a model runs. */
 export interface Deployment {
@@ -29,8 +30,8 @@ export interface DeploymentParts {
   readonly name: string;
   readonly manifest: Manifest;
   readonly needs: ModelNeeds;
-  /** A model's program for each rank. */
-  readonly programs: (manifest: Manifest, options: ModelOptions) => readonly Program[];
+  /** A model's program for each rank, for relative shares. */
+  readonly programs: (manifest: Manifest, options: ModelOptions, shares: readonly number[]) => readonly Program[];
 }
 
 /** Milliseconds of each part of a load. */
@@ -43,34 +44,38 @@ let deployments = 0;
 export class ModelDeployment implements Deployment {
   readonly plan: Plan;
   readonly #parts: DeploymentParts;
-  readonly #owner: string;
   readonly #files: FileStates;
-  #ranks: readonly ResidentModel[];
+  readonly #residence: Residence;
   #program: Group | undefined;
   #logits: Promise<Group> | undefined;
 
-  private constructor(parts: DeploymentParts, ranks: readonly ResidentModel[], plan: Plan) {
+  private constructor(parts: DeploymentParts, residence: Residence, plan: Plan) {
     this.plan = plan;
     this.#parts = parts;
-    this.#owner = ranks[0]!.owner;
     this.#files = new FileStates(parts.manifest);
-    this.#ranks = ranks;
+    this.#residence = residence;
   }
 
   /** Takes the bytes of a plan in the devices' ledgers, until `dispose`. Throws what `planOn` throws, `OCTAVO_PLAN_DOES_NOT_FIT`. */
-  static async plan(parts: DeploymentParts, options: SettingsOptions): Promise<ModelDeployment> {
+  static async plan(parts: DeploymentParts, options: PlanOptions): Promise<ModelDeployment> {
+    const { pool, devices, name, manifest, needs } = parts;
     deployments += 1;
-    const owner = `${parts.name}#${deployments}`; // The same model may be on a device twice.
-    const ranks = ranksOn(parts.devices, parts.manifest, owner);
-    return new ModelDeployment(parts, ranks, await planOn(parts.devices, owner, parts.manifest, options, parts.needs));
+    const owner = `${name}#${deployments}`; // The same model may be on a device twice.
+    const residence = new Residence(pool, devices, manifest, owner);
+    return new ModelDeployment(parts, residence, await planOn(pool, devices, owner, manifest, options, needs));
   }
 
   get devices(): readonly Device[] {
-    return this.#ranks.map(({ device }) => device);
+    return this.#residence.devices;
   }
 
   get ranks(): readonly ResidentModel[] {
-    return this.#ranks;
+    return this.#residence.ranks;
+  }
+
+  /** Each is aborted, with its reason, when the model cannot run on: a worker is lost, or the ranks have lost each other. */
+  get losses(): readonly AbortSignal[] {
+    return this.#residence.losses;
   }
 
   /** Runs a step and draws tokens. Only between `load` and the loss of a device. */
@@ -96,8 +101,9 @@ export class ModelDeployment implements Deployment {
   async load(options: DefineOptions): Promise<ResideTimings> {
     this.#files.check();
     this.#logits = undefined;
-    await Promise.all(this.#ranks.map((rank) => rank.free()));
-    recordPlan(this.devices, this.#owner, this.plan);
+    await this.#residence.free();
+    recordPlan(this.devices, this.#residence.owner, this.plan);
+    await this.#residence.meet(this.plan.details.collectives);
     const { group, timings } = await this.#define({ type: "sample" }, options);
     this.#program = group;
     return timings;
@@ -106,11 +112,11 @@ export class ModelDeployment implements Deployment {
   /** Puts devices that the pool has, or now starts, in the place of lost ones. Throws what `Pool.restart` throws. */
   async replaceLost(): Promise<void> {
     const { pool } = this.#parts;
-    const living = this.#ranks.map(async ({ device }) => {
+    const living = this.devices.map(async (device) => {
       const latest = pool.device(device.name); // Another model on it may have been quicker.
       return latest.lost.aborted ? await pool.restart(latest) : latest;
     });
-    this.#ranks = ranksOn(await allOf(living), this.#parts.manifest, this.#owner);
+    this.#residence.move(await allOf(living));
   }
 
   /** Nothing of it is left on its devices, nor on their books. `ended`: what may still be loading. Never throws. */
@@ -118,48 +124,40 @@ export class ModelDeployment implements Deployment {
     const { pool, ownsPool } = this.#parts;
     if (ownsPool) await pool.dispose();
     await Promise.allSettled([ended, this.#logits]);
-    if (ownsPool) return;
-    await Promise.allSettled(this.#ranks.map((rank) => rank.free()));
-    for (const { ledger } of this.devices) ledger.plan(this.#owner, {});
+    if (ownsPool) {
+      await this.#residence.left();
+      return;
+    }
+    await Promise.allSettled([this.#residence.free()]);
+    for (const { ledger } of this.devices) ledger.plan(this.#residence.owner, {});
+  }
+
+  /** A program of the model that gives this; rank by rank as the plan has cut it. */
+  programs(output: ModelOptions["output"]): readonly Program[] {
+    const { settings, pages, shares } = this.plan.details;
+    return this.#parts.programs(this.#parts.manifest, { ...settings.modelOptions, output, pages }, shares);
+  }
+
+  /** Programs that `programs` has given, on all ranks. */
+  async define(
+    programs: readonly Program[],
+    options: DefineOptions = {},
+  ): Promise<{ readonly group: Group; readonly timings: DefineTimings }> {
+    const { settings, ranks } = this.plan.details;
+    const workspaces = this.devices.map(({ description }, rank) => workspaceOn(ranks[rank]!.workspace, description));
+    return await this.#residence.define(programs, settings.limits, { ...options, workspaces });
   }
 
   async #define(
     output: ModelOptions["output"],
-    { signal, onProgress }: DefineOptions = {},
+    options: DefineOptions = {},
   ): Promise<{ readonly group: Group; readonly timings: ResideTimings }> {
-    const { settings, pages, ranks } = this.plan.details;
+    const { settings, pages } = this.plan.details;
     const begin = performance.now();
-    const built = { ...settings.modelOptions, output, pages };
-    const programs = this.#parts.programs(this.#parts.manifest, built);
+    const programs = this.programs(output);
     const buildMs = performance.now() - begin;
-    const progress = programs.map(() => ({ done: 0, total: 0 }));
-    const defined = await allOf(
-      this.#ranks.map((rank, index) =>
-        rank.defineProgram(programs[index]!, settings.limits, {
-          signal,
-          built,
-          workspace: workspaceOn(ranks[index]!.workspace, rank.device.description),
-          onProgress: (done, total) => {
-            progress[index] = { done, total };
-            const sum = (key: "done" | "total") => progress.reduce((bytes, of) => bytes + of[key], 0);
-            onProgress?.(sum("done"), sum("total"));
-          },
-        }),
-      ),
-    );
-    const [first, ...others] = defined.map(({ program }) => program);
-    const slowest = (key: keyof DefineTimings) => Math.max(...defined.map(({ timings }) => timings[key]));
-    const timings = { allocateMs: slowest("allocateMs"), loadMs: slowest("loadMs"), defineMs: slowest("defineMs") };
-    return { group: new Group(first!, ...others), timings: { buildMs, ...timings } };
+    const built = { ...settings.modelOptions, output, pages };
+    const { group, timings } = await this.define(programs, { ...options, built });
+    return { group, timings: { buildMs, ...timings } };
   }
-}
-
-function ranksOn(devices: readonly Device[], manifest: Manifest, owner: string): readonly ResidentModel[] {
-  return devices.map((device) => new ResidentModel(device, manifest, owner));
-}
-
-/** All of them, once the last one has ended; the first failure among them is thrown. */
-async function allOf<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(tasks);
-  return await Promise.all(tasks);
 }

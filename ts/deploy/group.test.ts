@@ -35,7 +35,7 @@ describe("a step of two ranks", () => {
     const ranks = [new FakeProgram(), new FakeProgram()] as const;
     const options = { deadlineMs: 5, check: true };
     let done = false;
-    const step = new Group(...ranks).step({ T: 1 }, payload, options).finally(() => {
+    const step = new Group(ranks).step({ T: 1 }, payload, options).finally(() => {
       done = true;
     });
     for (const { sent } of ranks) expect(sent).toEqual([[{ T: 1 }, payload, options]]);
@@ -52,7 +52,7 @@ describe("a step of two ranks", () => {
 
   it("reaches every rank in the order of the calls, before earlier ones are answered", async () => {
     const ranks = [new FakeProgram(), new FakeProgram()] as const;
-    const group = new Group(...ranks);
+    const group = new Group(ranks);
     const steps = [1, 2].map((T) => group.step({ T }, payload));
     for (const { sent } of ranks) expect(sent.map(([sizes]) => sizes)).toEqual([{ T: 1 }, { T: 2 }]);
     for (const rank of ranks) for (const result of [7, 8]) rank.answer(result);
@@ -61,9 +61,56 @@ describe("a step of two ranks", () => {
 
   it("ends with the loss of a rank, though the other one never answers", async () => {
     const ranks = [new FakeProgram(), new FakeProgram()] as const;
-    const step = new Group(...ranks).step({ T: 1 }, payload);
+    const step = new Group(ranks).step({ T: 1 }, payload);
     ranks[1].fail(new OctavoError("OCTAVO_WORKER_LOST", "rank 1 is gone"));
     await expect(step).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST", message: "rank 1 is gone" });
     ranks[0].fail(new Error("later, and nobody's concern"));
   });
+
+  it("that a rank is missing from is told by the missing one, whoever answers first", async () => {
+    const { ranks, meeting, group } = meetingRanks();
+    const step = group.step({ T: 1 }, payload);
+    ranks[0].fail(new OctavoError("OCTAVO_GROUP_BROKEN", "rank 1 did not come"));
+    await Promise.resolve();
+    expect(meeting.broken.aborted).toBe(true);
+    ranks[1].fail(new OctavoError("OCTAVO_WORKER_LOST", "rank 1 is gone"));
+    await expect(step).rejects.toMatchObject({ code: "OCTAVO_WORKER_LOST" });
+    // Where nobody is missing, they have lost each other.
+    const other = group.step({ T: 1 }, payload);
+    for (const rank of ranks) rank.fail(new OctavoError("OCTAVO_GROUP_BROKEN", "rank 1 did not come"));
+    await expect(other).rejects.toMatchObject({ code: "OCTAVO_GROUP_BROKEN" });
+  });
+
+  it("that all ranks refuse alike leaves them together; one that only some have done does not", async () => {
+    const { ranks, meeting, group } = meetingRanks();
+    const refusal = new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", "token 9");
+    const refused = group.step({ T: 1 }, payload);
+    for (const rank of ranks) rank.fail(refusal);
+    await expect(refused).rejects.toBe(refusal);
+    expect(meeting.broken.aborted).toBe(false);
+    const half = group.step({ T: 1 }, payload);
+    ranks[0].fail(refusal);
+    ranks[1].answer(1);
+    await expect(half).rejects.toBe(refusal);
+    await Promise.resolve();
+    expect(meeting.broken.aborted).toBe(true);
+  });
+
+  it("late on one rank waits for the others; late on all, it ends their wait, and then it hangs", () => {
+    const { ranks, meeting, group } = meetingRanks();
+    void group.step({ T: 1 }, payload);
+    const [first, second] = ranks.map(({ sent }) => (sent[0]![2] as StepOptions).onLate!);
+    expect([first!(), meeting.broken.aborted]).toEqual([expect.any(Number), false]);
+    expect([first!(), meeting.broken.aborted]).toEqual([expect.any(Number), false]);
+    expect([second!(), meeting.broken.aborted]).toEqual([expect.any(Number), true]);
+    expect([first!(), second!()]).toEqual([expect.any(Number), undefined]);
+    expect(first!()).toBeUndefined();
+  });
 });
+
+function meetingRanks() {
+  const ranks = [new FakeProgram(), new FakeProgram()] as const;
+  const broken = new AbortController();
+  const meeting = { broken: broken.signal, abort: (reason: OctavoError) => broken.abort(reason) };
+  return { ranks, meeting, group: new Group(ranks, meeting) };
+}

@@ -14,14 +14,15 @@ describe("planModel", () => {
     [[5], "the model is 5; it takes a folder"],
     [[undefined], 'planModel("model-folder", { devices: "24GiB" })'],
     [["config.json", null], "options are null"],
-    [["config.json", { devices: 24 }], "devices is 24; it takes a size such as"],
-    [
-      ["config.json", { devices: "2x24GiB" }],
-      "2 devices (device:0, device:1): this version runs a model on one device",
-    ],
+    [["config.json", { devices: 24 }], "devices is 24; it takes sizes such as"],
+    [["config.json", { devices: "2x24GiB", tensorParallel: 3 }], "tensorParallel is 3 for 2 devices"],
+    [["config.json", { devices: "cpu:0,cpu:1", shares: [1] }], "shares has 1 number for 2 devices"],
+    [["config.json", { tensorParallel: 2, shares: [1, 2, 3] }], "shares has 3 numbers for 2 devices"],
+    [["config.json", { shares: [1, 0] }], "a list of numbers above 0"],
+    [["config.json", { pipelineParallel: 2 }], "pipelineParallel 2: this version cuts a model by columns only"],
     [["config.json", { devices: "gpu:0" }], '"gpu:0" is not a device'],
     [["config.json", { devices: "" }], "is not a device"],
-    [["config.json", { tensorParallel: 2 }], "tensorParallel 2: this version runs a model on one device"],
+    [["config.json", { tensorParallel: 2048 }], "tensorParallel is 2048; it takes a whole number from 1 to 1024"],
     [["config.json", { weights: "int4" }], 'weights is "int4"'],
     [["config.json", { memoryLimit: Number.NaN }], "memoryLimit is NaN"],
     [["config.json", { contxt: 5 }], "there is no option contxt; there are"],
@@ -47,7 +48,10 @@ describe("planModel", () => {
     const plan = await planModel(file, { devices: "1GiB", context: 2048, sequences: 1 });
     expect(plan.kvTokens).toBe(2048);
     expect(plan.devices[0]!.name).toBe("device:0");
-    await expect(planModel(file, { devices: "2x1GiB" })).rejects.toMatchObject({ code: "OCTAVO_BAD_ARGUMENT" });
+    expect((await planModel(file, { devices: "2x1GiB" })).devices.map(({ name }) => name)).toEqual([
+      "device:0",
+      "device:1",
+    ]);
     vi.stubEnv("PATH", "/nowhere"); // Without nvidia-smi.
     await expect(planModel(file, { devices: "cuda:0" })).rejects.toMatchObject({
       code: "OCTAVO_NO_DEVICE",

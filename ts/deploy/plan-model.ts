@@ -10,7 +10,7 @@ import {
   type DeviceName,
   type DeviceSize,
   isDeviceNames,
-  onlyDevice,
+  isHostMemory,
   parseDeviceNames,
   parseDeviceSizes,
 } from "../plan/devices.ts";
@@ -18,17 +18,18 @@ import { checkPlanOptions, type PlanModelOptions } from "../plan/options.ts";
 import { planManifest } from "../plan/plan.ts";
 import type { Plan } from "../plan/types.ts";
 import { isAbsent, MAX_CONFIG_BYTES, readBytes } from "../regular-file.ts";
+import { shareCores } from "../workers/cores.ts";
 import { autoDevices, listGpus } from "../workers/gpus.ts";
 
 /**
  * Reads headers only, and starts no worker. `model` is what `Engine.load` takes, or a `config.json` alone, from which the sizes of
- * the tensors follow. A device is given by its size ("24GiB"), or by its name: "cpu:0" is then planned with this machine's memory,
- * "cuda:0" with what is free on that GPU. Throws what `openModel` throws, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_NO_DEVICE`.
+ * the tensors follow. Devices are given by their sizes ("24GiB", "8x24GiB"), or by name: "cpu:0" is then planned with this machine's
+ * memory, which CPU devices share, "cuda:0" with what is free on that GPU. Throws what `openModel` throws, `OCTAVO_BAD_ARGUMENT`, `OCTAVO_NO_DEVICE`.
  */
 export async function planModel(model: string, options: PlanModelOptions = {}): Promise<Plan> {
-  checkPlanOptions(model, options);
-  const device = await sizeOf(options);
-  return planManifest(await openHeaders(model), options, [device]);
+  const ranks = checkPlanOptions(model, options);
+  const devices = await sizesOf(options, ranks);
+  return planManifest(await openHeaders(model), options, devices);
 }
 
 /** A manifest, also of a `config.json` without the rest. */
@@ -45,21 +46,30 @@ async function openConfig(path: string): Promise<Manifest> {
   return modelOfConfig(path, parseObject(path, content));
 }
 
-async function sizeOf({ devices = "auto", memoryLimit, baseline }: PlanModelOptions): Promise<DeviceSize> {
-  const text = typeof devices === "string" ? devices : devices.join(",");
-  const all = isDeviceNames(text) ? parseDeviceNames(text, autoDevices()[0]) : parseDeviceSizes(text);
-  const given = onlyDevice<DeviceName | DeviceSize>(all, "name one, such as 24GiB");
-  const device = "total" in given ? given : await sizeOfNamed(given);
-  return { ...device, total: Math.min(device.total, memoryLimit ?? Number.POSITIVE_INFINITY), baseline };
+async function sizesOf(options: PlanModelOptions, ranks: number): Promise<DeviceSize[]> {
+  const { devices = "auto", memoryLimit = Number.POSITIVE_INFINITY, baseline } = options;
+  const text = String(devices);
+  const sizes = isDeviceNames(text)
+    ? await sizesOfNamed(parseDeviceNames(devices, autoDevices()[0], ranks))
+    : parseDeviceSizes(text);
+  return sizes.map(({ memory, ...device }) => {
+    const size = { ...device, baseline, total: Math.min(device.total, memoryLimit) };
+    // A limit is of each device.
+    return memory === undefined || Number.isFinite(memoryLimit) ? size : { ...size, memory };
+  });
 }
 
-async function sizeOfNamed({ name, backend, index }: DeviceName): Promise<DeviceSize> {
-  if (backend !== "cuda") return { name, backend, threads: availableParallelism(), total: machineMemory() };
-  const gpus = await listGpus();
-  const gpu = gpus[index];
-  if (gpu !== undefined) return { name, backend, total: gpu.free };
-  const text = `${name}: nvidia-smi lists ${gpus.length} GPUs here; give the size of the one you mean, such as 24GiB`;
-  throw new OctavoError("OCTAVO_NO_DEVICE", text);
+async function sizesOfNamed(names: readonly DeviceName[]): Promise<DeviceSize[]> {
+  const gpus = names.some(({ backend }) => backend === "cuda") ? await listGpus() : [];
+  const threads = shareCores(availableParallelism(), names.length);
+  return names.map(({ name, backend, index }, rank) => {
+    if (isHostMemory(backend))
+      return { name, backend, threads: threads[rank]!, total: machineMemory(), memory: "machine" };
+    const gpu = gpus[index];
+    if (gpu !== undefined) return { name, backend, total: gpu.free };
+    const text = `${name}: nvidia-smi lists ${gpus.length} GPUs here; give the size of the one you mean, such as 24GiB`;
+    throw new OctavoError("OCTAVO_NO_DEVICE", text);
+  });
 }
 
 /** Memory of this machine, or of the container that this process is in. */

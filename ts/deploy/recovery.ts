@@ -91,7 +91,7 @@ export class Recovery {
 
   #watch(): void {
     this.#present = true;
-    for (const { lost } of this.#deployment.devices) {
+    for (const lost of this.#deployment.losses) {
       if (this.#watched.has(lost)) continue; // It has lived on.
       this.#watched.add(lost);
       const onLost = () => void this.#lost(lost.reason);
@@ -137,7 +137,7 @@ export class Recovery {
     await deployment.load({ signal });
     const logits = this.#wantsLogits ? await deployment.logits() : undefined;
     signal.throwIfAborted();
-    for (const { lost } of deployment.devices) lost.throwIfAborted();
+    for (const lost of deployment.losses) lost.throwIfAborted();
     this.#watch();
     this.#events.onBack({ program: deployment.program, logits });
   }

@@ -23,6 +23,8 @@ export interface DefineOptions {
   readonly built?: ModelOptions | undefined;
   /** Bytes that the device's workspace is to have at least, for programs that follow. */
   readonly workspace?: number | undefined;
+  /** Of the device: the ranks with which the program gathers. */
+  readonly group?: number | undefined;
 }
 
 /** Milliseconds; `defineMs` is what the program takes beyond the load, during which it is made. */
@@ -75,7 +77,7 @@ export class ResidentModel {
     const filled = this.#fill(missing, parts, handle, options).then(() => performance.now());
     const [loaded, defined] = await Promise.all([
       filled,
-      this.device.define(lowered, this.owner, { arena, workspace: options.workspace }),
+      this.device.define(lowered, this.owner, { arena, workspace: options.workspace, group: options.group }),
     ]);
     this.#keep?.(defined, program, { options: options.built ?? {}, limits });
     const defineMs = performance.now() - loaded;

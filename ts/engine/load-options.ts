@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { badArgument } from "../errors.ts";
-import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
+import { isAuto, parseDeviceNames } from "../plan/devices.ts";
+import { PARALLEL_RULES, type ParallelOptions, ranksOf } from "../plan/parallel.ts";
 import { checkThresholds, SETTINGS_RULES, type SettingsOptions } from "../plan/settings.ts";
 import { Pool } from "../pool.ts";
 import type { PoolOptions } from "../pool-options.ts";
@@ -21,15 +22,15 @@ export interface LoadProgress {
 
 type WorkerOptions = Pick<PoolOptions, "threads" | "python" | "startDeadlineMs" | "stepDeadlineMs">;
 
-export interface LoadOptions extends SettingsOptions, WorkerOptions {
+export interface LoadOptions extends SettingsOptions, ParallelOptions, WorkerOptions {
   /**
    * Where the model runs; the caller's, who also disposes of it. Several models may share one. When a worker of it is lost the
    * engine starts another there. By default a pool is started for this model, with the options of `PoolOptions` below.
    */
   readonly pool?: Pool | undefined;
   /**
-   * "auto" (default, see `PoolOptions`), "cpu:0", "cuda:0", "reference:0". With `pool`: of its devices; by default all. This
-   * version runs a model on one device.
+   * "auto" (default, see `PoolOptions`), "cpu:0", "cuda:0", "reference:0", or several, "cuda:0,cuda:1": each then has a part of
+   * every layer (`tensorParallel`), and all answer together, with the bits of one. With `pool`: of its devices; by default all.
    */
   readonly devices?: string | readonly string[] | undefined;
   /** Aborting it ends the load, and leaves no process. */
@@ -53,8 +54,9 @@ const callback = [z.function(), "a function"] as const;
 
 const RULES: Rules<LoadOptions> = {
   ...SETTINGS_RULES,
+  ...PARALLEL_RULES,
   pool: [z.custom((value) => value instanceof Pool), "a pool, from Pool.start()"],
-  devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", or "auto"'],
+  devices: [z.union([z.string(), z.array(z.string())]), 'a device such as "cpu:0", a list of them, or "auto"'],
   threads: [z.int().min(1).max(1024), "a whole number from 1 to 1024"],
   python: [z.string().min(1), "the path of a Python interpreter"],
   startDeadlineMs: milliseconds,
@@ -69,14 +71,14 @@ const RULES: Rules<LoadOptions> = {
 /** What a pool that is there was started with. `python` also says where packaged models are. */
 const OF_POOLS = ["threads", "startDeadlineMs", "stepDeadlineMs", "onLog"] as const;
 
-/** Throws `OCTAVO_BAD_ARGUMENT`. */
-export function checkLoadOptions(model: unknown, options: LoadOptions): void {
+/** Gives the number of ranks. Throws `OCTAVO_BAD_ARGUMENT`. */
+export function checkLoadOptions(model: unknown, options: LoadOptions): number {
   checkModelName(model, 'Engine.load("smollm2", { devices: "auto" })');
   checkOptions(options, RULES);
   checkThresholds(options);
-  const names = parseDeviceNames(options.devices ?? "auto");
-  if (options.pool === undefined) onlyDevice(names, "load one engine per device instead");
-  const own = options.pool && OF_POOLS.find((name) => options[name] !== undefined);
-  if (own === undefined) return;
+  const { pool, devices = "auto" } = options;
+  const listed = isAuto(devices) ? pool?.devices.length : parseDeviceNames(devices).length;
+  const own = pool && OF_POOLS.find((name) => options[name] !== undefined);
+  if (own === undefined) return ranksOf(listed, options);
   throw badArgument(`${own} is for workers that are started; give it to Pool.start instead`);
 }

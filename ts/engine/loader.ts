@@ -6,13 +6,15 @@
 import { ModelDeployment, type ResideTimings } from "../deploy/deployment.ts";
 import { endedByLoss } from "../deploy/recovery.ts";
 import { processTrace } from "../deploy/trace.ts";
+import { badArgument } from "../errors.ts";
 import { describeModel, type ModelDescription } from "../model/families/index.ts";
 import type { SamplingDefaults } from "../model/source/generation-config.ts";
 import { openModel } from "../model/source/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
-import { onlyDevice, parseDeviceNames } from "../plan/devices.ts";
+import { isAuto, parseDeviceNames } from "../plan/devices.ts";
 import { needsOf } from "../plan/needs.ts";
+import { equalShares } from "../plan/parallel.ts";
 import { rankPrograms } from "../plan/programs.ts";
 import { Pool } from "../pool.ts";
 import { emitWarning } from "../warnings.ts";
@@ -39,11 +41,11 @@ export interface LoadedModel {
 
 /** Throws what `Engine.load` throws. */
 export async function loadModel(model: string, options: LoadOptions): Promise<LoadedModel> {
-  checkLoadOptions(model, options);
-  processTrace(); // What cannot be written is refused before anything starts.
+  const ranks = checkLoadOptions(model, options);
+  checkTrace(ranks);
   options.signal?.throwIfAborted();
   const begin = performance.now();
-  const { opened, worker } = await openAndStart(model, options);
+  const { opened, worker } = await openAndStart(model, options, ranks);
   const { pool } = worker;
   const ownsPool = options.pool === undefined;
   let deployment: ModelDeployment | undefined;
@@ -71,15 +73,20 @@ export async function loadModel(model: string, options: LoadOptions): Promise<Lo
   }
 }
 
+/** What cannot be written, or not be replayed, is refused before anything starts. */
+function checkTrace(ranks: number): void {
+  if (processTrace() === null || ranks === 1) return;
+  const text = `OCTAVO_TRACE is set, and a trace is of models on one device, not on ${ranks}`;
+  throw badArgument(`${text}; unset it, or name one device: ids and logits are the same`);
+}
+
 /** Devices of a caller's pool; "auto" is all that it has. Throws `OCTAVO_BAD_ARGUMENT`. */
 function devicesOf(pool: Pool, { devices = "auto" }: LoadOptions) {
-  const auto = String(devices) === "auto";
-  const named = auto ? pool.devices : parseDeviceNames(devices).map(({ name }) => pool.device(name));
-  return [onlyDevice(named, `name one of the pool's: devices: "${pool.devices[0]?.name}"`)];
+  return isAuto(devices) ? pool.devices : parseDeviceNames(devices).map(({ name }) => pool.device(name));
 }
 
 /** Both at the same time. The first failure ends the other, and is what is thrown. */
-async function openAndStart(model: string, options: LoadOptions) {
+async function openAndStart(model: string, options: LoadOptions, ranks: number) {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const stopping = <T>(task: Promise<T>): Promise<T> =>
@@ -89,8 +96,8 @@ async function openAndStart(model: string, options: LoadOptions) {
     });
   const { pool } = options;
   const [opened, worker] = await Promise.allSettled([
-    stopping(open(model, options, signal)),
-    pool === undefined ? stopping(startPool(options, signal)) : { pool, ms: 0 },
+    stopping(open(model, options, ranks, signal)),
+    pool === undefined ? stopping(startPool(options, ranks, signal)) : { pool, ms: 0 },
   ]);
   if (opened.status === "fulfilled" && worker.status === "fulfilled")
     return { opened: opened.value, worker: worker.value };
@@ -98,7 +105,7 @@ async function openAndStart(model: string, options: LoadOptions) {
   throw stop.signal.reason;
 }
 
-async function open(model: string, options: LoadOptions, signal: AbortSignal) {
+async function open(model: string, options: LoadOptions, ranks: number, signal: AbortSignal) {
   const begin = performance.now();
   const manifest = await openModel(model, options);
   signal.throwIfAborted();
@@ -108,17 +115,17 @@ async function open(model: string, options: LoadOptions, signal: AbortSignal) {
     (options.onWarning ?? emitWarning)(text);
   }
   const description = describeModel(manifest);
-  const needs = needsOf(manifest, options);
+  const needs = needsOf(manifest, options, options.shares ?? equalShares(ranks)); // What most devices come to.
   const tokenizer = manifest.tokenizer === undefined ? undefined : Tokenizer.from(manifest);
   options.onProgress?.({ stage: "model", done: 1, total: 1 });
   return { manifest, description, needs, tokenizer, ms: performance.now() - begin };
 }
 
-async function startPool(options: LoadOptions, signal: AbortSignal) {
+async function startPool(options: LoadOptions, ranks: number, signal: AbortSignal) {
   const begin = performance.now();
   const { devices, threads, python, onLog, onWarning, startDeadlineMs, stepDeadlineMs } = options;
   const pool = await Pool.start({
-    ...{ devices, threads, python, onWarning, startDeadlineMs, stepDeadlineMs, signal },
+    ...{ devices, count: ranks, threads, python, onWarning, startDeadlineMs, stepDeadlineMs, signal },
     onLog: onLog && ((_device, line) => onLog(line)),
     onProgress: ({ stage, done, total }) =>
       options.onProgress?.({ stage: stage === "workers" ? "worker" : stage, done, total }),

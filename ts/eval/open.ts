@@ -3,12 +3,15 @@ import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
 import { formatBytes } from "../bytes.ts";
-import { type DefineOptions, ResidentModel, residentBytes } from "../deploy/resident.ts";
+import { Residence } from "../deploy/residence.ts";
+import { type DefineOptions, residentBytes } from "../deploy/resident.ts";
 import { checkLoadOptions, type LoadOptions } from "../engine/load-options.ts";
 import { badArgument, OctavoError } from "../errors.ts";
 import { describeModel } from "../model/families/index.ts";
 import { openModel } from "../model/source/index.ts";
 import { Tokenizer } from "../model/tokenizer.ts";
+import { isHostMemory } from "../plan/devices.ts";
+import { equalShares, type ParallelOptions } from "../plan/parallel.ts";
 import { Pool } from "../pool.ts";
 import type { Program } from "../program/program.ts";
 import { type Chunk, cutWindows } from "./windows.ts";
@@ -18,7 +21,8 @@ export const CHUNK = 128;
 export const DEFAULT_WINDOW = 512;
 
 export interface TextOptions
-  extends Pick<LoadOptions, "devices" | "threads" | "head" | "headThreshold" | "kv" | "python" | "signal"> {
+  extends ParallelOptions,
+    Pick<LoadOptions, "devices" | "threads" | "head" | "headThreshold" | "kv" | "python" | "signal"> {
   /** Tokens per window; windows do not overlap. Default 512. */
   readonly window?: number | undefined;
   /** Only the first so many tokens of the text. */
@@ -35,8 +39,9 @@ export type OpenedText = Awaited<ReturnType<typeof openText>>;
  * `OCTAVO_BAD_ARGUMENT` for a text of less than two tokens.
  */
 export async function openText(model: string, text: string, options: TextOptions) {
-  const { devices, threads, head, headThreshold, kv, python, signal } = options;
-  checkLoadOptions(model, { devices, threads, head, headThreshold, kv, python, signal });
+  const { devices, threads, head, headThreshold, kv, python, signal, tensorParallel, shares: given } = options;
+  const worker = { devices, threads, python, signal };
+  const ranks = checkLoadOptions(model, { ...worker, head, headThreshold, kv, tensorParallel, shares: given });
   const manifest = await openModel(model, { python });
   const description = describeModel(manifest);
   const { context } = description;
@@ -46,10 +51,15 @@ export async function openText(model: string, text: string, options: TextOptions
   const all = Tokenizer.from(manifest).encode(text, { addSpecialTokens: false });
   const tokens = all.slice(0, options.tokens ?? all.length);
   if (tokens.length < 2) throw badArgument(`${tokens.length} tokens of text; at least 2 are needed`);
-  const pool = await Pool.start({ devices, threads, python, signal });
-  const resident = new ResidentModel(pool.devices[0]!, manifest, model);
   const chunks = cutWindows(tokens.length, window, CHUNK);
-  return { manifest, description, window, tokens, chunks, resident, [Symbol.asyncDispose]: () => pool.dispose() };
+  const pool = await Pool.start({ ...worker, count: ranks });
+  const residence = new Residence(pool, pool.devices, manifest, model);
+  const shares = given ?? equalShares(ranks);
+  const dispose = async () => {
+    await pool.dispose();
+    await residence.left();
+  };
+  return { manifest, description, window, tokens, chunks, residence, shares, [Symbol.asyncDispose]: dispose };
 }
 
 /** For the load of a program's weights. */
@@ -89,17 +99,31 @@ export function chunkInputs({ from, to, start }: Chunk, tokens: readonly number[
   return { sizes, arrays };
 }
 
-/** Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated. `keeps`: who keeps what; `instead`: what to do. */
+/**
+ * `programs`: of each run its ranks'. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated. `keeps`: who keeps what;
+ * `instead`: what to do.
+ */
 export function assertRoom(
-  { device: { name, description } }: ResidentModel,
-  programs: readonly Program[],
+  { devices }: Residence,
+  programs: readonly (readonly Program[])[],
   limits: Sizes,
   keeps: string,
   instead: (missing: string) => string,
 ): void {
-  const bytes = residentBytes(programs, limits, description);
-  const { memoryAvailable } = description;
-  if (bytes <= memoryAvailable) return;
-  const text = `${keeps}: ${formatBytes(bytes)}; ${name} has ${formatBytes(memoryAvailable)} available`;
-  throw new OctavoError("OCTAVO_PLAN_DOES_NOT_FIT", `${text}. ${instead(formatBytes(bytes - memoryAvailable))}`);
+  const memories = new Map<string, { readonly names: string[]; bytes: number; available: number }>();
+  for (const [rank, { name, description }] of devices.entries()) {
+    const key = isHostMemory(description.backend) ? "machine" : name; // Which such workers have together.
+    const memory = memories.get(key) ?? { names: [], bytes: 0, available: Number.POSITIVE_INFINITY };
+    const ofRank = programs.map((run) => run[rank]!);
+    memory.names.push(name);
+    memory.bytes += residentBytes(ofRank, limits, description);
+    memory.available = Math.min(memory.available, description.memoryAvailable);
+    memories.set(key, memory);
+  }
+  for (const { names, bytes, available } of memories.values()) {
+    if (bytes <= available) continue;
+    const has = names.length === 1 ? "has" : "have";
+    const text = `${keeps}: ${formatBytes(bytes)}; ${names.join(", ")} ${has} ${formatBytes(available)} available`;
+    throw new OctavoError("OCTAVO_PLAN_DOES_NOT_FIT", `${text}. ${instead(formatBytes(bytes - available))}`);
+  }
 }

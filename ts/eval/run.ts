@@ -2,15 +2,17 @@
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
+import type { StepProgram } from "../deploy/group.ts";
 import type { DefineOptions } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
-import { buildModel, type Head, headForm, type KvType, type ModelOptions } from "../model/families/index.ts";
+import { type Head, headForm, type KvType, type ModelOptions } from "../model/families/index.ts";
+import { cutPrograms } from "../plan/programs.ts";
+import { segmentBytes } from "../plan/segment.ts";
 import { MODEL_DEFAULTS } from "../plan/settings.ts";
 import { fuse } from "../program/fuse.ts";
 import { packInputs, unpackOutputs } from "../program/payload.ts";
 import { formatScheme, type Scheme } from "../program/scheme.ts";
 import { formatThreshold, type Threshold } from "../program/threshold.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { assertRoom, CHUNK, chunkInputs, type OpenedText } from "./open.ts";
 import { Tally } from "./tally.ts";
 import type { Chunk } from "./windows.ts";
@@ -23,7 +25,7 @@ export interface Run {
   /** Null for a head that has none: 16-bit, or by a scheme. */
   readonly headThreshold: Threshold | null;
   readonly kv: KvType;
-  readonly program: ProgramHandle;
+  readonly program: StepProgram;
   /** Its own KV pages begin here. */
   readonly firstPage: number;
   readonly tally: Tally;
@@ -46,7 +48,7 @@ export interface RunOptions extends DefineOptions {
 
 /** The 16-bit run first. Throws `OCTAVO_PLAN_DOES_NOT_FIT` before anything is allocated, and what `defineProgram` throws. */
 export async function defineRuns(
-  { resident, manifest, window }: OpenedText,
+  { residence, manifest, shares, window }: OpenedText,
   {
     thresholds,
     schemes,
@@ -69,14 +71,15 @@ export async function defineRuns(
   ];
   // Schemes take each weight by itself, for a scale may be of a whole weight. Without fusion the 16-bit run does too, so
   // that the weights are there once.
-  const written = buildModel(manifest, reference);
-  const programs = [schemes.length > 0 ? written : fuse(written), ...models.map((m) => fuse(buildModel(manifest, m)))];
+  const cut = [reference, ...models].map((model) => cutPrograms(manifest, model, shares));
+  const programs = cut.map((ranks, run) => (run === 0 && schemes.length > 0 ? ranks : ranks.map(fuse)));
   const keeps = "eval keeps the model with 16-bit and with int8 weights";
   const instead = (missing: string) => `Judge fewer at once or shorter windows (KV of each), or free ${missing}`;
-  assertRoom(resident, programs, limits, keeps, instead);
+  assertRoom(residence, programs, limits, keeps, instead);
+  await residence.meet(Math.max(...cut.map((ranks) => segmentBytes(ranks, limits))));
   const runs: Run[] = [];
   for (const [index, built] of programs.entries()) {
-    const { program } = await resident.defineProgram(built, limits, options);
+    const { group: program } = await residence.define(built, limits, options);
     const model = models[index - 1] ?? reference;
     const { scheme } = model;
     const threshold = model === reference ? null : (scheme?.threshold ?? model.threshold);

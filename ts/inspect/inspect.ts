@@ -2,16 +2,17 @@
 import type { Sizes } from "../../protocol/messages.ts";
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { NO_SIZES } from "../../protocol/sizes.ts";
+import type { StepProgram } from "../deploy/group.ts";
 import type { ResidentModel } from "../deploy/resident.ts";
 import { blame, nonfinite } from "../engine/diagnosis.ts";
 import { badArgument } from "../errors.ts";
 import { assertRoom, CHUNK, chunkInputs, eachChunk, loadingOf, openText, type TextOptions } from "../eval/open.ts";
 import type { Chunk } from "../eval/windows.ts";
 import { rankPrograms } from "../plan/programs.ts";
+import { segmentBytes } from "../plan/segment.ts";
 import { MODEL_DEFAULTS } from "../plan/settings.ts";
 import { packInputs } from "../program/payload.ts";
 import type { Program } from "../program/program.ts";
-import type { ProgramHandle } from "../tensor/program-handle.ts";
 import { type Observation, type ProjectionOutliers, summarize } from "./outliers.ts";
 
 export interface InspectOptions extends Omit<TextOptions, "head" | "headThreshold" | "kv"> {
@@ -38,16 +39,19 @@ export async function inspectOutliers(
   if (!Number.isFinite(threshold) || threshold <= 0)
     throw badArgument(`threshold is ${threshold}; it takes a positive number`);
   await using opened = await openText(model, text, options);
-  const { manifest, description, window, tokens, chunks, resident } = opened;
+  const { manifest, description, window, tokens, chunks, residence, shares } = opened;
   const pages = Math.ceil(window / PAGE_SIZE);
   const observed = { weights: "16bit", threshold: 0, observe: threshold, output: { type: "logits" } } as const;
-  const program = rankPrograms(manifest, { ...MODEL_DEFAULTS, ...observed, context: window, pages, rows: 1 })[0]!;
+  const built = { ...MODEL_DEFAULTS, ...observed, context: window, pages, rows: 1 };
+  const programs = rankPrograms(manifest, built, shares);
   const limits: Sizes = { ...NO_SIZES, T: Math.min(CHUNK, window), S: 1, B: 1, J: pages };
   const keeps = "inspect keeps the model with 16-bit weights";
-  assertRoom(resident, [program], limits, keeps, (missing) => `Free ${missing}`);
-  const { program: defined } = await resident.defineProgram(program, limits, loadingOf(options));
+  assertRoom(residence, [programs], limits, keeps, (missing) => `Free ${missing}`);
+  await residence.meet(segmentBytes(programs, limits));
+  const { group: defined } = await residence.define(programs, limits, loadingOf(options));
   await eachChunk(opened, options, (chunk) => runChunk(defined, chunk, tokens));
-  const observations = await readObservations(program, resident);
+  // Inputs of linears are whole on every rank.
+  const observations = await readObservations(programs[0]!, residence.ranks[0]!);
   const counted = chunks.reduce((sum, { from, to }) => sum + to - from, 0);
   const projections = summarize(observations, counted);
   return {
@@ -56,7 +60,7 @@ export async function inspectOutliers(
   };
 }
 
-async function runChunk(program: ProgramHandle, chunk: Chunk, tokens: readonly number[]): Promise<void> {
+async function runChunk(program: StepProgram, chunk: Chunk, tokens: readonly number[]): Promise<void> {
   const { from, to } = chunk;
   const { sizes: chunkSizes, arrays } = chunkInputs(chunk, tokens);
   const sizes = { ...chunkSizes, S: 1 };

@@ -8,6 +8,7 @@ test("devices are read as users write them", () => {
   expect(parseDeviceNames("auto", "cuda:0")).toEqual([{ name: "cuda:0", backend: "cuda", index: 0 }]);
   expect(names("triton-interpreter")).toEqual(["triton-interpreter:0"]);
   expect(names("cpu")).toEqual(["cpu:0"]);
+  expect(parseDeviceNames("auto", "cuda:1", 2).map(({ name }) => name)).toEqual(["cuda:1", "cuda:2"]);
   expect(names("cpu:0, cpu:1")).toEqual(["cpu:0", "cpu:1"]);
   expect(names(["reference:3", "cuda:0,cuda:1"])).toEqual(["reference:3", "cuda:0", "cuda:1"]);
 });

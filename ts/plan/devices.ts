@@ -1,6 +1,6 @@
 /** Device names ("cpu:0") and device sizes ("8x24GiB") as users write them. Pure. */
 import { parseBytes } from "../bytes.ts";
-import { badArgument, type OctavoError } from "../errors.ts";
+import { badArgument } from "../errors.ts";
 
 export const DEVICE_BACKENDS = ["cpu", "reference", "cuda", "triton-interpreter"] as const;
 export type DeviceBackend = (typeof DEVICE_BACKENDS)[number];
@@ -19,16 +19,35 @@ export interface DeviceSize {
   readonly backend?: DeviceBackend;
   /** Of a worker there. Default 1. */
   readonly threads?: number;
-  /** Bytes that may be used. */
+  /** Bytes that may be used; of a memory that several share, of all of it. */
   readonly total: number;
+  /** The memory that it has together with other devices of a plan that name the same; absent: it has its own. */
+  readonly memory?: string | undefined;
   /** Bytes that the worker takes of them before any handle, when they are known. */
   readonly baseline?: number | undefined;
   /** Bytes that may not be used, because others on this device were promised them. Default 0. */
   readonly held?: number;
 }
 
-/** `"cpu:0"`, `"cpu:0,cpu:1"`, `["cuda:0", "reference:0"]`, `"auto"`, which stands for `auto`. Each device once. */
-export function parseDeviceNames(devices: string | readonly string[], auto = "cpu:0"): DeviceName[] {
+/** Whether the choice of devices is left to us. */
+export function isAuto(devices: string | readonly string[]): boolean {
+  return String(devices).trim() === "auto";
+}
+
+/** Whether a worker's tensors are in the memory of the machine, which all such workers share. */
+export function isHostMemory(backend: DeviceBackend): boolean {
+  return backend !== "cuda";
+}
+
+/**
+ * `"cpu:0"`, `"cpu:0,cpu:1"`, `["cuda:0", "reference:0"]`, `"auto"`, which stands for `auto` and, where nothing else is listed,
+ * for so many devices of its kind from there on. Each device once.
+ */
+export function parseDeviceNames(devices: string | readonly string[], auto = "cpu:0", count = 1): DeviceName[] {
+  if (isAuto(devices) && count > 1) {
+    const { backend, index } = parseDeviceName(auto);
+    return Array.from({ length: count }, (_, rank) => parseDeviceName(`${backend}:${index + rank}`));
+  }
   const names = (typeof devices === "string" ? [devices] : devices).flatMap((text) => text.split(","));
   const parsed = names.map((name) => parseDeviceName(name.trim() === "auto" ? auto : name.trim()));
   const seen = new Set<string>();
@@ -65,26 +84,4 @@ export function parseDeviceSizes(text: string): DeviceSize[] {
 /** Whether a device list is names of real devices rather than sizes of imagined ones. */
 export function isDeviceNames(text: string): boolean {
   return !/^\s*\d/.test(text);
-}
-
-/**
- * The only one of `devices`: until models are sharded, the one place that refuses several. `instead` says what to do.
- * Throws `OCTAVO_BAD_ARGUMENT`.
- */
-export function onlyDevice<D extends { readonly name: string }>(devices: readonly D[], instead: string): D {
-  const [first, ...others] = devices;
-  if (first !== undefined && others.length === 0) return first;
-  const names = devices.map(({ name }) => name).join(", ");
-  throw notSharded(`${devices.length} devices (${names})`, instead);
-}
-
-/** How a model is to be cut, before there are devices. Throws `OCTAVO_BAD_ARGUMENT` unless all of it is 1. */
-export function checkParallel(parallel: Readonly<Record<string, number | undefined>>): void {
-  const given = Object.entries(parallel).filter(([, ranks = 1]) => ranks !== 1);
-  if (given.length > 0)
-    throw notSharded(given.map(([name, ranks]) => `${name} ${ranks}`).join(", "), "leave it out, or at 1");
-}
-
-function notSharded(what: string, instead: string): OctavoError {
-  return badArgument(`${what}: this version runs a model on one device; ${instead}`);
 }

@@ -1,18 +1,22 @@
-/** What the program of one rank takes of its device, whatever the device. Pure. */
+/** What the programs of a model's ranks take of their devices, whatever the devices. Pure. */
 import type { Sizes } from "../../protocol/messages.ts";
 import { kvLayout, pageBytes } from "../memory/kv/layout.ts";
 import type { PlannedBytes } from "../memory/ledger.ts";
 import { describeModel } from "../model/families/index.ts";
 import type { Manifest } from "../model/source/manifest.ts";
 import { arena } from "../program/arena.ts";
+import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program, ValueId } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
+import { cutOf, ownLogits, type RankCut } from "./cut.ts";
 import { threadBytes } from "./process-bytes.ts";
-import { rankPrograms } from "./programs.ts";
+import { cutPrograms, WHOLE } from "./programs.ts";
+import { segmentBytes } from "./segment.ts";
 import { resolveSettings, type Settings, type SettingsOptions } from "./settings.ts";
 import { type WorkspaceDevice, type WorkspaceNeeds, workspaceNeeds, workspaceOn } from "./workspace.ts";
 
 export interface RankNeeds {
+  readonly cut: RankCut;
   /** Bytes by kind; `kvPage` of one page in all layers. `sixteenBit` is every weight that is neither codes nor scales. */
   readonly bytes: {
     readonly int8: number;
@@ -33,20 +37,34 @@ export interface RankNeeds {
 /** What a model takes on any devices: the part of a plan that takes time. */
 export interface ModelNeeds {
   readonly settings: Settings;
+  /** Relative shares of the ranks. */
+  readonly shares: readonly number[];
+  /** Bytes of shared memory in which ranks meet, for all of them together. */
+  readonly collectives: number;
   /** Rank 0 first. */
   readonly ranks: readonly RankNeeds[];
 }
 
-/** Of options that were checked. Throws what `resolveSettings` and the model's family throw. */
-export function needsOf(manifest: Manifest, options: SettingsOptions): ModelNeeds {
+/** Of options that were checked. Throws what `resolveSettings`, the model's family and `shard` throw. */
+export function needsOf(manifest: Manifest, options: SettingsOptions, shares = WHOLE): ModelNeeds {
   const model = describeModel(manifest);
   const settings = resolveSettings(model, options);
-  const programs = rankPrograms(manifest, { ...settings.modelOptions, pages: 1 });
-  const ranks = programs.map((program) => rankNeeds(program, manifest, settings.limits));
-  return { settings, ranks };
+  const programs = cutPrograms(manifest, { ...settings.modelOptions, pages: 1 }, shares);
+  const { limits } = settings;
+  // Ranks with equal shares are alike: the same sizes, of other rows of the same tensors.
+  const known = new Map<string, RankNeeds>();
+  const ranks = programs.map((program) => {
+    const sizes = program.values.map(({ shape }) => shape.join("x")).join();
+    const key = `${program.outputs.length} ${sizes}`;
+    const found = known.get(key) ?? rankNeeds(program, manifest, limits);
+    known.set(key, found);
+    return found;
+  });
+  return { settings, shares, collectives: segmentBytes(programs, limits), ranks };
 }
 
-function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes): RankNeeds {
+function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): RankNeeds {
+  const program = fuse(cut);
   const kvPage = pageBytes(kvLayout(program));
   const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage, arena: arena(program, limits).bytes };
   for (const parameter of program.parameters.values()) {
@@ -54,6 +72,7 @@ function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes): Rank
     if (kind !== "kv") bytes[kind] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
   }
   return {
+    cut: cutOf(cut),
     bytes,
     head: headBytes(program),
     threadBytes: threadBytes(program.parameters.values(), tensors),
@@ -63,10 +82,8 @@ function rankNeeds(program: Program, { tensors }: Manifest, limits: Sizes): Rank
 
 function headBytes(program: Program): number {
   const { ops, values, parameters } = program;
-  const makerOf = (value: ValueId | undefined) =>
-    ops.find(({ outputs }) => Object.values(outputs).some((id) => id === value));
-  const made = makerOf(logitsOf(program));
-  const head = made?.op === "gather" ? makerOf(made.inputs.x) : made;
+  const logits = ownLogits(program);
+  const head = ops.find(({ outputs }) => Object.values(outputs).some((id) => id === logits));
   const others = new Set(ops.filter((op) => op !== head).flatMap(({ inputs }) => Object.values(inputs)));
   let bytes = 0;
   for (const id of Object.values(head?.inputs ?? {})) {

@@ -1,33 +1,41 @@
 /** What a caller may ask of a plan, checked before anything is opened. Pure. */
 import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
-import { checkParallel } from "./devices.ts";
+import { isAuto, isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
+import { checkPipeline, PARALLEL_RULES, type ParallelOptions, ranksOf } from "./parallel.ts";
 import { checkThresholds, SETTINGS_RULES, type SettingsOptions } from "./settings.ts";
 
-export interface PlanModelOptions extends SettingsOptions {
-  /** A size ("24GiB") or a name ("cpu:0", "cuda:0"; "auto" by default). This version runs a model on one device. */
+/** What a plan depends on beside the devices. */
+export type PlanOptions = SettingsOptions & Pick<ParallelOptions, "shares">;
+
+export interface PlanModelOptions extends SettingsOptions, ParallelOptions {
+  /** Sizes ("24GiB", "8x24GiB", "24GiB,12GiB") or names ("cpu:0", "cuda:0,cuda:1"; "auto" by default): a rank on each. */
   readonly devices?: string | readonly string[] | undefined;
   /** Bytes that the worker takes of the device before any handle, when they are known. */
   readonly baseline?: number | undefined;
-  readonly tensorParallel?: number | undefined;
+  /** Stages, one after the other. This version has one. */
   readonly pipelineParallel?: number | undefined;
 }
 
-const parallel = [z.int().min(1).max(1024), "a whole number; this version runs a model on one device, so 1"] as const;
-
 const RULES: Rules<PlanModelOptions> = {
   ...SETTINGS_RULES,
+  ...PARALLEL_RULES,
   baseline: [z.int().min(0), "a number of bytes"],
-  devices: [z.union([z.string(), z.array(z.string())]), 'a size such as "24GiB", a device such as "cpu:0", or "auto"'],
-  tensorParallel: parallel,
-  pipelineParallel: parallel,
+  devices: [
+    z.union([z.string(), z.array(z.string())]),
+    'sizes such as "24GiB" or "8x24GiB", devices such as "cpu:0", or "auto"',
+  ],
+  pipelineParallel: [z.int().min(1).max(1024), "1: this version has no pipeline stages"],
 };
 
-/** Throws `OCTAVO_BAD_ARGUMENT`. */
-export function checkPlanOptions(model: unknown, options: PlanModelOptions): void {
+/** Gives the number of ranks. Throws `OCTAVO_BAD_ARGUMENT`. */
+export function checkPlanOptions(model: unknown, options: PlanModelOptions): number {
   checkModelName(model, 'planModel("model-folder", { devices: "24GiB" })');
   checkOptions(options, RULES);
   checkThresholds(options);
-  const { tensorParallel, pipelineParallel } = options;
-  checkParallel({ tensorParallel, pipelineParallel });
+  checkPipeline(options.pipelineParallel);
+  const { devices = "auto" } = options;
+  if (isAuto(devices)) return ranksOf(undefined, options);
+  const text = String(devices);
+  return ranksOf((isDeviceNames(text) ? parseDeviceNames(devices) : parseDeviceSizes(text)).length, options);
 }

@@ -1,13 +1,20 @@
 /** Ranks on devices: how many KV pages there is room for, and what is left. Pure. */
 import { PAGE_SIZE } from "../../protocol/ops.ts";
 import type { DeviceSize } from "./devices.ts";
-import type { ModelNeeds, RankNeeds } from "./needs.ts";
+import { MARGIN } from "./margin.ts";
+import type { ModelNeeds } from "./needs.ts";
 import { processBytes } from "./process-bytes.ts";
 import type { DevicePlan, Plan } from "./types.ts";
 import { workspaceOn } from "./workspace.ts";
 
-/** Left free for allocator slack, messages in flight, captured graphs: an estimate, a share of the device. */
-export const MARGIN = 0.02;
+type Fixed = Pick<DevicePlan, "weights" | "activations" | "context" | "collectives">;
+
+/** Ranks whose devices have one memory together; most are alone. */
+interface Memory {
+  readonly total: number;
+  readonly margin: number;
+  readonly ranks: number[];
+}
 
 /**
  * Rank r on device r. KV takes what remains, capped by sequences x context; one sequence of full context must fit. All ranks
@@ -16,10 +23,27 @@ export const MARGIN = 0.02;
 export function place(needs: ModelNeeds, devices: readonly DeviceSize[]): Plan {
   const { ranks, settings } = needs;
   const { J: pagesPerSequence, B: sequences } = settings.limits;
-  const rooms = ranks.map((rank, index) => roomFor(rank, devices[index]!));
-  const room = rooms.map(({ free }, index) => Math.floor(free / ranks[index]!.bytes.kvPage));
+  const fixed = ranks.map((_, rank) => fixedOf(needs, rank, devices[rank]!));
+  const memories = memoriesOf(devices.slice(0, ranks.length));
+  const freeOf = ({ total, margin, ranks: sharing }: Memory, pages: number) =>
+    sharing.reduce((free, rank) => free - bytesOf(fixed[rank]!) - pages * ranks[rank]!.bytes.kvPage, total - margin);
+  const room = memories.map((memory) => {
+    const page = memory.ranks.reduce((sum, rank) => sum + ranks[rank]!.bytes.kvPage, 0);
+    return Math.floor(freeOf(memory, 0) / page);
+  });
   const pages = Math.max(0, Math.min(sequences * pagesPerSequence, ...room));
   const fits = pages >= pagesPerSequence;
+  const shown = fits ? pages : pagesPerSequence;
+  const plans: DevicePlan[] = [];
+  for (const memory of memories) {
+    const [free, margin] = [freeOf(memory, shown), memory.margin].map((bytes) => parts(bytes, memory.ranks.length));
+    for (const [index, rank] of memory.ranks.entries()) {
+      const kv = shown * ranks[rank]!.bytes.kvPage;
+      const left = { margin: margin![index]!, free: free![index]! };
+      const total = bytesOf(fixed[rank]!) + kv + left.margin + left.free;
+      plans[rank] = { name: devices[rank]!.name, total, ...fixed[rank]!, kv, ...left };
+    }
+  }
   const total = (kind: "int8" | "scales" | "sixteenBit") => ranks.reduce((sum, { bytes }) => sum + bytes[kind], 0);
   return {
     fits,
@@ -29,22 +53,44 @@ export function place(needs: ModelNeeds, devices: readonly DeviceSize[]): Plan {
       ...{ int8: total("int8"), scales: total("scales"), sixteenBit: total("sixteenBit") },
       head: ranks.reduce((sum, { head }) => sum + head, 0),
     },
-    devices: rooms.map((device, index): DevicePlan => {
-      const kv = (fits ? pages : pagesPerSequence) * ranks[index]!.bytes.kvPage;
-      return { ...device, kv, free: device.free - kv };
-    }),
+    devices: plans,
     details: { ...needs, pages },
   };
 }
 
-/** A device with all of a rank but its KV. */
-function roomFor({ bytes, threadBytes, workspace }: RankNeeds, device: DeviceSize): DevicePlan {
-  const { name, backend = "cpu", threads = 1, baseline, held = 0 } = device;
-  const total = Math.max(0, device.total - held);
-  const weights = bytes.int8 + bytes.scales + bytes.sixteenBit;
-  const activations = bytes.arena + workspaceOn(workspace, { backend, threads }) + bytes.io;
-  const context = processBytes(backend, threadBytes, threads, baseline);
-  const margin = Math.ceil(total * MARGIN);
-  const free = total - weights - activations - context - margin;
-  return { name, total, weights, kv: 0, activations, context, collectives: 0, margin, free };
+/** What a rank takes however many pages there are. */
+function fixedOf({ ranks, collectives }: ModelNeeds, rank: number, device: DeviceSize): Fixed {
+  const { bytes, threadBytes, workspace } = ranks[rank]!;
+  const { backend = "cpu", threads = 1, baseline } = device;
+  return {
+    weights: bytes.int8 + bytes.scales + bytes.sixteenBit,
+    activations: bytes.arena + workspaceOn(workspace, { backend, threads }) + bytes.io,
+    context: processBytes(backend, threadBytes, threads, baseline),
+    collectives: rank === 0 ? collectives : 0,
+  };
+}
+
+function bytesOf({ weights, activations, context, collectives }: Fixed): number {
+  return weights + activations + context + collectives;
+}
+
+function memoriesOf(devices: readonly DeviceSize[]): Memory[] {
+  const memories = new Map<unknown, Memory>();
+  for (const [rank, device] of devices.entries()) {
+    const key = device.memory ?? rank;
+    const known = memories.get(key);
+    if (known !== undefined) {
+      known.ranks.push(rank);
+      continue;
+    }
+    const total = Math.max(0, device.total - (device.held ?? 0));
+    memories.set(key, { total, margin: Math.ceil(total * MARGIN), ranks: [rank] });
+  }
+  return [...memories.values()];
+}
+
+/** Whole bytes, that together are `bytes`; the first ones get the remainder. */
+function parts(bytes: number, count: number): number[] {
+  const each = Math.floor(bytes / count);
+  return Array.from({ length: count }, (_, index) => each + (index < bytes - each * count ? 1 : 0));
 }

@@ -3,6 +3,7 @@ import { PAGE_SIZE } from "../../protocol/ops.ts";
 import { DEMO_CONFIG } from "../../test/support/model-options.ts";
 import { modelOfConfig } from "../model/families/index.ts";
 import { ProgramBuilder } from "../program/builder.ts";
+import { sharesOf } from "./parallel.ts";
 import { place } from "./place.ts";
 import { planManifest } from "./plan.ts";
 import { threadBytes } from "./process-bytes.ts";
@@ -126,6 +127,7 @@ describe("planManifest", () => {
 describe("several ranks", () => {
   const MiB = 2 ** 20;
   const rank = (weights: number) => ({
+    cut: { heads: 1, kvHeads: 1, mlp: 1, vocabulary: 1 },
     bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
     head: 0,
     threadBytes: 0,
@@ -138,7 +140,7 @@ describe("several ranks", () => {
   ] as const;
 
   it("are each charged with what is theirs, and have the pages of the fullest one", () => {
-    const plan = place({ settings, ranks: [rank(10 * MiB), rank(44 * MiB)] }, devices);
+    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(44 * MiB)] }, devices);
     expect(plan.devices.map(({ weights, kv }) => [weights / MiB, kv / MiB])).toEqual([
       [10, 5],
       [44, 5],
@@ -147,7 +149,63 @@ describe("several ranks", () => {
   });
 
   it("fit only where every one of them does", () => {
-    const plan = place({ settings, ranks: [rank(10 * MiB), rank(47 * MiB)] }, devices);
+    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(47 * MiB)] }, devices);
     expect([plan.fits, plan.devices.map(({ free }) => free < 0)]).toEqual([false, [false, true]]);
+  });
+
+  const GiB = 2 ** 30;
+  const SMALL = 128 * MiB;
+  /** Of which a plan is made quickly. */
+  const shallow = () => modelOfConfig("config.json", { ...DEMO_CONFIG, num_hidden_layers: 2 });
+  const sizes = (...totals: number[]) => totals.map((total, index) => ({ name: `device:${index}`, total }));
+
+  it("have equal shares where devices have about the same room, else by their room", () => {
+    expect(sharesOf(sizes(24 * GiB, 24 * GiB))).toEqual([1, 1]);
+    expect(sharesOf(sizes(24 * GiB, 22 * GiB))).toEqual([1, 1]);
+    const [first, second] = sharesOf(sizes(24 * GiB, 12 * GiB)) as [number, number];
+    expect(first / second).toBeCloseTo(2, 1);
+    const together = sizes(8 * GiB, 8 * GiB).map((size) => ({ ...size, memory: "machine" }));
+    expect(sharesOf(together)).toEqual([1, 1]);
+  });
+
+  it("add up to the whole model, and say what each of them has", () => {
+    const whole = planManifest(smollm2(), { sequences: 1 }, sizes(4 * GiB));
+    const cut = planManifest(smollm2(), { sequences: 1 }, sizes(4 * GiB, 2 * GiB));
+    expect([cut.totals.int8, cut.totals.scales]).toEqual([whole.totals.int8, whole.totals.scales]);
+    const ranks = cut.details.ranks.map((rank) => rank.cut);
+    expect(ranks.map(({ heads, kvHeads }) => [heads, kvHeads])).toEqual([
+      [6, 2],
+      [3, 1],
+    ]);
+    const sum = (part: "mlp" | "vocabulary") => ranks.reduce((total, rank) => total + rank[part]!, 0);
+    expect([sum("mlp"), sum("vocabulary")]).toEqual([1536, 49_152]);
+    // In one memory, which is the host's.
+    expect(cut.devices.map(({ collectives }) => collectives > 0)).toEqual([true, false]);
+    for (const { total, weights, kv, activations, context, collectives, margin, free } of cut.devices)
+      expect(weights + kv + activations + context + collectives + margin + free).toBe(total);
+  });
+
+  it("in one memory have it together, to the byte", () => {
+    const planOf = (total: number) =>
+      planManifest(
+        shallow(),
+        { context: 2048, sequences: 1 },
+        sizes(total, total).map((size) => ({ ...size, memory: "machine" })),
+      );
+    const plan = planOf(SMALL);
+    expect(plan.devices.reduce((sum, { total }) => sum + total, 0)).toBe(SMALL);
+    expect([plan.fits, plan.refusal]).toEqual([false, expect.stringMatching(/^device:0, device:1: /)]);
+    const missing = Number(/\((\d+) bytes\) more\./.exec(plan.refusal!)![1]);
+    expect([planOf(SMALL + missing).fits, planOf(SMALL + missing - 1).fits]).toEqual([true, false]);
+  });
+
+  it("that do not fit are refused with the number of devices that would", () => {
+    const planOf = (count: number) =>
+      planManifest(shallow(), { context: 2048, sequences: 1 }, sizes(...new Array<number>(count).fill(SMALL)));
+    const { refusal } = planOf(2);
+    const count = Number(/on (\d+) devices of this size/.exec(refusal!)![1]);
+    expect([planOf(count).fits, planOf(count - 1).fits]).toEqual([true, false]);
+    const each = Number(/\((\d+) bytes\) more on each device/.exec(refusal!)![1]);
+    expect(planManifest(shallow(), { context: 2048, sequences: 1 }, sizes(SMALL + each, SMALL + each)).fits).toBe(true);
   });
 });

@@ -2,20 +2,25 @@
 import type { Manifest } from "../model/source/manifest.ts";
 import type { DeviceSize } from "./devices.ts";
 import { type ModelNeeds, needsOf } from "./needs.ts";
-import { MARGIN, place } from "./place.ts";
+import type { PlanOptions } from "./options.ts";
+import { sharesOf } from "./parallel.ts";
+import { place } from "./place.ts";
 import { explainRefusal } from "./refusal.ts";
 import type { SettingsOptions } from "./settings.ts";
 import type { Plan } from "./types.ts";
 
-/** One device per rank. Throws what `needsOf` throws. */
+/** One device per rank. `known`: needs that may be those of the shares that come out. Throws what `needsOf` throws. */
 export function planManifest(
   manifest: Manifest,
-  options: SettingsOptions,
+  options: PlanOptions,
   devices: readonly DeviceSize[],
-  needs: ModelNeeds = needsOf(manifest, options),
+  known?: ModelNeeds,
 ): Plan {
-  const plan = place(needs, devices);
+  const needs = (other: SettingsOptions, on: readonly DeviceSize[]) =>
+    needsOf(manifest, other, options.shares ?? sharesOf(on));
+  const shares = options.shares ?? sharesOf(devices);
+  const plan = place(String(known?.shares) === String(shares) ? known! : needs(options, devices), devices);
   if (plan.fits) return plan;
-  const retry = (other: SettingsOptions) => place(needsOf(manifest, other), devices);
-  return { ...plan, refusal: explainRefusal(plan, options, MARGIN, retry) };
+  const retry = (other: SettingsOptions, on = devices) => place(needs(other, on), on);
+  return { ...plan, refusal: explainRefusal(plan, options, devices, retry) };
 }

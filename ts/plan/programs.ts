@@ -5,14 +5,15 @@ import { fuse } from "../program/fuse.ts";
 import type { Program } from "../program/program.ts";
 import { shard } from "../program/shard.ts";
 
-/**
- * Of as many ranks as there are shares, rank 0 first. Sharding stands between building and fusing: merged and fused ops would have
- * to be cut. Throws what `buildModel` and `shard` throw.
- */
-export function rankPrograms(
-  manifest: Manifest,
-  options: ModelOptions,
-  shares: readonly number[] = [1],
-): readonly Program[] {
-  return shard(buildModel(manifest, options), shares).map(fuse);
+/** How a model is cut when it is not. */
+export const WHOLE: readonly number[] = [1];
+
+/** Rank 0 first, for relative shares. Throws what `buildModel` and `shard` throw. */
+export function rankPrograms(manifest: Manifest, options: ModelOptions, shares = WHOLE): readonly Program[] {
+  return cutPrograms(manifest, options, shares).map((program) => fuse(program));
+}
+
+/** The same before ops are fused: only there they can be cut, and what was cut be seen. */
+export function cutPrograms(manifest: Manifest, options: ModelOptions, shares = WHOLE): readonly Program[] {
+  return shard(buildModel(manifest, options), shares);
 }

@@ -56,6 +56,11 @@ export abstract class DeviceMemory implements HandleDevice {
     return this.#worker.lost;
   }
 
+  /** @internal Settles when the worker's process has ended. */
+  get exited(): Promise<unknown> {
+    return this.#worker.exited;
+  }
+
   abstract run<N extends OpName>(
     op: N,
     operands: OperandHandles<N>,

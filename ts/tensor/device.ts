@@ -7,6 +7,7 @@ import type { LedgerReport } from "../memory/ledger.ts";
 import type { AttributesOf } from "../program/attributes.ts";
 import type { LoweredProgram } from "../program/lower.ts";
 import { contentBytes } from "../program/tensor-bytes.ts";
+import type { RequestBody } from "../workers/requests.ts";
 import { runOp } from "./bridge.ts";
 import { type CallOptions, callFunction } from "./call.ts";
 import { convert, dtypeOf, type HostData } from "./data.ts";
@@ -24,6 +25,8 @@ import { linear } from "./linear.ts";
 import { type LoadRequest, type LoadTensorsOptions, loadTensors } from "./load.ts";
 import { ProgramHandle } from "./program-handle.ts";
 import { type QuantizedWeight, quantizeWeight } from "./quantized.ts";
+
+type GroupRank = Omit<Extract<RequestBody, { kind: "group" }>, "kind" | "group">;
 
 export interface TensorOptions<D extends DType> {
   readonly shape: readonly number[];
@@ -64,23 +67,43 @@ export class Device extends DeviceMemory {
 
   /**
    * Makes a program ready. `options.arena` has at least `lowered.arenaBytes` bytes when that is not 0. The device's workspace
-   * grows to what the program's ops need, and to `options.workspace` bytes at least. Throws `OCTAVO_OUT_OF_MEMORY`.
+   * grows to what the program's ops need, and to `options.workspace` bytes at least. `options.group`, from `join`: with whom the
+   * program gathers. Throws `OCTAVO_OUT_OF_MEMORY`.
    */
   async define(
     lowered: LoweredProgram,
     owner: string,
-    options: { readonly arena?: TensorHandle | undefined; readonly workspace?: number | undefined } = {},
+    options: {
+      readonly arena?: TensorHandle | undefined;
+      readonly workspace?: number | undefined;
+      readonly group?: number | undefined;
+    } = {},
   ): Promise<ProgramHandle> {
-    const { arena, workspace } = options;
+    const { arena, workspace, group } = options;
     if (arena !== undefined) this.own(arena);
     const program = new ProgramHandle(this, this.newIds(1)[0]!, lowered);
-    const place = { ...(arena && { arena: arena.id }), ...(workspace !== undefined && { workspace }) };
-    const sent = this.request({ kind: "define", program: program.id, ...place, ...lowered.message });
-    // Its scratch memory is the workspace's; the entry says that the handle lives.
-    const entry = { handle: program.id, dtype: "int8", layout: "plain", shape: [0], bytes: 0 } as const;
-    this.ledger.reserve({ ...entry, kind: "program", owner });
-    await this.settle([program.id], sent);
+    const place = {
+      ...(arena && { arena: arena.id }),
+      ...(workspace !== undefined && { workspace }),
+      ...(group !== undefined && { group }),
+    };
+    await this.#make(program.id, owner, { kind: "define", program: program.id, ...place, ...lowered.message });
     return program;
+  }
+
+  /** @internal Makes it a rank of a group, for `define`. Gives the group's handle on this device, which `free` frees. */
+  async join(rank: GroupRank, owner: string): Promise<number> {
+    const group = this.newIds(1)[0]!;
+    await this.#make(group, owner, { kind: "group", group, ...rank });
+    return group;
+  }
+
+  /** What has no memory of its own (a program's scratch is the workspace's): the entry says that the handle lives. */
+  async #make(id: number, owner: string, body: RequestBody): Promise<void> {
+    const sent = this.request(body);
+    const entry = { handle: id, dtype: "int8", layout: "plain", shape: [0], bytes: 0 } as const;
+    this.ledger.reserve({ ...entry, kind: "program", owner });
+    await this.settle([id], sent);
   }
 
   /**

@@ -27,6 +27,8 @@ export interface StepOptions {
   readonly profile?: boolean | undefined;
   /** Look for NaN and infinity in what each op writes; the step becomes several times slower. */
   readonly check?: boolean | undefined;
+  /** @internal `SendOptions.onLate`. */
+  readonly onLate?: (() => number | undefined) | undefined;
 }
 
 /** Told of each step that was answered, in the order of the steps. It must not throw. */
@@ -75,7 +77,7 @@ export class ProgramHandle {
     const all = { ...NO_SIZES, ...sizes };
     const body = { kind: "step", program: this.id, sizes: all, ...wanted } as const;
     const deadlineMs = options.deadlineMs ?? this.device.stepDeadlineMs ?? this.#deadlines.of(all);
-    const answer = await this.device.request(body, payload, { deadlineMs });
+    const answer = await this.device.request(body, payload, { deadlineMs, onLate: options.onLate });
     const { profile, nonfinite } = answer.reply;
     const counters = answer.reply.counters!; // `workers/answers.ts` takes no answer to a step without them.
     this.#deadlines.took(all, counters.nanoseconds / 1e6);

@@ -25,6 +25,8 @@ export interface SendOptions {
    */
   readonly deadlineMs?: number | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Asked when the deadline is over: milliseconds that the worker may go on; undefined, and by default: it is stopped. */
+  readonly onLate?: (() => number | undefined) | undefined;
 }
 
 interface Pending {
@@ -34,6 +36,7 @@ interface Pending {
   readonly bytes: number;
   readonly deadlineMs: number;
   readonly onProgress: SendOptions["onProgress"];
+  readonly onLate: SendOptions["onLate"];
   /** Of its last progress message. */
   done: number;
   resolve(answer: Answer): void;
@@ -90,8 +93,8 @@ export class Connection {
       const header = encode({ ...body, id, epoch: this.#epoch } as RequestMessage);
       const frames = payload === undefined ? [header] : [header, payload];
       const bytes = header.length + (payload?.byteLength ?? 0);
-      const { onProgress, deadlineMs = deadlineOf(body) } = options;
-      const pending = { id, body, frames, bytes, deadlineMs, onProgress, done: 0, resolve, reject };
+      const { onProgress, onLate, deadlineMs = deadlineOf(body) } = options;
+      const pending = { id, body, frames, bytes, deadlineMs, onProgress, onLate, done: 0, resolve, reject };
       if (this.#waiting.length > 0 || !this.#hasCredit(bytes)) this.#waiting.push(pending);
       else this.#send(pending);
     });
@@ -208,6 +211,11 @@ export class Connection {
     const [oldest] = this.#pending.values();
     if (oldest === undefined) {
       this.request({ kind: "drain" }, undefined, { deadlineMs: PING_MS }).catch(() => {}); // Told by `onFailure`.
+      return;
+    }
+    const more = oldest.onLate?.();
+    if (more !== undefined) {
+      this.#watch.restart(more);
       return;
     }
     const { deadlineMs } = oldest;

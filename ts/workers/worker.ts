@@ -113,6 +113,11 @@ export class Worker {
     return this.#lost.signal;
   }
 
+  /** Settles when its process has ended. */
+  get exited(): Promise<unknown> {
+    return this.#process.exited;
+  }
+
   /**
    * Requests are sent, served and answered in the order of the calls. `payload` must not change afterwards.
    * Rejects with the worker's error, `OCTAVO_WORKER_LOST` (within a second of the loss), `OCTAVO_STEP_TIMEOUT`, or
