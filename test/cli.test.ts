@@ -205,7 +205,7 @@ describe("octavo program", () => {
     const { exitCode, stderr } = await octavo(["program", model.path, "--rank", "1"]);
     expect([exitCode, stderr]).toEqual([
       2,
-      expect.stringMatching(/^error OCTAVO_BAD_ARGUMENT: --rank 1: .*only rank 0/),
+      expect.stringMatching(/^error OCTAVO_BAD_ARGUMENT: --rank 1: there is only rank 0/),
     ]);
   });
 });
@@ -223,6 +223,11 @@ describe("octavo replay", () => {
     const replay = ["replay", folder, "--device", "cpu:0", "--threads", "1"];
     const equal = await octavo([...replay, "--against", "reference:0", "--json"]);
     expect([equal.exitCode, JSON.parse(equal.stdout)]).toEqual([0, { devices: ["cpu:0", "reference:0"], steps: 3 }]);
+    const several = await octavo([...run, "--devices", "cpu:0,cpu:1"], { env: { OCTAVO_TRACE: `${folder}2` } });
+    expect([several.exitCode, several.stderr]).toEqual([
+      2,
+      expect.stringMatching(/OCTAVO_BAD_ARGUMENT: OCTAVO_TRACE .*one device, not on 2/),
+    ]);
     const steps = join(folder, "steps.jsonl");
     const lines = readFileSync(steps, "utf8").split("\n");
     lines[1] = lines[1]!.replace(/"ids":"\w+"/, '"ids":"0"');
@@ -263,6 +268,21 @@ describe("octavo plan", () => {
     );
     expect(one.stdout).toMatch(/^smollm2 fits: room for 1 sequence of 4096 tokens\n/);
     expect([many.exitCode, one.exitCode]).toEqual([0, 0]);
+  });
+
+  it("has a row for each of several devices, and says what of the model is on which", async () => {
+    const flags = ["plan", "smollm2", "--devices", "2x1GiB", "--shares", "2,1"];
+    const [shown, document] = await Promise.all([octavo(flags), octavo([...flags, "--json"])]);
+    expect(shown.stdout).toMatch(/device:0 .*\n.*device:1 /);
+    expect(shown.stdout).toMatch(/heads +kv heads +mlp columns +vocabulary\n.*rank 0: device:0 +6 +2 +1024 +32768\n/);
+    const { devices, cut } = JSON.parse(document.stdout);
+    expect(devices.map(({ name }: { name: string }) => name)).toEqual(["device:0", "device:1"]);
+    expect(cut).toEqual([
+      { heads: 6, kvHeads: 2, mlp: 1024, vocabulary: 32_768 },
+      { heads: 3, kvHeads: 1, mlp: 512, vocabulary: 16_384 },
+    ]);
+    const ranks = await octavo(["plan", "smollm2", "--devices", "10x1GiB"]);
+    expect([ranks.exitCode, ranks.stderr]).toEqual([2, expect.stringMatching(/10 ranks, .*at most 9/)]);
   });
 
   it("takes what a load takes: a memory limit, the type of K and V, the tokens of a step", async () => {

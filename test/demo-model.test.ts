@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
-import { type ChatOptions, type Completion, Engine, OctavoError } from "../ts/index.ts";
+import { type ChatOptions, type Completion, Engine, type LoadOptions, OctavoError } from "../ts/index.ts";
 import { openModel } from "../ts/model/source/index.ts";
 import { answerAlone, answerTogether, randomJobs } from "./support/answers.ts";
 import { DEVICES } from "./support/devices.ts";
@@ -77,6 +77,19 @@ describe.runIf(here)("the demo model", () => {
     await engine.dispose();
     engine = await Engine.load("smollm2", { ...schedule, threads: 1, sequences: 5, tokenBudget: 50 });
     expect(await answerTogether(engine, jobs)).toEqual(alone);
+  });
+
+  it("gives the same bits on two and on three workers, however it is cut", async () => {
+    const jobs = randomJobs(4, 49_152, 60);
+    const answersOn = async (options: LoadOptions) => {
+      engine = await Engine.load("smollm2", { context: 256, ...options });
+      const answers = await answerTogether(engine, jobs);
+      await engine.dispose();
+      return answers;
+    };
+    const one = await answersOn({ devices: "cpu:0" });
+    expect(await answersOn({ devices: "cpu:0,cpu:1", tokenBudget: 50 })).toEqual(one);
+    expect(await answersOn({ tensorParallel: 3, devices: "auto", shares: [4, 1, 2] })).toEqual(one);
   });
 
   it("answers a chat in words, and ends its turn", async () => {

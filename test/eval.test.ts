@@ -147,3 +147,14 @@ describe("octavo eval", () => {
     expect([refused.exitCode, refused.stderr]).toEqual([2, expect.stringContaining("OCTAVO_BAD_ARGUMENT")]);
   });
 });
+
+it("judges a model on two devices as on one, schemes that need whole weights among them", async () => {
+  await using model = await writeTinyModel();
+  const text = (await evaluationText(undefined)).slice(0, 1500);
+  const judged = async (options: EvaluateOptions) => {
+    const schemes = parseSchemes("absmax-tensor,zeropoint-vector-decomposed");
+    return await evaluate(model.path, text, { tokens: 150, window: 100, thresholds: [6, "all"], schemes, ...options });
+  };
+  const one = await judged({ devices: "cpu:0", threads: 1 });
+  expect(await judged({ devices: "cpu:0,cpu:1", shares: [1, 2], threads: 2 })).toEqual(one);
+});

@@ -12,11 +12,11 @@ import { writeTinyModel } from "./support/tiny-model.ts";
 
 const planted = { gain: 32, channels: [24] };
 
-it("finds a planted outlier feature in every layer that reads it, alike on every device", async () => {
+it("finds a planted outlier feature in every layer that reads it, alike on every device, and on two together", async () => {
   await using model = await writeTinyModel({ planted });
   const text = (await evaluationText(undefined)).slice(0, 2000);
   const results = [];
-  for (const devices of DEVICES)
+  for (const devices of [...DEVICES, "cpu:0,cpu:1"])
     results.push(await inspectOutliers(model.path, text, { devices, threads: 2, tokens: 300, window: 200 }));
   for (const result of results) expect(result).toEqual(results[0]);
   const { inspection } = results[0]!;

@@ -44,13 +44,19 @@ async function speed(flags: BenchFlags, signal: AbortSignal): Promise<void> {
   const engine = await Engine.load(flags.model, { ...options, onProgress: progress.load });
   try {
     const { tokenizer, deployment } = engine;
-    const { model: machine, isa, threads } = deployment.devices[0]!.description;
+    const { devices } = deployment;
+    const { model: machine, isa } = devices[0]!.description;
+    const threads = devices.reduce((sum, { description }) => sum + description.threads, 0);
+    const ranks = devices.map(({ name }) => name);
     const job = speedJob((text) => tokenizer.encode(text), flags.repeats ?? 5, flags);
     const onProgress = (done: number, total: number) => progress.show(`measuring ${done} of ${total}`);
     const result = await measureSpeed(engine, job, { signal, onProgress });
     progress.clear();
-    if (flags.json) printJson({ model: flags.model, machine, isa, threads, ...result });
-    else print(`${machine}, ${isa}, ${threads} threads\n${speedLines(result, job.prefill.length).join("\n")}\n`);
+    if (flags.json) printJson({ model: flags.model, machine, isa, threads, devices: ranks, ...result });
+    else
+      print(
+        `${machine}, ${isa}, ${threads} threads, ${ranks.join(", ")}\n${speedLines(result, job.prefill.length).join("\n")}\n`,
+      );
   } finally {
     progress.clear();
     await engine.dispose();

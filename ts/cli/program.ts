@@ -50,8 +50,10 @@ async function printModel(model: string, flags: ProgramFlags): Promise<void> {
     ]);
   const { equalShares, ranksOf } = await import("../plan/parallel.ts");
   const ranks = ranksOf(undefined, parallelOf(flags));
-  if (flags.rank >= ranks)
-    throw badArgument(`--rank ${flags.rank}: with --tp ${ranks} there are ranks 0 to ${ranks - 1}`);
+  if (flags.rank >= ranks) {
+    const there = ranks === 1 ? "there is only rank 0; --tp cuts the program" : `there are ranks 0 to ${ranks - 1}`;
+    throw badArgument(`--rank ${flags.rank}: ${there}`);
+  }
   const manifest = await openHeaders(model);
   const description = describeModel(manifest);
   const { modelOptions, limits, sequences } = resolveSettings(description, settingsOf(flags));

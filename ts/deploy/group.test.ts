@@ -45,7 +45,7 @@ describe("a step of two ranks", () => {
     ranks[1].answer(11, { quantized: 4, carries: 2, nonfinite: 1, nanoseconds: 70 }, "op of rank 1");
     expect(await step).toEqual({
       payload: Uint8Array.of(10),
-      counters: { quantized: 8, carries: 3, nonfinite: 1, nanoseconds: 70 },
+      counters: { quantized: 4, carries: 2, nonfinite: 1, nanoseconds: 70 },
       nonfinite: "op of rank 1",
     });
   });

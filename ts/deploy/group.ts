@@ -132,11 +132,11 @@ function firstNonfinite(results: readonly StepResult[]): string | undefined {
   return names.find((name) => !name.startsWith("gather ")) ?? names[0];
 }
 
-/** Ranks work side by side on the same rows: their elements add up; the time and the rows that were not finite do not. */
+/** Ranks quantise and draw from the same whole rows, so that all count the same; the slowest one's time is the step's. */
 function combined(a: Counters, b: Counters): Counters {
   return {
-    quantized: a.quantized + b.quantized,
-    carries: a.carries + b.carries,
+    quantized: Math.max(a.quantized, b.quantized),
+    carries: Math.max(a.carries, b.carries),
     nonfinite: Math.max(a.nonfinite, b.nonfinite),
     nanoseconds: Math.max(a.nanoseconds, b.nanoseconds),
   };
