@@ -15,7 +15,7 @@ import { SIZE_NAMES, SIZE_SYMBOLS, type SizeName } from "./sizes.ts";
 import { SOURCE_TYPE_NAMES } from "./source-types.ts";
 
 /** Raised whenever either side would misread the other. Both sides must be equal. */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 /** Largest header, in bytes. Big arrays travel as payload frames. */
 export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 /** Deepest nesting of a header. */
@@ -205,6 +205,8 @@ export const requests = z.discriminatedUnion("kind", [
     group: handle,
     rank: count,
     ranks: z.int().min(1).max(MAX_RANKS),
+    /** One after the other, of equally many ranks; absent: one. `gather` is among the ranks of a stage. */
+    stages: z.int().min(1).max(MAX_RANKS).optional(),
     shared: sharedMemory,
     deadlineMs: z
       .int()

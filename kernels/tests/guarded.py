@@ -21,10 +21,10 @@ import numpy as np
 from octavo_kernels import Counters, ErrorCode, Executable, KernelError, open_group
 from octavo_kernels.cpu.backend import CpuBackend
 from octavo_kernels.cpu.library import available_isas
-from octavo_kernels.generated.ops import OPS
 from octavo_kernels.tensor import ALIGNMENT, Tensor, nbytes, round_up
 from octavo_kernels.workspace import Workspace
 from proofs.conformance import cases, identical, run_case
+from proofs.conformance.domains import DOMAINS
 from ranks.programs import GatherProgram, parts_of
 
 _PROT_NONE = 0
@@ -118,7 +118,7 @@ def main() -> int:
     kind = CpuBackend if options.plain else GuardedBackend
     for isa in available_isas():
         backend = kind(options.threads, isa)
-        for op in OPS:
+        for op in DOMAINS:
             for case in cases(op)[:: options.every]:
                 print(isa, case.name, file=sys.stderr, flush=True)
                 found = run_case(backend, case)

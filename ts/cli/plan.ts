@@ -9,12 +9,10 @@ import {
   memoryLimitOption,
   parallelOf,
   settingsOf,
-  wholeNumber,
 } from "./options.ts";
 import { print, printJson, table } from "./screen.ts";
 
 interface PlanFlags extends LoadFlags {
-  readonly pp?: number;
   readonly json?: boolean;
 }
 
@@ -29,15 +27,14 @@ export function planCommand(): Command {
   );
   return addParallelOptions(command)
     .addOption(memoryLimitOption())
-    .option("--pp <n>", "pipeline parallel stages: 1 in this version", wholeNumber(1))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: PlanFlags) => plan(model ?? flags.model, flags));
 }
 
 async function plan(model: string, flags: PlanFlags): Promise<void> {
   const { planModel } = await import("../deploy/plan-model.ts");
-  const { devices, pp: pipelineParallel } = flags;
-  const result = await planModel(model, { ...settingsOf(flags), ...parallelOf(flags), devices, pipelineParallel });
+  const { devices } = flags;
+  const result = await planModel(model, { ...settingsOf(flags), ...parallelOf(flags), devices });
   if (!result.fits) process.exitCode = 1;
   if (flags.json) {
     const { fits, refusal, kvTokens, wantedTokens, totals, devices, details } = result;

@@ -140,7 +140,10 @@ describe("several ranks", () => {
   ] as const;
 
   it("are each charged with what is theirs, and have the pages of the fullest one", () => {
-    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(44 * MiB)] }, devices);
+    const plan = place(
+      { settings, shares: [1, 1], stages: 1, collectives: 0, ranks: [rank(10 * MiB), rank(44 * MiB)] },
+      devices,
+    );
     expect(plan.devices.map(({ weights, kv }) => [weights / MiB, kv / MiB])).toEqual([
       [10, 5],
       [44, 5],
@@ -149,7 +152,10 @@ describe("several ranks", () => {
   });
 
   it("fit only where every one of them does", () => {
-    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(47 * MiB)] }, devices);
+    const plan = place(
+      { settings, shares: [1, 1], stages: 1, collectives: 0, ranks: [rank(10 * MiB), rank(47 * MiB)] },
+      devices,
+    );
     expect([plan.fits, plan.devices.map(({ free }) => free < 0)]).toEqual([false, [false, true]]);
   });
 
