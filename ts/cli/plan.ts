@@ -66,13 +66,17 @@ const CUTS = [
   ["vocabulary", "vocabulary"],
 ] as const;
 
-/** What each rank has of every layer, and of the output layer. */
+/** What each rank has of its stage's layers, and of the output layer. */
 function cutLines({ devices, details }: Plan): string[] {
-  const rows = details.ranks.map(({ cut }, rank) => [
+  const { ranks, stages } = details;
+  const isStaged = stages > 1;
+  const rows = ranks.map(({ cut }, rank) => [
     `rank ${rank}: ${devices[rank]!.name}`,
+    ...(isStaged ? [String(Math.floor((rank * stages) / ranks.length)), `${cut.layers[0]}..${cut.layers[1] - 1}`] : []),
     ...CUTS.map(([, part]) => (cut[part] === undefined ? "" : String(cut[part]))),
   ]);
-  return table([["each has of the model", ...CUTS.map(([title]) => title)], ...rows]);
+  const titles = isStaged ? ["stage", "layers"] : [];
+  return table([["each has of the model", ...titles, ...CUTS.map(([title]) => title)], ...rows]);
 }
 
 /** What was asked for, and how much of it there is room for at a time. */

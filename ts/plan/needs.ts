@@ -8,7 +8,7 @@ import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program, ValueId } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
-import { cutOf, ownLogits, type RankCut } from "./cut.ts";
+import { cutOf, layersOf, ownLogits, type RankCut } from "./cut.ts";
 import { threadBytes } from "./process-bytes.ts";
 import { cutPrograms, WHOLE } from "./programs.ts";
 import { segmentBytes } from "./segment.ts";
@@ -54,18 +54,21 @@ export function needsOf(manifest: Manifest, options: SettingsOptions, shares = W
   const programs = cutPrograms(manifest, { ...settings.modelOptions, pages: 1 }, shares, stages);
   const { limits } = settings;
   // Ranks with equal shares are alike: the same sizes, of other rows of the same tensors.
-  const known = new Map<string, RankNeeds>();
-  const ranks = programs.map((program) => {
+  const known = new Map<string, Omit<RankNeeds, "cut">>();
+  const size = programs.length / stages;
+  let before = 0;
+  const ranks = programs.map((program, rank) => {
+    if (rank > 0 && rank % size === 0) before += layersOf(programs[rank - 1]!);
     const sizes = program.values.map(({ shape }) => shape.join("x")).join();
     const key = `${program.outputs.length} ${program.ops.map(({ op }) => op)} ${sizes}`;
     const found = known.get(key) ?? rankNeeds(program, manifest, limits);
     known.set(key, found);
-    return found;
+    return { ...found, cut: cutOf(program, before) };
   });
   return { settings, shares, stages, collectives: segmentBytes(programs, limits, stages), ranks };
 }
 
-function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): RankNeeds {
+function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): Omit<RankNeeds, "cut"> {
   const program = fuse(cut);
   const kvPage = pageBytes(kvLayout(program));
   const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage, arena: arena(program, limits).bytes };
@@ -74,7 +77,6 @@ function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): RankNeed
     if (kind !== "kv") bytes[kind] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
   }
   return {
-    cut: cutOf(cut),
     bytes,
     head: headBytes(program),
     threadBytes: threadBytes(program.parameters.values(), tensors),

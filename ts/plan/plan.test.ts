@@ -127,7 +127,7 @@ describe("planManifest", () => {
 describe("several ranks", () => {
   const MiB = 2 ** 20;
   const rank = (weights: number) => ({
-    cut: { heads: 1, kvHeads: 1, mlp: 1, vocabulary: 1 },
+    cut: { layers: [0, 1] as const, heads: 1, kvHeads: 1, mlp: 1, vocabulary: 1 },
     bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
     head: 0,
     threadBytes: 0,

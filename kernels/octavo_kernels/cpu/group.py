@@ -7,12 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import ErrorCode, KernelError
-from ..program.spec import AttributeValue, ProgramSpec
+from ..program.spec import AttributeValue
 from ..tensor import ALIGNMENT
 from .library import load_library
-
-#: Ops that ranks do together.
-EXCHANGES = ("gather", "send", "receive")
 
 
 class Group:
@@ -95,7 +92,7 @@ class Group:
     def exchange(
         self, op: str, index: int, x: np.ndarray, attributes: Mapping[str, AttributeValue]
     ) -> np.ndarray | None:
-        """Number `index` of its program's ops `op` (EXCHANGES), on its only input: the result, if it has one.
+        """Number `index` of its program's ops `op` that ranks do together, on its only input: its result, if any.
 
         Raises KernelError OCTAVO_GROUP_BROKEN.
         """
@@ -116,14 +113,3 @@ class Group:
     def __del__(self) -> None:
         if getattr(self, "_pointer", None):
             self.close()
-
-
-def exchanges_of(spec: ProgramSpec) -> dict[int, int]:
-    """By op of a program that exchanges numbers with other ranks: which of its kind it is."""
-    counts = dict.fromkeys(EXCHANGES, 0)
-    found = {}
-    for index, operation in enumerate(spec.ops):
-        if operation.op in counts:
-            found[index] = counts[operation.op]
-            counts[operation.op] += 1
-    return found

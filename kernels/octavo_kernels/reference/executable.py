@@ -10,7 +10,7 @@ import torch
 
 from ..backend import Counters
 from ..bound import BoundProgram
-from ..cpu.group import exchanges_of
+from ..program.exchanges import exchanges_of
 from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, Sizes, resolve
 from ..tensor import Reserve, Tensor, Tensors
 from .finite import results_finite

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..cpu.group import exchanges_of
+from ..program.exchanges import exchanges_of
 from ..program.spec import ProgramSpec, Sizes, resolve
 from .device import Device
 from .frame import Frame
