@@ -12,6 +12,9 @@ import { compact, isMutated } from "./rewrite.ts";
 import { checkShares } from "./shard/units.ts";
 import { allocatedBytes } from "./tensor-bytes.ts";
 
+/** How much the output layer counts: when decoding each step needs it, in a prompt hardly any. Half is least wrong for both. */
+const OF_DRAWN = 0.5;
+
 /** Where a program can be cut: before this op, with this value to send. */
 interface Place {
   readonly at: number;
@@ -20,7 +23,7 @@ interface Place {
 
 /**
  * The programs of as many stages as there are shares, the first one first. A share is how many bytes of parameters a step of the
- * stage reads, beside the others'; KV counts as one page. All stages have the same inputs; the last one alone has outputs.
+ * stage reads, beside the others'; KV counts as one page, the output layer half. All stages have the same inputs; the last one alone has outputs.
  * A parameter that two of them read is on both. One share: the program as it is.
  * Throws `OCTAVO_BAD_ARGUMENT` for shares that are no positive numbers, and for more stages than there are layers.
  */
@@ -160,15 +163,17 @@ function bytesFrom(program: Program, ends: readonly number[], from: number): num
         known.add(place.name);
         const { dtype, layout, shape, source } = program.parameters.get(place.name)!;
         // However many pages a plan finds room for: it is made of these programs.
-        bytes += allocatedBytes(
-          dtype,
-          layout,
-          source.type === "state" && source.kind === "kv" ? shape.with(0, 1) : shape,
-        );
+        const one = source.type === "state" && source.kind === "kv" ? shape.with(0, 1) : shape;
+        bytes += allocatedBytes(dtype, layout, one) * (isOfDrawn(program, op) ? OF_DRAWN : 1);
       }
     found.push(Math.max(1, bytes)); // One that reads nothing is a stage as well.
   }
   return found;
+}
+
+/** Whether an op has only the rows that tokens are drawn of. */
+function isOfDrawn({ values }: Program, { outputs }: Operation): boolean {
+  return Object.values(outputs).some((id) => values[id]!.shape[0] === "S");
 }
 
 /** What lies between two places; from the beginning without a first one, to the end without a second. */
