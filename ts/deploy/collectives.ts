@@ -47,20 +47,20 @@ export class Collectives {
   ): Promise<Collectives> {
     const segment = take(shared, devices.length, bytes);
     const { offset } = segment;
-    const all = { ranks: devices.length, stages, shared: { offset, bytes }, deadlineMs: WAIT_MS };
+    const several = stages > 1 ? { stages } : {};
+    const all = { ranks: devices.length, ...several, shared: { offset, bytes }, deadlineMs: WAIT_MS };
     const made = devices.map((device, rank) => device.join({ rank, ...all }, owner));
-    const handles: number[] = [];
-    for (const result of await Promise.allSettled(made)) if (result.status === "fulfilled") handles.push(result.value);
+    const results = await Promise.allSettled(made);
+    const handles = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     const collectives = new Collectives(shared!, segment, devices, handles);
-    if (handles.length === devices.length) {
+    const failure = results.find((result) => result.status === "rejected");
+    if (failure === undefined) {
       for (const { lost } of devices) collectives.#watch(lost);
       return collectives;
     }
-    const free = devices.map((device) => device.free(handles.map((id) => ({ id }))));
-    await Promise.allSettled(free);
+    await Promise.allSettled(devices.map((device) => device.free(handles.map((id) => ({ id })))));
     await collectives.close();
-    await Promise.all(made); // Throws what has failed.
-    throw new Error("unreachable");
+    throw failure.reason;
   }
 
   /** Aborted, with its reason, when the ranks cannot go on together. */

@@ -115,9 +115,14 @@ export class ModelDeployment implements Deployment {
     return timings;
   }
 
-  /** Puts devices that the pool has, or now starts, in the place of lost ones. Throws what `Pool.restart` throws. */
+  /**
+   * Frees what is there, and puts devices that the pool has, or now starts, in the place of lost ones. Throws what `Pool.restart`
+   * throws.
+   */
   async replaceLost(): Promise<void> {
     const { pool } = this.#parts;
+    // Who does not answer that either is found out by its deadlines, and is lost from then on.
+    await Promise.allSettled([this.#residence.free()]);
     const living = this.devices.map(async (device) => {
       const latest = pool.device(device.name); // Another model on it may have been quicker.
       return latest.lost.aborted ? await pool.restart(latest) : latest;

@@ -22,7 +22,7 @@ export interface RecoveryEvents {
 }
 
 /** Wait before a start that follows failures or a worker that died before it served anything; doubled each time. */
-const FIRST_PAUSE_MS = 500;
+const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 30_000;
 /** Failures in a row after which those who wait are told. Those that another try cannot mend are told at once. */
 const MOST_FAILURES = 5;
@@ -34,7 +34,7 @@ export class Recovery {
   /** Whether living workers have the model. */
   #present = false;
   #wantsLogits = false;
-  /** Of devices whose loss is listened for. */
+  /** Losses that are listened for. */
   readonly #watched = new WeakSet<AbortSignal>();
   #restart: Promise<void> | undefined;
   /** Settles when the events' owner is done with the last loss. */

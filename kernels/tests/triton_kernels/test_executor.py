@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import opened
-from octavo_kernels import KernelError
+from octavo_kernels import Arena, Input, KernelError, Operation, ProgramSpec, Value, open_group
+from octavo_kernels.generated.ops import SIZES
+from octavo_kernels.tensor import aligned_bytes
 from octavo_kernels.triton.backend import TritonBackend
 from proofs.gpu_check import programs
 from proofs.gpu_check.programs import SHORT_STEPS, STEPS, llama
@@ -37,6 +39,31 @@ def test_a_captured_step_answers_as_the_definition_says():
 
 def test_a_captured_step_has_the_bits_of_the_eager_one():
     assert programs.differs_when_captured(TritonBackend(ReplayingDevice(), 1)) == []
+
+
+def test_what_lies_between_gathers_is_captured():
+    """Ranks meet on the host, between graphs; rows beyond the step's stay at home."""
+    device = ReplayingDevice()
+    backend, group = TritonBackend(device, 1), open_group(aligned_bytes(1 << 16), 0, 1, 1000)
+
+    def value(number: int) -> Value:
+        return Value("float32", "plain", ("T", 4), Arena(64 * number) if number else Input())
+
+    ops = []
+    for x in (0, 2):
+        ops.append(Operation("gather", {"x": x}, {"y": x + 1}, {"columns": 4}))
+        ops.append(Operation("add", {"a": x + 1, "b": 0}, {"y": x + 2}))
+    limits = {**dict.fromkeys(SIZES, 0), "T": 4}
+    spec = ProgramSpec(tuple(map(value, range(5))), tuple(ops), (0,), (4,), limits)
+    program = backend.define(spec, {}, backend.allocate("int8", "plain", (64 * 5,)), group=group)
+    assert list(program.launches) == [0, 1, 0, 1]
+    for step, rows in enumerate((3, 3, 4, 3)):  # of a capacity of four
+        x = np.random.default_rng(step).standard_normal((rows, 4)).astype(np.float32)
+        reply, _ = program.step({**limits, "T": rows}, memoryview(x.tobytes()))
+        assert (reply.view(np.float32).reshape(rows, 4) == x + x + x).all()
+        assert device.replays == 3 * step
+    program.close()
+    group.close()
 
 
 def test_a_row_has_the_same_bits_alone_in_any_batch_and_in_chunks():
