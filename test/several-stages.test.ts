@@ -103,3 +103,26 @@ it("steps of different sequences are under way in all stages, and a stage that i
   }
   expect(engine.statistics.restarts).toBe(3);
 });
+
+it("numbers that overflow are told of by the op of the stage that made them, and leave the others alone", async () => {
+  const channel = 3;
+  const bad = 77;
+  const hidden = 64;
+  /** Only this token has anything in the channel, which overflows a norm in the second layer. */
+  const change = (name: string, data: Float32Array) => {
+    if (name.includes("embed_tokens"))
+      for (let id = 0; id * hidden < data.length; id += 1) data[id * hidden + channel] = id === bad ? 30_000 : 0;
+    if (name === "model.layers.1.post_attention_layernorm.weight") data[channel] = 3e38;
+  };
+  await using model = await writeTinyModel({ type: "F32", layers: 3, change });
+  const say = async (options: LoadOptions) => {
+    await using engine = await Engine.load(model.path, { ...small, ...options });
+    const broken = engine.generate([5, bad, 6], { maxTokens: 3 }).complete();
+    const fine = engine.generate([1, 2, 3], { maxTokens: 8, ignoreEos: true }).complete();
+    const message = await broken.then(String, (error: Error) => error.message);
+    return { message, ids: (await fine).ids };
+  };
+  const expected = await say({ devices: "cpu:0" });
+  expect(expected.message).toContain("the first NaN or infinity came out of");
+  expect(await say({ devices: "auto", pipelineParallel: 3 })).toEqual(expected);
+});
