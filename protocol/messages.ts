@@ -15,7 +15,7 @@ import { SIZE_NAMES, SIZE_SYMBOLS, type SizeName } from "./sizes.ts";
 import { SOURCE_TYPE_NAMES } from "./source-types.ts";
 
 /** Raised whenever either side would misread the other. Both sides must be equal. */
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 5;
 /** Largest header, in bytes. Big arrays travel as payload frames. */
 export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 /** Deepest nesting of a header. */

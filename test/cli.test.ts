@@ -278,9 +278,11 @@ describe("octavo plan", () => {
     const { devices, cut } = JSON.parse(document.stdout);
     expect(devices.map(({ name }: { name: string }) => name)).toEqual(["device:0", "device:1"]);
     expect(cut).toEqual([
-      { heads: 6, kvHeads: 2, mlp: 1024, vocabulary: 32_768 },
-      { heads: 3, kvHeads: 1, mlp: 512, vocabulary: 16_384 },
+      { layers: [0, 30], heads: 6, kvHeads: 2, mlp: 1024, vocabulary: 32_768 },
+      { layers: [0, 30], heads: 3, kvHeads: 1, mlp: 512, vocabulary: 16_384 },
     ]);
+    const stages = await octavo(["plan", "smollm2", "--devices", "2x1GiB", "--pp", "2"]);
+    expect(stages.stdout).toMatch(/stage +layers +heads .*\n.*device:0 +0 +0\.\.16 +9 .*\n.*device:1 +1 +17\.\.29 +9 /);
     const ranks = await octavo(["plan", "smollm2", "--devices", "10x1GiB"]);
     expect([ranks.exitCode, ranks.stderr]).toEqual([2, expect.stringMatching(/10 ranks, .*at most 9/)]);
   });

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 5
 MAX_HEADER_BYTES = 16777216
 MAX_DEPTH = 16
 SHARED_MEMORY_THRESHOLD = 262144
