@@ -205,6 +205,8 @@ export const requests = z.discriminatedUnion("kind", [
     group: handle,
     rank: count,
     ranks: z.int().min(1).max(MAX_RANKS),
+    /** One after the other, of equally many ranks; absent: one. `gather` is among the ranks of a stage. */
+    stages: z.int().min(1).max(MAX_RANKS).optional(),
     shared: sharedMemory,
     deadlineMs: z
       .int()

@@ -264,8 +264,8 @@ export const OPS = {
   // Between ops whose columns ranks share: each has only its own results, all need the whole row.
   gather: {
     summary:
-      "Columns of all ranks of the program's group, side by side, on every rank; numbers are copied, never added.",
-    formula: "y[t] = x of rank 0 [t], x of rank 1 [t], ...; this rank's are y[t, first .. first + K - 1]",
+      "Columns of all ranks of a stage of the program's group, side by side, on every rank; numbers are copied, never added.",
+    formula: "y[t] = x of its rank 0 [t], x of rank 1 [t], ...; this rank's are y[t, first .. first + K - 1]",
     inputs: { x: f32("T", "K") },
     outputs: { y: f32("T", "columns") },
     attributes: {
@@ -275,6 +275,24 @@ export const OPS = {
       first: { type: "integer", min: 0, max: 2147483647, default: 0 },
     },
     rules: [shapeRule("K", "at most", "columns", "{K} columns are more than the {columns} of all ranks")],
+  },
+  // Between ops that stages share: each has some of the layers, and the ranks of a stage have the same rows.
+  send: {
+    summary: "Rows to all ranks of the group's next stage, which `receive` them; the first rank of a stage sends.",
+    formula: "y of `receive` = x",
+    inputs: { x: f32("T", "K") },
+    outputs: {},
+    attributes: {},
+  },
+  receive: {
+    summary: "The rows that the group's stage before this one sends, on every rank.",
+    formula: "y = x of `send`",
+    /** `like`: what there is a row for each element of; its numbers are not looked at. */
+    inputs: { like: i32("T") },
+    outputs: { y: f32("T", "columns") },
+    attributes: {
+      columns: { type: "integer", min: 1, max: 2147483647 },
+    },
   },
   sample: {
     summary:

@@ -278,9 +278,11 @@ describe("octavo plan", () => {
     const { devices, cut } = JSON.parse(document.stdout);
     expect(devices.map(({ name }: { name: string }) => name)).toEqual(["device:0", "device:1"]);
     expect(cut).toEqual([
-      { heads: 6, kvHeads: 2, mlp: 1024, vocabulary: 32_768 },
-      { heads: 3, kvHeads: 1, mlp: 512, vocabulary: 16_384 },
+      { layers: [0, 30], heads: 6, kvHeads: 2, mlp: 1024, vocabulary: 32_768 },
+      { layers: [0, 30], heads: 3, kvHeads: 1, mlp: 512, vocabulary: 16_384 },
     ]);
+    const stages = await octavo(["plan", "smollm2", "--devices", "2x1GiB", "--pp", "2"]);
+    expect(stages.stdout).toMatch(/stage +layers +heads .*\n.*device:0 +0 +0\.\.16 +9 .*\n.*device:1 +1 +17\.\.29 +9 /);
     const ranks = await octavo(["plan", "smollm2", "--devices", "10x1GiB"]);
     expect([ranks.exitCode, ranks.stderr]).toEqual([2, expect.stringMatching(/10 ranks, .*at most 9/)]);
   });
@@ -342,7 +344,8 @@ describe("a wrong command line", () => {
     [["run", "--devices", "cpu:0,cpu:1", "--tp", "3", "hi"], /tensorParallel is 3 for 2 devices/],
     [["run", "--tp", "2", "--shares", "1,2,3", "hi"], /shares has 3 numbers for 2 devices/],
     [["run", "--shares", "1,,2", "hi"], /numbers above 0, with commas/],
-    [["plan", "--pp", "2"], /pipelineParallel 2/],
+    [["plan", "--devices", "24GiB", "--pp", "2"], /pipelineParallel is 2 for 1 device/],
+    [["eval", "--pp", "2", "--devices", "cpu:0,cpu:1"], /leave pipelineParallel out/],
     [["run", "--top-p", "0", "hi"], /above 0/],
     [["run", "model.gguf", "hi"], /2 arguments \("model.gguf", "hi"\).* the model with -m: octavo run -m MODEL/],
     [["run", "model.gguf"], /the model with -m/],

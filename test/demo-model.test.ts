@@ -92,6 +92,20 @@ describe.runIf(here)("the demo model", () => {
     expect(await answersOn({ tensorParallel: 3, devices: "auto", shares: [4, 1, 2] })).toEqual(one);
   });
 
+  it("gives the same bits in two and in three stages, and on two workers in each of two", async () => {
+    const jobs = randomJobs(4, 49_152, 60);
+    const answersOn = async (options: LoadOptions) => {
+      engine = await Engine.load("smollm2", { context: 256, ...options });
+      const answers = await answerTogether(engine, jobs);
+      await engine.dispose();
+      return answers;
+    };
+    const one = await answersOn({ devices: "cpu:0" });
+    expect(await answersOn({ devices: "cpu:0,cpu:1", pipelineParallel: 2, tokenBudget: 30 })).toEqual(one);
+    expect(await answersOn({ devices: "auto", pipelineParallel: 3 })).toEqual(one);
+    expect(await answersOn({ devices: "auto", pipelineParallel: 2, tensorParallel: 2, tokenBudget: 50 })).toEqual(one);
+  });
+
   it("answers a chat in words, and ends its turn", async () => {
     engine = await Engine.load("smollm2", { devices: "cpu:0" });
     const messages = [{ role: "user", content: "What is the capital of France? Answer in one word." }] as const;

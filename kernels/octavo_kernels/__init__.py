@@ -52,11 +52,11 @@ def open_backend(name: str, threads: int, isa: str | None = None, index: int = 0
         raise without_torch(f"the {name} backend needs {needs}", error) from error
 
 
-def open_group(memory: np.ndarray, rank: int, ranks: int, deadline_ms: int) -> Group:
+def open_group(memory: np.ndarray, rank: int, ranks: int, deadline_ms: int, stages: int = 1) -> Group:
     """This process as a rank of a group, for programs of any backend: see cpu.group.Group."""
     from .cpu.group import Group
 
-    return Group(memory, rank, ranks, deadline_ms)
+    return Group(memory, rank, ranks, deadline_ms, stages)
 
 
 def _triton_device(name: str, index: int) -> Device:

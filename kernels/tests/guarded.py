@@ -21,11 +21,12 @@ import numpy as np
 from octavo_kernels import Counters, ErrorCode, Executable, KernelError, open_group
 from octavo_kernels.cpu.backend import CpuBackend
 from octavo_kernels.cpu.library import available_isas
-from octavo_kernels.generated.ops import OPS
 from octavo_kernels.tensor import ALIGNMENT, Tensor, nbytes, round_up
 from octavo_kernels.workspace import Workspace
 from proofs.conformance import cases, identical, run_case
+from proofs.conformance.domains import DOMAINS
 from ranks.programs import GatherProgram, parts_of
+from ranks.stages import Stage, StageProgram
 
 _PROT_NONE = 0
 _mprotect = ctypes.CDLL(None, use_errno=True).mprotect
@@ -107,6 +108,33 @@ def gathers(threads: int, open_backend: Callable[[], CpuBackend]) -> None:
         assert codes == [ErrorCode.GROUP_BROKEN, None, ErrorCode.GROUP_BROKEN], f"{threads} threads: {ends}"
 
 
+def stages(threads: int, open_backend: Callable[[], CpuBackend]) -> None:
+    """Two stages of two ranks, whose rows come in one message and in many."""
+    parts, columns = parts_of(_WIDTHS[:2]), sum(_WIDTHS[:2])
+    whole = np.random.default_rng(0).standard_normal((40, columns)).astype(np.float32)
+    ranks = [Stage(part.own, False, part, True) for part in parts] + [
+        Stage(columns, True, part, False) for part in parts
+    ]
+    backends = [open_backend() for _ in ranks]
+    for slot in (128, 1 << 17):
+        memory = guarded_bytes(4096 + 2 * (len(ranks) + 1) * slot)
+
+        def run(index: int, memory: np.ndarray = memory) -> None:
+            backend, part, first = backends[index], parts[index % 2], index < 2
+            group = open_group(memory, index, len(ranks), 600_000, 2)
+            program = StageProgram(ranks[index], len(whole))
+            arena = backend.allocate("int8", "plain", (program.arena_bytes,))
+            executable = backend.define(program.spec, {}, arena, group=group)
+            for rows in (40, 1, 0, 7):
+                x = whole[:rows, part.first : part.first + part.own] if first else np.zeros_like(whole[:rows])
+                assert all((y == whole[:rows]).all() for y in program.step(executable, [np.ascontiguousarray(x)]))
+            executable.close()
+            group.close()
+
+        with ThreadPoolExecutor(len(ranks)) as pool:
+            list(pool.map(run, range(len(ranks))))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
@@ -118,7 +146,7 @@ def main() -> int:
     kind = CpuBackend if options.plain else GuardedBackend
     for isa in available_isas():
         backend = kind(options.threads, isa)
-        for op in OPS:
+        for op in DOMAINS:
             for case in cases(op)[:: options.every]:
                 print(isa, case.name, file=sys.stderr, flush=True)
                 found = run_case(backend, case)
@@ -127,6 +155,7 @@ def main() -> int:
     for threads in (1, options.threads):
         print("ranks", threads, file=sys.stderr, flush=True)
         gathers(threads, partial(kind, threads, available_isas()[0]))
+        stages(threads, partial(kind, threads, available_isas()[0]))
     return 0
 
 

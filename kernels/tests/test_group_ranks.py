@@ -7,101 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 import numpy as np
 import pytest
 from octavo_kernels import ErrorCode, KernelError
-from ranks.process import RankProcess
+from ranks.group import BYTES, LINE, PATIENT, Ranks, heard, numbers
 from ranks.programs import Part, parts_of
 
 pytestmark = pytest.mark.xdist_group("ranks")  # processes that wait for each other: not beside each other
-
-_BYTES = 1 << 20
-#: Longer than any test: nothing here ends by it.
-_PATIENT = 600_000
-_LINE = 64
-
-
-class Ranks:
-    """Processes with one file as memory, used again by each test."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._file.truncate(_BYTES)
-        self._processes: list[RankProcess] = []
-        self._ranks = 0
-
-    @property
-    def descriptor(self) -> int:
-        return self._file.fileno()
-
-    def processes(self) -> list[RankProcess]:
-        return self._processes[: self._ranks]
-
-    def open(self, ranks: int, size: int = _BYTES, deadline_ms: int = _PATIENT, numbers: int = 0) -> list[RankProcess]:
-        """A new group, in memory that is zero but for the numbers of meetings so far."""
-        while len(self._processes) < ranks:
-            self._processes.append(RankProcess(self.descriptor))
-        self._ranks = ranks
-        os.pwrite(self.descriptor, bytes(_BYTES), 0)
-        for rank in range(ranks):
-            os.pwrite(self.descriptor, numbers.to_bytes(4, sys.byteorder), _LINE * (rank + 1))
-        return self.all("open", [(rank, ranks, deadline_ms, size) for rank in range(ranks)], self.processes())[1]
-
-    def define(
-        self,
-        parts: Sequence[Sequence[Part]],
-        most_rows: int,
-        backends: Sequence[str] = ("cpu",),
-        threads: int = 1,
-        wide: bool = False,
-    ) -> None:
-        """`parts`: of each rank, of each gather. Backends in turn."""
-        arguments = [
-            (backends[rank % len(backends)], threads, rank_parts, most_rows, wide)
-            for rank, rank_parts in enumerate(parts)
-        ]
-        self.all("define", arguments, self.processes())
-
-    def step(self, arrays: Sequence[Sequence[np.ndarray]]) -> list:
-        """What each rank answers to its arrays: arrays, or its KernelError."""
-        return self.all("step", [(rank_arrays,) for rank_arrays in arrays], self.processes())[0]
-
-    @staticmethod
-    def all(name: str, arguments: Sequence[tuple], processes: list[RankProcess]) -> tuple[list, list[RankProcess]]:
-        """Ask all, then hear all."""
-        for process, given in zip(processes, arguments, strict=True):
-            process.ask(name, *given)
-        return [heard(process) for process in processes], processes
-
-    def abort(self, *waiting: int) -> None:
-        """As the orchestrator does it, once these ranks have come to the first meeting."""
-        for rank in waiting:
-            while os.pread(self.descriptor, 1, _LINE * (rank + 1)) != b"\1":
-                time.sleep(0.001)
-        os.pwrite(self.descriptor, b"\1", 0)
-
-    def replace(self, rank: int) -> None:
-        """A process that was killed, by a new one."""
-        self._processes[rank].end()
-        self._processes[rank] = RankProcess(self.descriptor)
-
-    def end(self) -> None:
-        for process in self._processes:
-            process.end()
-        self._file.close()
-
-
-def heard(process: RankProcess):
-    """An answer, or the KernelError."""
-    try:
-        return process.answer()
-    except KernelError as error:
-        return error
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +30,6 @@ def ranks(kept: Ranks) -> Iterator[Ranks]:
     yield kept
     for process in kept.processes():
         process.call("close")
-
-
-@cache
-def numbers(rows: int, columns: int, seed: int = 0) -> np.ndarray:
-    """Among them NaN with a payload, infinities, minus zero and subnormals: they are copied, not computed with."""
-    bits = np.random.default_rng(seed).integers(0, 1 << 32, (rows, columns), dtype=np.uint32)
-    bits.flat[: bits.size // 2 : 7] = 0x7FC00123
-    bits.flat[1 : bits.size // 2 : 7] = 0x80000000
-    return bits.view(np.float32)
 
 
 def cut(whole: np.ndarray, parts: Sequence[Part]) -> list[np.ndarray]:
@@ -187,7 +92,7 @@ def test_ranks_may_be_of_different_backends(ranks: Ranks, other: str):
 def test_numbers_of_meetings_wrap_around(ranks: Ranks):
     ranks.open(3, numbers=(1 << 32) - 7)
     gathers(ranks, [[3, 4, 5]] * 3, [1, 2, 3, 4, 5])
-    assert int.from_bytes(os.pread(ranks.descriptor, 4, _LINE), sys.byteorder) == 8
+    assert int.from_bytes(os.pread(ranks.descriptor, 4, LINE), sys.byteorder) == 8
 
 
 @pytest.mark.parametrize("kind", ["cpu", "reference", "triton-interpreter"])
@@ -229,7 +134,7 @@ def test_a_rank_at_another_gather_of_its_program_is_found_out(ranks: Ranks):
 
 def test_ranks_whose_memory_differs_in_size_are_found_out(ranks: Ranks):
     _, second = ranks.open(2)
-    second.call("open", 1, 2, _PATIENT, _BYTES // 2)
+    second.call("open", 1, 2, PATIENT, BYTES // 2)
     part = parts_of([4, 4])
     ranks.define([[part[0]], [part[1]]], 4)
     answers = ranks.step([[numbers(1, 4)], [numbers(1, 4)]])

@@ -86,7 +86,7 @@ def test_a_group_that_cannot_be_is_refused(memory: np.ndarray, rank: int, ranks:
 @pytest.mark.parametrize("ranks", [1, 2, 63, 64, 1024])
 def test_the_least_memory_of_a_group_is_enough(ranks: int):
     """Slots of 16 numbers: all that a rank writes lies in its own, and the last one ends with the memory."""
-    memory = aligned_bytes(load_library().octavo_group_least_bytes(ranks) + 64)
+    memory = aligned_bytes(load_library().octavo_group_least_bytes(ranks, 1) + 64)
     group = open_group(memory[:-64], ranks - 1, ranks, 1)
     if ranks == 1:
         x = np.arange(40, dtype=np.float32).reshape(2, 20)

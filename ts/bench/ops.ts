@@ -62,6 +62,8 @@ const CHUNK = 512;
 
 export async function profileOps(model: string, options: OpBenchOptions = {}): Promise<OpReport> {
   const { batches = BATCHES, prefill = PREFILL, depth = DEPTH, repeats = 15, ...load } = options;
+  if ((load.pipelineParallel ?? 1) > 1)
+    throw badArgument("ops are timed where one program has all layers; leave pipelineParallel out");
   const sequences = Math.max(...batches);
   const context = Math.max(prefill, depth + 2);
   const loaded = await loadModel(model, {

@@ -47,17 +47,19 @@ export function kvOption(what: string): Option {
 export function addParallelOptions(command: Command): Command {
   return command
     .option("--tp <n>", "devices that each have a part of every layer (default: as many as --devices)", wholeNumber(1))
+    .option("--pp <n>", "stages, one after the other, each with some of the layers (default: 1)", wholeNumber(1))
     .option("--shares <list>", "how much of the model each device has, such as 2,1 (default: by its memory)", numbers);
 }
 
 export interface ParallelFlags {
   readonly tp?: number;
+  readonly pp?: number;
   readonly shares?: number[];
 }
 
 /** The options that these flags stand for. */
-export function parallelOf({ tp: tensorParallel, shares }: ParallelFlags): ParallelOptions {
-  return given({ tensorParallel, shares }, ["tensorParallel", "shares"]);
+export function parallelOf({ tp: tensorParallel, pp: pipelineParallel, shares }: ParallelFlags): ParallelOptions {
+  return given({ tensorParallel, pipelineParallel, shares }, ["tensorParallel", "pipelineParallel", "shares"]);
 }
 
 export function memoryLimitOption(): Option {

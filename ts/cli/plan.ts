@@ -9,12 +9,10 @@ import {
   memoryLimitOption,
   parallelOf,
   settingsOf,
-  wholeNumber,
 } from "./options.ts";
 import { print, printJson, table } from "./screen.ts";
 
 interface PlanFlags extends LoadFlags {
-  readonly pp?: number;
   readonly json?: boolean;
 }
 
@@ -29,15 +27,14 @@ export function planCommand(): Command {
   );
   return addParallelOptions(command)
     .addOption(memoryLimitOption())
-    .option("--pp <n>", "pipeline parallel stages: 1 in this version", wholeNumber(1))
     .addOption(jsonOption())
     .action((model: string | undefined, flags: PlanFlags) => plan(model ?? flags.model, flags));
 }
 
 async function plan(model: string, flags: PlanFlags): Promise<void> {
   const { planModel } = await import("../deploy/plan-model.ts");
-  const { devices, pp: pipelineParallel } = flags;
-  const result = await planModel(model, { ...settingsOf(flags), ...parallelOf(flags), devices, pipelineParallel });
+  const { devices } = flags;
+  const result = await planModel(model, { ...settingsOf(flags), ...parallelOf(flags), devices });
   if (!result.fits) process.exitCode = 1;
   if (flags.json) {
     const { fits, refusal, kvTokens, wantedTokens, totals, devices, details } = result;
@@ -69,13 +66,17 @@ const CUTS = [
   ["vocabulary", "vocabulary"],
 ] as const;
 
-/** What each rank has of every layer, and of the output layer. */
+/** What each rank has of its stage's layers, and of the output layer. */
 function cutLines({ devices, details }: Plan): string[] {
-  const rows = details.ranks.map(({ cut }, rank) => [
+  const { ranks, stages } = details;
+  const isStaged = stages > 1;
+  const rows = ranks.map(({ cut }, rank) => [
     `rank ${rank}: ${devices[rank]!.name}`,
+    ...(isStaged ? [String(Math.floor((rank * stages) / ranks.length)), `${cut.layers[0]}..${cut.layers[1] - 1}`] : []),
     ...CUTS.map(([, part]) => (cut[part] === undefined ? "" : String(cut[part]))),
   ]);
-  return table([["each has of the model", ...CUTS.map(([title]) => title)], ...rows]);
+  const titles = isStaged ? ["stage", "layers"] : [];
+  return table([["each has of the model", ...titles, ...CUTS.map(([title]) => title)], ...rows]);
 }
 
 /** What was asked for, and how much of it there is room for at a time. */

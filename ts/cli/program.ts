@@ -31,7 +31,7 @@ export function programCommand(): Command {
     .addOption(
       new Option("--output <what>", "what a step returns").choices(["sample", "logits", "score"]).default("sample"),
     )
-    .option("--rank <n>", "of which rank, with --tp or --shares (default: 0)", wholeNumber(0), 0)
+    .option("--rank <n>", "of which rank, with --tp, --pp or --shares (default: 0)", wholeNumber(0), 0)
     .option("--devices <name>", "ask this device how many kernels it launches for each op, where its backend can say")
     .option("--constants", "with --json: also the data of constants, which a program needs to run")
     .addOption(jsonOption())
@@ -51,14 +51,15 @@ async function printModel(model: string, flags: ProgramFlags): Promise<void> {
   const { equalShares, ranksOf } = await import("../plan/parallel.ts");
   const ranks = ranksOf(undefined, parallelOf(flags));
   if (flags.rank >= ranks) {
-    const there = ranks === 1 ? "there is only rank 0; --tp cuts the program" : `there are ranks 0 to ${ranks - 1}`;
+    const there =
+      ranks === 1 ? "there is only rank 0; --tp cuts the program, and --pp" : `there are ranks 0 to ${ranks - 1}`;
     throw badArgument(`--rank ${flags.rank}: ${there}`);
   }
   const manifest = await openHeaders(model);
   const description = describeModel(manifest);
   const { modelOptions, limits, sequences } = resolveSettings(description, settingsOf(flags));
   const options: ModelOptions = { ...modelOptions, pages: sequences * limits.J, output: { type: flags.output } };
-  const built = cutPrograms(manifest, options, flags.shares ?? equalShares(ranks))[flags.rank]!;
+  const built = cutPrograms(manifest, options, flags.shares ?? equalShares(ranks), flags.pp)[flags.rank]!;
   const { family, architecture } = description;
   const program = flags.unfused ? built : fuse(built);
   const file = exportProgram(

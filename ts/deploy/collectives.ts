@@ -34,7 +34,7 @@ export class Collectives {
   }
 
   /**
-   * Makes these devices, rank 0 first, a group that meets in `bytes` of their pool's memory. Its handles are in their ledgers under
+   * Makes these devices, rank 0 first, a group of so many stages that meets in `bytes` of their pool's memory. Its handles are in their ledgers under
    * `owner`; when they are freed, `close` gives the memory back. Throws `OCTAVO_NO_DEVICE` where there is no shared memory,
    * `OCTAVO_OUT_OF_MEMORY` where it has no room.
    */
@@ -43,12 +43,13 @@ export class Collectives {
     devices: readonly Device[],
     owner: string,
     bytes: number,
+    stages = 1,
   ): Promise<Collectives> {
     const segment = take(shared, devices.length, bytes);
     const { offset } = segment;
-    const made = devices.map((device, rank) =>
-      device.join({ rank, ranks: devices.length, shared: { offset, bytes }, deadlineMs: WAIT_MS }, owner),
-    );
+    const several = stages > 1 ? { stages } : {};
+    const all = { ranks: devices.length, ...several, shared: { offset, bytes }, deadlineMs: WAIT_MS };
+    const made = devices.map((device, rank) => device.join({ rank, ...all }, owner));
     const results = await Promise.allSettled(made);
     const handles = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     const collectives = new Collectives(shared!, segment, devices, handles);

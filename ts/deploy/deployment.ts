@@ -30,8 +30,13 @@ export interface DeploymentParts {
   readonly name: string;
   readonly manifest: Manifest;
   readonly needs: ModelNeeds;
-  /** A model's program for each rank, for relative shares. */
-  readonly programs: (manifest: Manifest, options: ModelOptions, shares: readonly number[]) => readonly Program[];
+  /** A model's program for each rank, for relative shares, in so many stages. */
+  readonly programs: (
+    manifest: Manifest,
+    options: ModelOptions,
+    shares: readonly number[],
+    stages: number,
+  ) => readonly Program[];
 }
 
 /** Milliseconds of each part of a load. */
@@ -103,7 +108,8 @@ export class ModelDeployment implements Deployment {
     this.#logits = undefined;
     await this.#residence.free();
     recordPlan(this.devices, this.#residence.owner, this.plan);
-    await this.#residence.meet(this.plan.details.collectives);
+    const { collectives, stages } = this.plan.details;
+    await this.#residence.meet(collectives, stages);
     const { group, timings } = await this.#define({ type: "sample" }, options);
     this.#program = group;
     return timings;
@@ -139,8 +145,8 @@ export class ModelDeployment implements Deployment {
 
   /** A program of the model that gives this; rank by rank as the plan has cut it. */
   programs(output: ModelOptions["output"]): readonly Program[] {
-    const { settings, pages, shares } = this.plan.details;
-    return this.#parts.programs(this.#parts.manifest, { ...settings.modelOptions, output, pages }, shares);
+    const { settings, pages, shares, stages } = this.plan.details;
+    return this.#parts.programs(this.#parts.manifest, { ...settings.modelOptions, output, pages }, shares, stages);
   }
 
   /** Programs that `programs` has given, on all ranks. */

@@ -7,6 +7,7 @@ import { Group, type StepProgram } from "./group.ts";
 
 /** A fake of a rank's program: it notes what it is sent and answers when the test says. */
 class FakeProgram implements StepProgram {
+  readonly deadlineOf = () => 10;
   readonly inputs = [];
   readonly outputs = [];
   readonly sent: unknown[][] = [];
@@ -27,6 +28,9 @@ class FakeProgram implements StepProgram {
     this.#answers.shift()!.reject(error);
   }
 }
+
+/** As the ranks of two stages would say: what is received, or gathered, came out of another rank's op. */
+const NAMES = ["gather (x)", "norm of stage 0", "receive (x)", "receive (x)"];
 
 describe("a step of two ranks", () => {
   const payload = Uint8Array.of(1);
@@ -57,6 +61,28 @@ describe("a step of two ranks", () => {
     for (const { sent } of ranks) expect(sent.map(([sizes]) => sizes)).toEqual([{ T: 1 }, { T: 2 }]);
     for (const rank of ranks) for (const result of [7, 8]) rank.answer(result);
     expect((await Promise.all(steps)).map((result) => result.payload[0])).toEqual([7, 8]);
+  });
+
+  it("of two stages is answered by the first rank of the last one; each has as long as all, and their counters add up", async () => {
+    const ranks = Array.from({ length: 4 }, () => new FakeProgram());
+    const step = new Group(ranks as unknown as [FakeProgram], undefined, 2).step({ T: 1 }, payload);
+    for (const { sent } of ranks) expect(sent).toEqual([[{ T: 1 }, payload, { deadlineMs: 20 }]]);
+    for (const [rank, program] of ranks.entries())
+      program.answer(rank, { quantized: 4, carries: rank, nonfinite: 1, nanoseconds: 50 - rank }, NAMES[rank]);
+    expect(await step).toEqual({
+      payload: Uint8Array.of(2),
+      counters: { quantized: 8, carries: 4, nonfinite: 2, nanoseconds: 50 },
+      nonfinite: "norm of stage 0",
+    });
+  });
+
+  it("that one stage refuses ends the wait of the others: it may not have looked at it", async () => {
+    const { ranks, meeting } = meetingRanks();
+    const step = new Group(ranks, meeting, 2).step({ T: 1 }, payload);
+    ranks[0].fail(new OctavoError("OCTAVO_TOKEN_OUT_OF_RANGE", "token 9"));
+    await expect(step).rejects.toMatchObject({ code: "OCTAVO_TOKEN_OUT_OF_RANGE" });
+    expect(meeting.broken.aborted).toBe(true);
+    ranks[1].fail(new OctavoError("OCTAVO_GROUP_BROKEN", "aborted"));
   });
 
   it("ends with the loss of a rank, though the other one never answers", async () => {

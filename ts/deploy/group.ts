@@ -1,10 +1,11 @@
-/** One program on all ranks, as if it were one: a step goes to every rank, and rank 0 answers. */
+/** One program on all ranks, as if it were one: a step goes to every rank, and one answers: the first rank of the last stage. */
 import type { Counters, Sizes } from "../../protocol/messages.ts";
 import { messageOf, OctavoError } from "../errors.ts";
 import type { ProgramHandle, StepOptions, StepResult } from "../tensor/program-handle.ts";
 
 /** What steps are sent to: a rank's program, or a group of them. */
 export type StepProgram = Pick<ProgramHandle, "inputs" | "outputs" | "step">;
+type RankProgram = StepProgram & Pick<ProgramHandle, "deadlineOf">;
 
 /** What ends the wait of ranks for each other. */
 export interface Breakable {
@@ -18,13 +19,23 @@ const REFUSALS: readonly string[] = ["OCTAVO_BAD_ARGUMENT", "OCTAVO_TOKEN_OUT_OF
 const LATE_MS = 1000;
 
 export class Group implements StepProgram {
-  readonly #ranks: readonly StepProgram[];
+  readonly #ranks: readonly RankProgram[];
   readonly #meeting: Breakable | undefined;
+  /** Ranks of each stage. */
+  readonly #size: number;
 
-  /** Rank 0 first. The programs take the same inputs; rank 0's has the outputs. `meeting`: where they wait for each other. */
-  constructor(ranks: readonly [StepProgram, ...StepProgram[]], meeting?: Breakable) {
+  /**
+   * Rank 0 first, in `stages` of equally many. The programs take the same inputs; that of the last stage's first rank has the outputs.
+   * `meeting`: where they wait for each other.
+   */
+  constructor(ranks: readonly [RankProgram, ...RankProgram[]], meeting?: Breakable, stages = 1) {
     this.#ranks = ranks;
     this.#meeting = meeting;
+    this.#size = ranks.length / stages;
+  }
+
+  get #answering(): number {
+    return this.#ranks.length - this.#size;
   }
 
   get inputs(): ProgramHandle["inputs"] {
@@ -32,7 +43,7 @@ export class Group implements StepProgram {
   }
 
   get outputs(): ProgramHandle["outputs"] {
-    return this.#ranks[0]!.outputs;
+    return this.#ranks[this.#answering]!.outputs;
   }
 
   /**
@@ -42,17 +53,31 @@ export class Group implements StepProgram {
    */
   async step(sizes: Partial<Sizes>, payload: Uint8Array, options?: StepOptions): Promise<StepResult> {
     const late = this.#meeting && new LateRanks(this.#ranks.length, this.#meeting);
+    const given = { ...options, ...this.#deadline(sizes, options) };
     const steps = this.#ranks.map((rank, index) =>
-      rank.step(sizes, payload, late === undefined ? options : { ...options, onLate: () => late.onLate(index) }),
+      rank.step(sizes, payload, late === undefined ? given : { ...given, onLate: () => late.onLate(index) }),
     );
     const results = await this.#outcome(steps, late);
-    const [first, ...others] = results as [StepResult, ...StepResult[]];
     const nonfinite = firstNonfinite(results);
+    const counters = this.#stages(results).map((stage) => stage.map(({ counters }) => counters).reduce(sideBySide));
     return {
-      ...first,
-      counters: others.map(({ counters }) => counters).reduce(combined, first.counters),
+      ...results[this.#answering]!,
+      counters: counters.reduce(oneAfterTheOther),
       ...(nonfinite === undefined ? {} : { nonfinite }),
     };
+  }
+
+  #stages<T>(ofRanks: readonly T[]): readonly (readonly T[])[] {
+    const stages: T[][] = [];
+    for (let rank = 0; rank < ofRanks.length; rank += this.#size) stages.push(ofRanks.slice(rank, rank + this.#size));
+    return stages;
+  }
+
+  /** A stage waits for those before it: none is late before all of them could be. */
+  #deadline(sizes: Partial<Sizes>, options: StepOptions | undefined): Pick<StepOptions, "deadlineMs"> {
+    if (this.#size === this.#ranks.length || options?.deadlineMs !== undefined) return {};
+    const ofStages = this.#stages(this.#ranks).map((stage) => Math.max(...stage.map((rank) => rank.deadlineOf(sizes))));
+    return { deadlineMs: ofStages.reduce((sum, milliseconds) => sum + milliseconds) };
   }
 
   #outcome(steps: readonly Promise<StepResult>[], late: LateRanks | undefined): Promise<StepResult[]> {
@@ -81,7 +106,9 @@ export class Group implements StepProgram {
             failures.push(error);
             const code = OctavoError.isInstance(error) ? error.code : "";
             if (code !== "OCTAVO_GROUP_BROKEN") reject(error);
-            if (!REFUSALS.includes(code)) this.#break(error);
+            // What one stage refuses, another one may not even look at: it would wait for rows that never come.
+            const isSame = REFUSALS.includes(code) && this.#size === steps.length;
+            if (!isSame) this.#break(error);
             onAnswer(rank);
           },
         );
@@ -126,18 +153,30 @@ class LateRanks {
   }
 }
 
-/** The first op's name; what came out of a gather came out of another rank's op before it. */
+/** The first op's name, stage by stage; what was gathered, or received, came out of another rank's op before it. */
 function firstNonfinite(results: readonly StepResult[]): string | undefined {
   const names = results.flatMap(({ nonfinite }) => nonfinite ?? []);
-  return names.find((name) => !name.startsWith("gather ")) ?? names[0];
+  return names.find((name) => !/^(gather|receive) /.test(name)) ?? names[0];
 }
 
-/** Ranks quantise and draw from the same whole rows, so that all count the same; the slowest one's time is the step's. */
-function combined(a: Counters, b: Counters): Counters {
+/**
+ * The ranks of a stage quantise and draw from the same whole rows, so that all count the same; the slowest one's time is the step's.
+ */
+function sideBySide(a: Counters, b: Counters): Counters {
   return {
     quantized: Math.max(a.quantized, b.quantized),
     carries: Math.max(a.carries, b.carries),
     nonfinite: Math.max(a.nonfinite, b.nonfinite),
+    nanoseconds: Math.max(a.nanoseconds, b.nanoseconds),
+  };
+}
+
+/** Stages have other layers. The time of each is also that in which it waits for the one before it. */
+function oneAfterTheOther(a: Counters, b: Counters): Counters {
+  return {
+    quantized: a.quantized + b.quantized,
+    carries: a.carries + b.carries,
+    nonfinite: a.nonfinite + b.nonfinite,
     nanoseconds: Math.max(a.nanoseconds, b.nanoseconds),
   };
 }

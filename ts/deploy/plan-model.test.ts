@@ -19,7 +19,12 @@ describe("planModel", () => {
     [["config.json", { devices: "cpu:0,cpu:1", shares: [1] }], "shares has 1 number for 2 devices"],
     [["config.json", { tensorParallel: 2, shares: [1, 2, 3] }], "shares has 3 numbers for 2 devices"],
     [["config.json", { shares: [1, 0] }], "a list of numbers above 0"],
-    [["config.json", { pipelineParallel: 2 }], "pipelineParallel 2: this version cuts a model by columns only"],
+    [["config.json", { pipelineParallel: 0 }], "pipelineParallel is 0; it takes a whole number from 1 to 1024"],
+    [["config.json", { devices: "3x24GiB", pipelineParallel: 2 }], "pipelineParallel is 2 for 3 devices"],
+    [
+      ["config.json", { devices: "2x24GiB", pipelineParallel: 2, tensorParallel: 2 }],
+      "tensorParallel 2 and pipelineParallel 2 are 4 ranks, for 2 devices",
+    ],
     [["config.json", { devices: "gpu:0" }], '"gpu:0" is not a device'],
     [["config.json", { devices: "" }], "is not a device"],
     [["config.json", { tensorParallel: 2048 }], "tensorParallel is 2048; it takes a whole number from 1 to 1024"],

@@ -21,6 +21,7 @@ export class Residence {
   readonly #manifest: Manifest;
   #ranks: readonly ResidentModel[] = [];
   #collectives: Collectives | undefined;
+  #stages = 1;
 
   /** `devices` of the pool, rank 0 first. Throws what `ResidentModel` throws. */
   constructor(pool: Pool, devices: readonly Device[], manifest: Manifest, owner: string) {
@@ -50,8 +51,10 @@ export class Residence {
   }
 
   /** Several ranks need a place to meet, of `bytes`, before they have programs. Throws what `Collectives.open` throws. */
-  async meet(bytes: number): Promise<void> {
-    if (bytes > 0) this.#collectives = await Collectives.open(this.#pool.shared, this.devices, this.owner, bytes);
+  async meet(bytes: number, stages = 1): Promise<void> {
+    this.#stages = stages;
+    if (bytes > 0)
+      this.#collectives = await Collectives.open(this.#pool.shared, this.devices, this.owner, bytes, stages);
   }
 
   /** A program for each rank, on all of them at once. Throws what `ResidentModel.defineProgram` throws. */
@@ -79,7 +82,7 @@ export class Residence {
     const [first, ...others] = defined.map(({ program }) => program);
     const slowest = (key: keyof DefineTimings) => Math.max(...defined.map(({ timings }) => timings[key]));
     const timings = { allocateMs: slowest("allocateMs"), loadMs: slowest("loadMs"), defineMs: slowest("defineMs") };
-    return { group: new Group([first!, ...others], collectives), timings };
+    return { group: new Group([first!, ...others], collectives, this.#stages), timings };
   }
 
   /** Frees all of it, an attempt that failed halfway included. Throws what `Device.free` throws of a worker that lives. */

@@ -57,7 +57,7 @@ export class Engine {
 
   private constructor(loaded: LoadedModel, options: LoadOptions) {
     const { description, tokenizer, deployment } = loaded;
-    const { pages, settings } = deployment.plan.details;
+    const { pages, settings, stages } = deployment.plan.details;
     const { context, sequences, limits } = settings;
     this.model = description;
     this.plan = deployment.plan;
@@ -65,7 +65,7 @@ export class Engine {
     this.loadTimings = loaded.timings;
     this.defaults = loaded.defaults;
     this.#tokenizer = tokenizer;
-    const scheduler = new Scheduler({ pages, sequences, tokenBudget: limits.T });
+    const scheduler = new Scheduler({ pages, sequences, tokenBudget: limits.T, stages });
     this.#runner = new Runner(scheduler, deployment.program, {
       onStep: stepHook(options),
       onBroken: (reason) => this.#recovery.broken(reason),

@@ -115,7 +115,8 @@ async function open(model: string, options: LoadOptions, ranks: number, signal: 
     (options.onWarning ?? emitWarning)(text);
   }
   const description = describeModel(manifest);
-  const needs = needsOf(manifest, options, options.shares ?? equalShares(ranks)); // What most devices come to.
+  const { shares = equalShares(ranks), pipelineParallel } = options;
+  const needs = needsOf(manifest, options, shares, pipelineParallel); // What most devices come to.
   const tokenizer = manifest.tokenizer === undefined ? undefined : Tokenizer.from(manifest);
   options.onProgress?.({ stage: "model", done: 1, total: 1 });
   return { manifest, description, needs, tokenizer, ms: performance.now() - begin };

@@ -1,6 +1,6 @@
 /**
  * Runs the requests of one device: plan a step, send it, and while the worker computes it, plan and send the next one.
- * Two steps are under way at a time, so Node's and the wire's time hide behind the worker's.
+ * Two steps are under way at a time, and one more for each further stage, so Node's and the wire's time hide behind the worker's.
  *
  * A lost worker is a pause: what a request needs to go on (its prompt, the tokens drawn, how they are drawn) is here, and the same
  * numbers come out however its tokens are cut into steps.

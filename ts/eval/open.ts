@@ -40,6 +40,10 @@ export type OpenedText = Awaited<ReturnType<typeof openText>>;
  */
 export async function openText(model: string, text: string, options: TextOptions) {
   const { devices, threads, head, headThreshold, kv, python, signal, tensorParallel, shares: given } = options;
+  if ((options.pipelineParallel ?? 1) > 1)
+    throw badArgument(
+      "a text is judged with all layers on every device; leave pipelineParallel out (tensorParallel is fine)",
+    );
   const worker = { devices, threads, python, signal };
   const ranks = checkLoadOptions(model, { ...worker, head, headThreshold, kv, tensorParallel, shares: given });
   const manifest = await openModel(model, { python });

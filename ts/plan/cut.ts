@@ -1,8 +1,10 @@
 /** What of a model a rank has, read off its program. Pure. */
-import type { Program, ValueId } from "../program/program.ts";
+import type { Program, Range, ValueId } from "../program/program.ts";
 
 /** Of a layer, and of the output layer. Undefined where a model has none of it. */
 export interface RankCut {
+  /** From the first one to the first one behind them; all, but for stages. */
+  readonly layers: Range;
   readonly heads: number | undefined;
   /** Of these ranks share some where there are fewer than ranks. */
   readonly kvHeads: number | undefined;
@@ -12,17 +14,23 @@ export interface RankCut {
   readonly vocabulary: number | undefined;
 }
 
-/** Of a program before it is fused. */
-export function cutOf(program: Program): RankCut {
+/** Of a program before it is fused, whose stage is behind so many layers. */
+export function cutOf(program: Program, before = 0): RankCut {
   const find = (...names: string[]) => program.ops.find(({ op }) => names.includes(op));
   const columns = (id: ValueId | undefined) => (id === undefined ? undefined : lastOf(program, id));
   const attention = find("attention")?.attributes;
   return {
+    layers: [before, before + layersOf(program)],
     heads: attention && Number(attention.heads),
     kvHeads: attention && Number(attention.kvHeads),
     mlp: columns(find("glu", "activate")?.outputs.y),
     vocabulary: columns(ownLogits(program)),
   };
+}
+
+/** Each has one attention. */
+export function layersOf({ ops }: Program): number {
+  return ops.filter(({ op }) => op === "attention").length;
 }
 
 /** The logits that this rank computes; all of them where nothing is gathered. */

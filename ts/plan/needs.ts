@@ -8,7 +8,7 @@ import { arena } from "../program/arena.ts";
 import { fuse } from "../program/fuse.ts";
 import type { Parameter, Program, ValueId } from "../program/program.ts";
 import { allocatedBytes } from "../program/tensor-bytes.ts";
-import { cutOf, ownLogits, type RankCut } from "./cut.ts";
+import { cutOf, layersOf, ownLogits, type RankCut } from "./cut.ts";
 import { threadBytes } from "./process-bytes.ts";
 import { cutPrograms, WHOLE } from "./programs.ts";
 import { segmentBytes } from "./segment.ts";
@@ -39,31 +39,36 @@ export interface ModelNeeds {
   readonly settings: Settings;
   /** Relative shares of the ranks. */
   readonly shares: readonly number[];
+  /** Of equally many ranks, one after the other. */
+  readonly stages: number;
   /** Bytes of shared memory in which ranks meet, for all of them together. */
   readonly collectives: number;
   /** Rank 0 first. */
   readonly ranks: readonly RankNeeds[];
 }
 
-/** Of options that were checked. Throws what `resolveSettings`, the model's family and `shard` throw. */
-export function needsOf(manifest: Manifest, options: SettingsOptions, shares = WHOLE): ModelNeeds {
+/** Of options that were checked. Throws what `resolveSettings`, the model's family, `cutStages` and `shard` throw. */
+export function needsOf(manifest: Manifest, options: SettingsOptions, shares = WHOLE, stages = 1): ModelNeeds {
   const model = describeModel(manifest);
   const settings = resolveSettings(model, options);
-  const programs = cutPrograms(manifest, { ...settings.modelOptions, pages: 1 }, shares);
+  const programs = cutPrograms(manifest, { ...settings.modelOptions, pages: 1 }, shares, stages);
   const { limits } = settings;
   // Ranks with equal shares are alike: the same sizes, of other rows of the same tensors.
-  const known = new Map<string, RankNeeds>();
-  const ranks = programs.map((program) => {
+  const known = new Map<string, Omit<RankNeeds, "cut">>();
+  const size = programs.length / stages;
+  let before = 0;
+  const ranks = programs.map((program, rank) => {
+    if (rank > 0 && rank % size === 0) before += layersOf(programs[rank - 1]!);
     const sizes = program.values.map(({ shape }) => shape.join("x")).join();
-    const key = `${program.outputs.length} ${sizes}`;
+    const key = `${program.outputs.length} ${program.ops.map(({ op }) => op)} ${sizes}`;
     const found = known.get(key) ?? rankNeeds(program, manifest, limits);
     known.set(key, found);
-    return found;
+    return { ...found, cut: cutOf(program, before) };
   });
-  return { settings, shares, collectives: segmentBytes(programs, limits), ranks };
+  return { settings, shares, stages, collectives: segmentBytes(programs, limits, stages), ranks };
 }
 
-function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): RankNeeds {
+function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): Omit<RankNeeds, "cut"> {
   const program = fuse(cut);
   const kvPage = pageBytes(kvLayout(program));
   const bytes = { int8: 0, scales: 0, sixteenBit: 0, io: 0, kvPage, arena: arena(program, limits).bytes };
@@ -72,7 +77,6 @@ function rankNeeds(cut: Program, { tensors }: Manifest, limits: Sizes): RankNeed
     if (kind !== "kv") bytes[kind] += allocatedBytes(parameter.dtype, parameter.layout, parameter.shape);
   }
   return {
-    cut: cutOf(cut),
     bytes,
     head: headBytes(program),
     threadBytes: threadBytes(program.parameters.values(), tensors),
@@ -95,7 +99,7 @@ function headBytes(program: Program): number {
   return bytes;
 }
 
-/** What the engine defines when somebody asks for logits; its workspace is there from the beginning. Rank 0 returns them. */
+/** What the engine defines when somebody asks for logits; its workspace is there from the beginning. The rank that has outputs returns them. */
 function withLogits(program: Program): Program {
   const logits = logitsOf(program);
   if (logits === undefined || program.outputs.length === 0) return program;

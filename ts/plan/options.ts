@@ -2,19 +2,17 @@
 import { z } from "zod";
 import { checkModelName, checkOptions, type Rules } from "../arguments.ts";
 import { isAuto, isDeviceNames, parseDeviceNames, parseDeviceSizes } from "./devices.ts";
-import { checkPipeline, PARALLEL_RULES, type ParallelOptions, ranksOf } from "./parallel.ts";
+import { PARALLEL_RULES, type ParallelOptions, ranksOf } from "./parallel.ts";
 import { checkThresholds, SETTINGS_RULES, type SettingsOptions } from "./settings.ts";
 
 /** What a plan depends on beside the devices. */
-export type PlanOptions = SettingsOptions & Pick<ParallelOptions, "shares">;
+export type PlanOptions = SettingsOptions & Pick<ParallelOptions, "shares" | "pipelineParallel">;
 
 export interface PlanModelOptions extends SettingsOptions, ParallelOptions {
   /** Sizes ("24GiB", "8x24GiB", "24GiB,12GiB") or names ("cpu:0", "cuda:0,cuda:1"; "auto" by default): a rank on each. */
   readonly devices?: string | readonly string[] | undefined;
   /** Bytes that the worker takes of the device before any handle, when they are known. */
   readonly baseline?: number | undefined;
-  /** Stages, one after the other. This version has one. */
-  readonly pipelineParallel?: number | undefined;
 }
 
 const RULES: Rules<PlanModelOptions> = {
@@ -25,7 +23,6 @@ const RULES: Rules<PlanModelOptions> = {
     z.union([z.string(), z.array(z.string())]),
     'sizes such as "24GiB" or "8x24GiB", devices such as "cpu:0", or "auto"',
   ],
-  pipelineParallel: [z.int().min(1).max(1024), "1: this version has no pipeline stages"],
 };
 
 /** Gives the number of ranks. Throws `OCTAVO_BAD_ARGUMENT`. */
@@ -33,7 +30,6 @@ export function checkPlanOptions(model: unknown, options: PlanModelOptions): num
   checkModelName(model, 'planModel("model-folder", { devices: "24GiB" })');
   checkOptions(options, RULES);
   checkThresholds(options);
-  checkPipeline(options.pipelineParallel);
   const { devices = "auto" } = options;
   if (isAuto(devices)) return ranksOf(undefined, options);
   const text = String(devices);

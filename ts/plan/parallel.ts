@@ -9,10 +9,16 @@ import { processBytes } from "./process-bytes.ts";
 
 export interface ParallelOptions {
   /**
-   * Devices that each have a part of every layer ("ranks"), rank 0 on the first one. As many as `devices` lists; with "auto" so
-   * many are taken. Ids and logits are the same bits for any number of them.
+   * Devices that each have a part of every layer of their stage ("ranks"), rank 0 on the first one. As many as `devices` lists, over
+   * `pipelineParallel`; with "auto" so many are taken. Ids and logits are the same bits for any number of them.
    */
   readonly tensorParallel?: number | undefined;
+  /**
+   * Stages, one after the other, each with some of the layers (default: 1). Each has as many ranks as every other, which share its
+   * layers: with 2 stages and 4 devices, the first two have the first layers. While a stage computes the next rows, the one behind
+   * it goes on with those before.
+   */
+  readonly pipelineParallel?: number | undefined;
   /**
    * How much of the model each rank has, in relation to the others: [2, 1]. By default all have the same where the devices have
    * the same room (the smallest at least nine tenths of the largest); else each in proportion to its own, which is what its
@@ -28,6 +34,7 @@ const ALIKE = 0.9;
 
 export const PARALLEL_RULES: Rules<ParallelOptions> = {
   tensorParallel: [z.int().min(1).max(MAX_RANKS), `a whole number from 1 to ${MAX_RANKS}`],
+  pipelineParallel: [z.int().min(1).max(MAX_RANKS), `a whole number from 1 to ${MAX_RANKS}`],
   shares: [
     z.array(z.number().gt(0).max(MOST)).min(1).max(MAX_RANKS),
     `a list of numbers above 0, up to ${MOST}, one for each rank, such as [2, 1]`,
@@ -38,12 +45,19 @@ export const PARALLEL_RULES: Rules<ParallelOptions> = {
  * Ranks of a model. `listed`: how many devices were named; undefined when the choice is left to us. Throws `OCTAVO_BAD_ARGUMENT`
  * for numbers that do not agree.
  */
-export function ranksOf(listed: number | undefined, { tensorParallel, shares }: ParallelOptions): number {
-  const ranks = listed ?? tensorParallel ?? shares?.length ?? 1;
+export function ranksOf(listed: number | undefined, options: ParallelOptions): number {
+  const { tensorParallel, pipelineParallel: stages = 1, shares } = options;
+  const ranks = listed ?? (tensorParallel === undefined ? (shares?.length ?? stages) : tensorParallel * stages);
   const devices = `${ranks} ${ranks === 1 ? "device" : "devices"}`;
   if (ranks > MAX_RANKS) throw badArgument(`${devices}; a model runs on at most ${MAX_RANKS}`);
-  if (tensorParallel !== undefined && tensorParallel !== ranks)
+  if (tensorParallel !== undefined && stages === 1 && tensorParallel !== ranks)
     throw badArgument(`tensorParallel is ${tensorParallel} for ${devices}; list as many devices, or leave it out`);
+  if (tensorParallel !== undefined && tensorParallel * stages !== ranks) {
+    const asked = `tensorParallel ${tensorParallel} and pipelineParallel ${stages} are ${tensorParallel * stages} ranks`;
+    throw badArgument(`${asked}, for ${devices}; list as many devices, or leave one of them out`);
+  }
+  if (ranks % stages !== 0)
+    throw badArgument(`pipelineParallel is ${stages} for ${devices}; each stage takes as many of them as every other`);
   if (shares !== undefined && shares.length !== ranks) {
     const given = `shares has ${shares.length} ${shares.length === 1 ? "number" : "numbers"}`;
     throw badArgument(`${given} for ${devices}; it takes one for each`);
@@ -51,11 +65,10 @@ export function ranksOf(listed: number | undefined, { tensorParallel, shares }: 
   return ranks;
 }
 
-/** Throws `OCTAVO_BAD_ARGUMENT` unless it is 1. */
-export function checkPipeline(pipelineParallel = 1): void {
-  if (pipelineParallel === 1) return;
-  const text = `pipelineParallel ${pipelineParallel}: this version cuts a model by columns only (tensorParallel)`;
-  throw badArgument(`${text}; leave it out, or at 1`);
+/** Shares of the ranks of each stage; stages have equally many. */
+export function sharesByStage(shares: readonly number[], stages: number): readonly (readonly number[])[] {
+  const size = shares.length / stages;
+  return Array.from({ length: stages }, (_, stage) => shares.slice(stage * size, (stage + 1) * size));
 }
 
 export function equalShares(ranks: number): readonly number[] {

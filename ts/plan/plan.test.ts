@@ -127,7 +127,7 @@ describe("planManifest", () => {
 describe("several ranks", () => {
   const MiB = 2 ** 20;
   const rank = (weights: number) => ({
-    cut: { heads: 1, kvHeads: 1, mlp: 1, vocabulary: 1 },
+    cut: { layers: [0, 1] as const, heads: 1, kvHeads: 1, mlp: 1, vocabulary: 1 },
     bytes: { int8: weights, scales: 0, sixteenBit: 0, kvPage: MiB, io: 0, arena: 0 },
     head: 0,
     threadBytes: 0,
@@ -140,7 +140,10 @@ describe("several ranks", () => {
   ] as const;
 
   it("are each charged with what is theirs, and have the pages of the fullest one", () => {
-    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(44 * MiB)] }, devices);
+    const plan = place(
+      { settings, shares: [1, 1], stages: 1, collectives: 0, ranks: [rank(10 * MiB), rank(44 * MiB)] },
+      devices,
+    );
     expect(plan.devices.map(({ weights, kv }) => [weights / MiB, kv / MiB])).toEqual([
       [10, 5],
       [44, 5],
@@ -149,7 +152,10 @@ describe("several ranks", () => {
   });
 
   it("fit only where every one of them does", () => {
-    const plan = place({ settings, shares: [1, 1], collectives: 0, ranks: [rank(10 * MiB), rank(47 * MiB)] }, devices);
+    const plan = place(
+      { settings, shares: [1, 1], stages: 1, collectives: 0, ranks: [rank(10 * MiB), rank(47 * MiB)] },
+      devices,
+    );
     expect([plan.fits, plan.devices.map(({ free }) => free < 0)]).toEqual([false, [false, true]]);
   });
 

@@ -16,10 +16,12 @@ export function planManifest(
   devices: readonly DeviceSize[],
   known?: ModelNeeds,
 ): Plan {
+  const stages = options.pipelineParallel ?? 1;
   const needs = (other: SettingsOptions, on: readonly DeviceSize[]) =>
-    needsOf(manifest, other, options.shares ?? sharesOf(on));
+    needsOf(manifest, other, options.shares ?? sharesOf(on), stages);
   const shares = options.shares ?? sharesOf(devices);
-  const plan = place(String(known?.shares) === String(shares) ? known! : needs(options, devices), devices);
+  const isKnown = known?.stages === stages && String(known.shares) === String(shares);
+  const plan = place(isKnown ? known : needs(options, devices), devices);
   if (plan.fits) return plan;
   const retry = (other: SettingsOptions, on = devices) => place(needs(other, on), on);
   return { ...plan, refusal: explainRefusal(plan, options, devices, retry) };

@@ -83,7 +83,8 @@ function larger(
 /** The fewest devices like these that are enough; workers of one memory have no more of it when there are more of them. */
 function more(plan: Plan, options: PlanOptions, devices: readonly DeviceSize[], retry: Retry): string | undefined {
   const [first] = devices;
-  if (first === undefined || options.shares !== undefined) return undefined;
+  const { shares, pipelineParallel: stages = 1 } = options;
+  if (first === undefined || shares !== undefined) return undefined;
   if (devices.some(({ total, memory, held = 0 }) => total !== first.total || memory !== undefined || held > 0))
     return undefined;
   // What is cut, over what is left of a device beside what is not.
@@ -92,7 +93,9 @@ function more(plan: Plan, options: PlanOptions, devices: readonly DeviceSize[], 
   const room = total - margin - context;
   if (room <= 0) return undefined;
   const least = Math.max(devices.length + 1, Math.ceil(shared / room));
-  for (let count = least; count < least + TRIED_NUMBERS && count <= MOST_DEVICES; count++) {
+  for (let tries = 0; tries < TRIED_NUMBERS; tries++) {
+    const count = (Math.ceil(least / stages) + tries) * stages;
+    if (count > MOST_DEVICES) break;
     const like = Array.from({ length: count }, (_, rank) => ({ ...first, name: `${first.name} and ${rank} more` }));
     try {
       if (retry(options, like).fits) return `on ${count} devices of this size`;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { pagesFor } from "../memory/kv/pages.ts";
-import { Scheduler, type SchedulerLimits, STEPS_IN_FLIGHT } from "./scheduler.ts";
+import { Scheduler, type SchedulerLimits, stepsInFlight } from "./scheduler.ts";
 import type { Sequence, Step } from "./sequence.ts";
 
 /** A worker that remembers what was computed, and refuses what a real one could not do. */
@@ -92,6 +92,7 @@ class Model {
         expect(start + count).toBeLessThanOrEqual(known);
         expect(sample >= 0).toBe(start + count === known);
       } else {
+        expect(this.limits.stages ?? 1).toBe(1); // The first of several stages cannot know it.
         expect(count).toBe(1);
         expect(sample).toBeGreaterThanOrEqual(0);
         // A token whose id has not come back must be a row of the step just before.
@@ -100,6 +101,9 @@ class Model {
         expect(this.flight).toContain(this.#last);
       }
     }
+    const decoding = rows.filter(({ sequence, start }) => start >= sequence.prompt + this.drawn.get(sequence)! - 1);
+    const most = Math.ceil(this.scheduler.running / (this.limits.stages ?? 1));
+    expect(decoding.filter(({ sequence, start }) => start >= sequence.prompt).length).toBeLessThanOrEqual(most);
     this.checkPages();
   }
 
@@ -120,6 +124,7 @@ const limitsArbitrary = fc.record({
   pages: fc.integer({ min: 4, max: 30 }),
   sequences: fc.integer({ min: 1, max: 6 }),
   tokenBudget: fc.integer({ min: 1, max: 40 }),
+  stages: fc.constantFrom(undefined, 1, 2, 3),
 });
 
 const actionArbitrary = fc.oneof(
@@ -149,7 +154,7 @@ test("whatever arrives, ends, is aborted or lost with its worker: no page is sha
         expect(turn).toBeLessThan(20_000);
         const planned = model.plan();
         expect(planned || model.flight.length > 0).toBe(true);
-        if (!planned || model.flight.length === STEPS_IN_FLIGHT) model.return();
+        if (!planned || model.flight.length === stepsInFlight(limits.stages ?? 1)) model.return();
       }
       expect(model.scheduler.freePages).toBe(limits.pages);
       expect(model.scheduler.running + model.scheduler.waiting).toBe(0);
@@ -169,6 +174,42 @@ test("a long prompt is cut into chunks, and those who decode go on in the same s
     [short, 1, 0, 0],
     [long, 15, -1, -1],
   ]);
+});
+
+test.each([2, 3])(
+  "with %i stages each has a step: others decode in each, and none whose token is being drawn",
+  (stages) => {
+    const model = new Model({ pages: 100, sequences: 8, tokenBudget: 16, stages });
+    const all = Array.from({ length: 8 }, () => model.submit(2, 50));
+    while (model.plan());
+    expect(model.flight.map(({ rows }) => rows.length)).toEqual([8]); // The prompts.
+    model.return();
+    const parts: Sequence[][] = [];
+    for (let turn = 0; turn < 6 * stages; turn += 1) {
+      while (model.plan());
+      expect(model.flight).toHaveLength(stages);
+      parts.push(model.flight[0]!.rows.map(({ sequence }) => sequence));
+      model.return();
+    }
+    const counts = parts.slice(0, stages).map((part) => part.length);
+    expect(counts).toEqual(stages === 2 ? [4, 4] : [3, 3, 2]);
+    for (let turn = stages; turn < parts.length; turn += 1) expect(parts[turn]).toEqual(parts[turn - stages]);
+    expect(new Set(parts.slice(0, stages).flat())).toEqual(new Set(all));
+  },
+);
+
+test("chunks of a prompt follow each other through stages without waiting", () => {
+  const model = new Model({ pages: 100, sequences: 2, tokenBudget: 8, stages: 2 });
+  const sequence = model.submit(40, 4);
+  while (model.plan());
+  expect(model.flight.map(({ rows }) => rows[0]!.start)).toEqual([0, 8, 16]);
+  for (let step = 0; step < 4; step += 1) {
+    model.return();
+    while (model.plan());
+  }
+  expect(model.flight.map(({ rows }) => [rows[0]!.start, rows[0]!.sample])).toEqual([[32, 0]]);
+  model.return();
+  expect([model.plan(), model.drawn.get(sequence)]).toEqual([true, 1]);
 });
 
 test("waiting requests are admitted in order: a small one does not overtake a big one that waits for pages", () => {

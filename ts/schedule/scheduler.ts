@@ -11,7 +11,13 @@
  *
  * A step may be planned while the one before it runs. Its decode rows then take their token from a row of the previous
  * step's `sampled` (`StepRow.previous`). Whoever plans keeps at most two steps unreturned, so a token that is not
- * known yet is always of the step just before. A sequence that ends (stop token, abort) may have a row in the step after:
+ * known yet is always of the step just before.
+ *
+ * Where a model runs in stages, the first one has no `sampled`: what has drawn a token waits until that has returned. Steps are
+ * therefore small, so that each stage has one: of those that decode each takes one of as many parts as there are stages, those
+ * first that have waited longest. Chunks of a prompt wait for nothing.
+ *
+ * A sequence that ends (stop token, abort) may have a row in the step after:
  * its result is dropped, and its pages come back only when that step has returned.
  */
 import { KvRoom } from "../memory/kv/room.ts";
@@ -25,6 +31,8 @@ export interface SchedulerLimits {
   readonly sequences: number;
   /** Tokens of a step. Below `sequences`, fewer sequences run: nobody is admitted while decode rows take all of it. */
   readonly tokenBudget: number;
+  /** Of the model. Default 1. */
+  readonly stages?: number | undefined;
 }
 
 /** A sequence that ran when what its pages held was lost. */
@@ -36,8 +44,10 @@ export interface Requeued {
   readonly alone: boolean;
 }
 
-/** Steps that may be planned and not returned. */
-export const STEPS_IN_FLIGHT = 2;
+/** Steps that may be planned and not returned: one that the worker computes, or each stage, and one that waits there. */
+export function stepsInFlight(stages: number): number {
+  return stages + 1;
+}
 
 export class Scheduler {
   readonly limits: SchedulerLimits;
@@ -48,12 +58,14 @@ export class Scheduler {
   /** Ended, with pages that a planned step may still touch. */
   #leaving: Sequence[] = [];
   readonly #planned: Step[] = [];
+  readonly #stages: number;
   #steps = 0;
   #nextId = 1;
 
   constructor(limits: SchedulerLimits) {
     this.limits = limits;
     this.#kv = new KvRoom(limits.pages);
+    this.#stages = limits.stages ?? 1;
   }
 
   get waiting(): number {
@@ -94,20 +106,20 @@ export class Scheduler {
     return sequence;
   }
 
-  /** The next step, or undefined when there is nothing to run or `STEPS_IN_FLIGHT` have not returned. */
+  /** The next step, or undefined when there is nothing to run or `stepsInFlight` have not returned. */
   plan(): Step | undefined {
-    if (this.#planned.length >= STEPS_IN_FLIGHT) return undefined;
+    if (this.#planned.length >= stepsInFlight(this.#stages)) return undefined;
     const rows: StepRow[] = [];
     const left = { tokens: this.limits.tokenBudget, samples: 0 };
     const number = this.#steps + 1;
     const take = (sequence: Sequence, count: number) => rows.push(this.#take(sequence, count, left, number));
     const alone = this.#alone();
     if (alone !== undefined) {
-      if (alone.due > 0) take(alone, Math.min(left.tokens, alone.due));
+      if (this.#isDue(alone)) take(alone, Math.min(left.tokens, alone.due));
       return this.#planAs(number, rows, left);
     }
     // One row each. They never exceed the budget: a sequence begins to decode with a token that was left over.
-    for (const sequence of this.#running) if (sequence.decodes && sequence.due > 0) take(sequence, 1);
+    for (const sequence of this.#decoding()) take(sequence, 1);
     for (const sequence of this.#running)
       if (left.tokens > 0 && !sequence.decodes) take(sequence, Math.min(left.tokens, sequence.due));
     while (left.tokens > 0 && this.#running.size < this.limits.sequences && this.#waiting.first?.alone !== true) {
@@ -183,6 +195,19 @@ export class Scheduler {
     if (this.#waiting.first?.alone !== true || this.#running.size >= this.limits.sequences) return undefined;
     // Those that decode keep a token each: with this one they may not be more than a step has.
     return decoding < this.limits.tokenBudget ? this.#admit() : undefined;
+  }
+
+  /** Those that decode in the next step. */
+  #decoding(): readonly Sequence[] {
+    const decoding = [...this.#running].filter(({ decodes, due }) => decodes && due > 0);
+    if (this.#stages === 1) return decoding;
+    const due = decoding.filter((sequence) => this.#isDue(sequence)).sort((a, b) => a.lastStep - b.lastStep);
+    return due.slice(0, Math.ceil(decoding.length / this.#stages));
+  }
+
+  /** Whether it has a token to compute whose id the first stage can know. */
+  #isDue({ due, pendingRow }: Sequence): boolean {
+    return due > 0 && (this.#stages === 1 || pendingRow < 0);
   }
 
   #planAs(number: number, rows: readonly StepRow[], left: { tokens: number; samples: number }): Step | undefined {

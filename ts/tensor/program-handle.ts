@@ -76,7 +76,7 @@ export class ProgramHandle {
     };
     const all = { ...NO_SIZES, ...sizes };
     const body = { kind: "step", program: this.id, sizes: all, ...wanted } as const;
-    const deadlineMs = options.deadlineMs ?? this.device.stepDeadlineMs ?? this.#deadlines.of(all);
+    const deadlineMs = options.deadlineMs ?? this.deadlineOf(all);
     const answer = await this.device.request(body, payload, { deadlineMs, onLate: options.onLate });
     const { profile, nonfinite } = answer.reply;
     const counters = answer.reply.counters!; // `workers/answers.ts` takes no answer to a step without them.
@@ -89,6 +89,11 @@ export class ProgramHandle {
     };
     this.#observer?.(all, payload, result);
     return result;
+  }
+
+  /** @internal Milliseconds that such a step may take, unless its options say. */
+  deadlineOf(sizes: Partial<Sizes>): number {
+    return this.device.stepDeadlineMs ?? this.#deadlines.of({ ...NO_SIZES, ...sizes });
   }
 
   /** @internal One at a time: a later one takes the place of the first. */

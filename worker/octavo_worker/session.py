@@ -212,7 +212,9 @@ class Session:
         if request.rank >= request.ranks:
             raise KernelError(ErrorCode.BAD_ARGUMENT, f"rank {request.rank} of a group of {request.ranks}")
         memory = self._shared.map(request.shared)
-        self._handles.add_group(request.group, open_group(memory, request.rank, request.ranks, request.deadlineMs))
+        stages = 1 if request.stages is wire.UNSET else request.stages
+        group = open_group(memory, request.rank, request.ranks, request.deadlineMs, stages)
+        self._handles.add_group(request.group, group)
         return self._ok(request)
 
     def _define(self, request: wire.Define, payloads: Sequence[bytes], send: Send):

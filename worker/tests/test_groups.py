@@ -59,6 +59,8 @@ def worker(tmp_path: Path, payloads: Path) -> Orchestrator:
     ("changed", "code"),
     [
         ({"rank": 2}, "OCTAVO_BAD_ARGUMENT"),
+        ({"stages": 3}, "OCTAVO_BAD_ARGUMENT"),
+        ({"stages": 4}, "OCTAVO_BAD_ARGUMENT"),
         ({"shared": {"offset": _PAGE, "bytes": 4096 + 511}}, "OCTAVO_BAD_ARGUMENT"),
         ({"ranks": 1024}, "OCTAVO_BAD_ARGUMENT"),
         ({"shared": {"offset": _PAGE, "bytes": 0}}, "OCTAVO_PROTOCOL"),

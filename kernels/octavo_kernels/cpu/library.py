@@ -10,7 +10,7 @@ from ..errors import ErrorCode, KernelError
 from ..generated.ops import DTYPES, LAYOUTS, OPS, SIZES
 from . import build
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 MAX_INPUTS = max(len(op.inputs) for op in OPS.values())
 MAX_OUTPUTS = max(len(op.outputs) for op in OPS.values())
 MAX_ATTRIBUTES = max(len(op.attributes) for op in OPS.values())
@@ -75,11 +75,13 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "octavo_open": (c_void_p, [c_char_p, c_int32]),
     "octavo_close": (None, [c_void_p]),
     "octavo_borrow_threads": (None, [c_void_p, c_void_p, c_void_p]),
-    "octavo_group_least_bytes": (c_int64, [c_int32]),
-    "octavo_group_open": (c_void_p, [c_void_p, c_int64, c_int32, c_int32, c_int64]),
+    "octavo_group_least_bytes": (c_int64, [c_int32, c_int32]),
+    "octavo_group_open": (c_void_p, [c_void_p, c_int64, c_int32, c_int32, c_int32, c_int64]),
     "octavo_group_close": (None, [c_void_p]),
     "octavo_group_error": (c_char_p, [c_void_p]),
     "octavo_group_gather": (c_int32, [c_void_p, c_void_p, c_void_p, *[c_int64] * 5]),
+    "octavo_group_send": (c_int32, [c_void_p, c_void_p, *[c_int64] * 3]),
+    "octavo_group_receive": (c_int32, [c_void_p, c_void_p, *[c_int64] * 3]),
     "octavo_define": (c_void_p, [c_void_p, POINTER(SpecStruct), c_int64, c_void_p]),
     "octavo_release": (None, [c_void_p]),
     "octavo_step": (

@@ -445,8 +445,26 @@ OPS: dict[str, OpSpec] = {
             ),
         ),
     ),
-    "sample": OpSpec(
+    "send": OpSpec(
         code=20,
+        inputs={
+            "x": Operand(("float32",), ("T", "K")),
+        },
+    ),
+    "receive": OpSpec(
+        code=21,
+        inputs={
+            "like": Operand(("int32",), ("T",)),
+        },
+        outputs={
+            "y": Operand(("float32",), ("T", "columns")),
+        },
+        attributes={
+            "columns": Attribute("integer", min=1, max=2147483647),
+        },
+    ),
+    "sample": OpSpec(
+        code=22,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "settings": Operand(("float32",), ("S", "6")),
@@ -493,7 +511,7 @@ OPS: dict[str, OpSpec] = {
         ),
     ),
     "pool": OpSpec(
-        code=21,
+        code=23,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "starts": Operand(("int32",), ("B+1",)),
@@ -507,7 +525,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "score": OpSpec(
-        code=22,
+        code=24,
         inputs={
             "logits": Operand(("float32",), ("S", "V")),
             "targets": Operand(("int32",), ("S",)),
@@ -536,7 +554,7 @@ OPS: dict[str, OpSpec] = {
         ),
     ),
     "observe_outliers": OpSpec(
-        code=23,
+        code=25,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "counts": Operand(("int32",), ("K",), mutated=True),
@@ -547,7 +565,7 @@ OPS: dict[str, OpSpec] = {
         },
     ),
     "quantize": OpSpec(
-        code=24,
+        code=26,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
         },
@@ -565,7 +583,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("row_statistics", "row_inliers", "quantize_digits"),
     ),
     "linear_int8": OpSpec(
-        code=25,
+        code=27,
         inputs={
             "low": Operand(("int8",), ("T", "pad64(K)")),
             "high": Operand(("int8",), ("T", "pad64(K)")),
@@ -581,7 +599,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("multiply_int8", "dequantize"),
     ),
     "norm_quantize": OpSpec(
-        code=26,
+        code=28,
         inputs={
             "x": Operand(("float32",), ("T", "K")),
             "weight": Operand(("float32", "float16", "bfloat16"), ("K",)),
@@ -604,7 +622,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("norm", "quantize"),
     ),
     "add_norm_quantize": OpSpec(
-        code=27,
+        code=29,
         inputs={
             "a": Operand(("float32",), ("T", "K")),
             "b": Operand(("float32",), ("T", "K")),
@@ -629,7 +647,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("add", "norm", "quantize"),
     ),
     "glu_quantize": OpSpec(
-        code=28,
+        code=30,
         inputs={
             "gate": Operand(("float32",), ("T", "K")),
             "up": Operand(("float32",), ("T", "K")),
@@ -649,7 +667,7 @@ OPS: dict[str, OpSpec] = {
         fuses=("glu", "quantize"),
     ),
     "rope_append": OpSpec(
-        code=29,
+        code=31,
         inputs={
             "q": Operand(("float32",), ("T", "W")),
             "k": Operand(("float32",), ("T", "kvHeads*headDim")),

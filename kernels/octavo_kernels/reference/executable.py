@@ -10,6 +10,7 @@ import torch
 
 from ..backend import Counters
 from ..bound import BoundProgram
+from ..program.exchanges import exchanges_of
 from ..program.spec import Arena, Columns, Handle, Operation, ProgramSpec, Sizes, resolve
 from ..tensor import Reserve, Tensor, Tensors
 from .finite import results_finite
@@ -30,6 +31,7 @@ class ReferenceExecutable(BoundProgram):
     ) -> None:
         super().__init__(spec, tensors, arena, reserve)
         self._group = group
+        self._exchanges = {} if group is None else exchanges_of(spec)
 
     def step(
         self, sizes: Sizes, payload: memoryview, profile: np.ndarray | None = None, nonfinite: np.ndarray | None = None
@@ -40,12 +42,11 @@ class ReferenceExecutable(BoundProgram):
         sizes, arrays = self._begin(sizes, payload)
         views = self._views(sizes, arrays)
         self._checks.run(sizes, lambda value: _array(views[value]))
-        quantized = carries = bad = gathers = 0
+        quantized = carries = bad = 0
         for index, operation in enumerate(self._spec.ops):
             started = time.perf_counter_ns()
-            if operation.op == "gather" and self._group is not None:
-                outputs = _gather(self._group, gathers, operation, views)
-                gathers += 1
+            if index in self._exchanges and self._group is not None:
+                outputs = _exchange(self._group, self._exchanges[index], operation, views)
             else:
                 outputs = _run(operation, views)
             if profile is not None:
@@ -94,11 +95,14 @@ def _run(operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Ten
     return outputs
 
 
-def _gather(group: Group, index: int, operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Number `index` of the program's gathers, with the other ranks."""
-    x, y = views[operation.inputs["x"]], views[operation.outputs["y"]]
-    first = int(operation.attributes["first"])
-    y.copy_(torch.from_numpy(group.gather(index, x.numpy(), y.shape[1], first)))
+def _exchange(group: Group, index: int, operation: Operation, views: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Number `index` of the program's ops of this kind, with the other ranks."""
+    x = views[next(iter(operation.inputs.values()))]
+    result = group.exchange(operation.op, index, x.numpy(), operation.attributes)
+    if result is None:
+        return {}
+    y = views[operation.outputs["y"]]
+    y.copy_(torch.from_numpy(result))
     return {"y": y}
 
 

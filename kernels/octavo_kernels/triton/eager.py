@@ -59,6 +59,8 @@ def prepare_op(
     launch = _launcher(device)
     from .ops import PLANS
 
+    if name not in PLANS:
+        raise KernelError(ErrorCode.BAD_ARGUMENT, f"{name} is what the ranks of a group do together")
     rows = _Rows(device)
     operands = {operand: Operand(tensor, rows.of(tensor.shape[0])) for operand, tensor in given.items()}
     context = EagerContext(device, counters)

@@ -56,11 +56,12 @@ class Frame:
         return Operand(self.view(index), self._at.inputs[4 * place : 4 * place + 4].view(torch.int32))
 
     def plan(self, context: Context, operation: Operation) -> list[Launch]:
-        """The launches of an op."""
+        """The launches of an op; of one that ranks only do together (`meeting.py`) there are none."""
         from .ops import PLANS  # Not before a device was opened: it says whether kernels are compiled or interpreted.
 
         named = {name: self.operand(index) for name, index in {**operation.inputs, **operation.outputs}.items()}
-        return PLANS[operation.op](context, **named, **operation.attributes)
+        plan = PLANS.get(operation.op)
+        return [] if plan is None else plan(context, **named, **operation.attributes)
 
     def counters(self, slot: int) -> torch.Tensor:
         """int64 [2], those of one op."""

@@ -1,4 +1,4 @@
-"""gather with other ranks, in the middle of a step: by way of the host, where the ranks' memory is."""
+"""What ranks do together, in the middle of a step: by way of the host, where the ranks' memory is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..program.exchanges import exchanges_of
 from ..program.spec import ProgramSpec, Sizes, resolve
 from .device import Device
 from .frame import Frame
@@ -22,12 +23,11 @@ Meeting = Callable[[Sizes], None]
 
 
 class Meetings:
-    """The gathers of a program, by op; none without a group."""
+    """The ops of a program that ranks do together, and which of its kind each is; none without a group."""
 
     def __init__(self, spec: ProgramSpec, device: Device, group: Group | None) -> None:
         self._spec, self._device, self._group = spec, device, group
-        gathers = [index for index, operation in enumerate(spec.ops) if operation.op == "gather"]
-        self.ops = {op: index for index, op in enumerate(gathers)} if group is not None else {}
+        self.ops = exchanges_of(spec) if group is not None else {}
 
     def of(self, frame: Frame) -> dict[int, Meeting]:
         """By op, on the values of a frame."""
@@ -42,9 +42,12 @@ class Meetings:
         """Only the rows that there are: other ranks know of no capacities."""
         assert self._group is not None
         operation = self._spec.ops[op]
-        value = operation.inputs["x"]
-        rows, own = resolve(self._spec.values[value].shape, sizes)
-        x = self._device.get(flat_bytes(frame.view(value)[:rows])).view(np.float32).reshape(rows, own)
-        y = frame.view(operation.outputs["y"])
-        gathered = self._group.gather(self.ops[op], x, y.shape[1], int(operation.attributes["first"]))
-        y[:rows].copy_(torch.from_numpy(gathered))
+        value = next(iter(operation.inputs.values()))
+        shape = resolve(self._spec.values[value].shape, sizes)
+        if operation.op == "receive":
+            x = np.empty(shape, np.int32)  # it is not looked at
+        else:
+            x = self._device.get(flat_bytes(frame.view(value)[: shape[0]])).view(np.float32).reshape(shape)
+        result = self._group.exchange(operation.op, self.ops[op], x, operation.attributes)
+        if result is not None:
+            frame.view(operation.outputs["y"])[: shape[0]].copy_(torch.from_numpy(result))

@@ -1,4 +1,4 @@
-"""What a program gathers from other ranks: only with a group, and no more columns than there are."""
+"""What a program does with other ranks: only with a group that has them, and no more columns than there are."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ if TYPE_CHECKING:
     from ..cpu.group import Group
 
 
+#: Where the stage stands that an op needs, seen from this one.
+_FAR_STAGES = {"send": 1, "receive": -1}
+
+
 def check_gathers(spec: ProgramSpec, group: Group | None) -> None:
-    """Raise KernelError where this rank's columns cannot be its part of all. Operands were checked before; whether the
-    ranks' parts lie side by side, they find out when they meet."""
-    rank, ranks = (0, 1) if group is None else (group.rank, group.ranks)
+    """Raise KernelError where this rank's columns cannot be its part of all, and where there is no stage to send to or
+    to receive from. Operands were checked before; whether the ranks' parts lie side by side, they find out when they
+    meet."""
+    stage, stages = (0, 1) if group is None else (group.stage, group.stages)
+    ranks = 1 if group is None else group.ranks // stages
+    rank = 0 if group is None else group.rank - stage * ranks
     for index, operation in enumerate(spec.ops):
+        if operation.op in _FAR_STAGES:
+            other = stage + _FAR_STAGES[operation.op]
+            if not 0 <= other < stages:
+                text = f"op {index} ({operation.op}): stage {stage} of {stages} has none there"
+                raise KernelError(ErrorCode.BAD_ARGUMENT, text)
         if operation.op != "gather":
             continue
         where = f"op {index} (gather)"

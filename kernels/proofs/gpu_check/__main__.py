@@ -15,7 +15,6 @@ from typing import Any
 from octavo_kernels import open_backend
 from octavo_kernels.backend import Backend
 from octavo_kernels.errors import KernelError
-from octavo_kernels.generated.ops import OPS
 
 
 def main() -> int:
@@ -36,6 +35,7 @@ def main() -> int:
 
 def check(backend: Backend, options: argparse.Namespace) -> dict[str, Any]:
     """Everything in order: values, programs, speed. Prints as it goes."""
+    from ..conformance.domains import DOMAINS
     from ..programs.folder import exported
     from . import programs
     from .values import check_ops
@@ -44,7 +44,7 @@ def check(backend: Backend, options: argparse.Namespace) -> dict[str, Any]:
     device = {"name": backend.model, "architecture": backend.isa, **_versions()}
     print(f"{device['name']} ({device['architecture']}), torch {device['torch']}, triton {device['triton']}\n")
     ops = []
-    for result in check_ops(backend, reference, OPS):
+    for result in check_ops(backend, reference, DOMAINS):
         ops.append(asdict(result))
         print(f"  {result.op:<20} {result.cases:>4} cases  {_verdict(result.wrong)}", flush=True)
     whole = {

@@ -17,6 +17,7 @@ from octavo_kernels import Backend, Executable, KernelError, open_backend, open_
 from octavo_kernels.cpu.group import Group
 
 from .programs import GatherProgram, Part
+from .stages import Stage, StageProgram
 
 _TESTS = Path(__file__).parents[1]
 _PATHS = os.pathsep.join(map(str, (_TESTS, _TESTS.parent)))
@@ -64,24 +65,33 @@ class Rank:
         self._descriptor = descriptor
         self._backends: dict[tuple[str, int], Backend] = {}
         self._group: Group | None = None
-        self._program: tuple[GatherProgram, Executable] | None = None
+        self._program: tuple[GatherProgram | StageProgram, Executable] | None = None
 
-    def open(self, rank: int, ranks: int, deadline_ms: int, size: int) -> None:
+    def open(self, rank: int, ranks: int, deadline_ms: int, size: int, stages: int = 1) -> None:
         """The group, in the first `size` bytes."""
         self.close()
         memory = np.frombuffer(mmap.mmap(self._descriptor, size), np.uint8)
-        self._group = open_group(memory, rank, ranks, deadline_ms)
+        self._group = open_group(memory, rank, ranks, deadline_ms, stages)
 
     def define(self, backend: str, threads: int, parts: Sequence[Part], most_rows: int, wide: bool) -> None:
+        self._define(backend, threads, GatherProgram(parts, most_rows, wide))
+
+    def define_stage(self, backend: str, threads: int, stage: Stage, most_rows: int, wide: bool) -> None:
+        self._define(backend, threads, StageProgram(stage, most_rows, wide))
+
+    def _define(self, backend: str, threads: int, program: GatherProgram | StageProgram) -> None:
         if self._program is not None:
             self._program[1].close()
             self._program = None
         found = self._backends.get((backend, threads))
         if found is None:
             found = self._backends[backend, threads] = open_backend(backend, threads)
-        program = GatherProgram(parts, most_rows, wide)
         arena = found.allocate("int8", "plain", (program.arena_bytes,))
         self._program = program, found.define(program.spec, {}, arena, group=self._group)
+
+    def usage(self) -> float:
+        """Seconds of processor time that this process has taken."""
+        return time.process_time()
 
     def step(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         assert self._program is not None

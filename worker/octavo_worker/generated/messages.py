@@ -44,6 +44,8 @@ OpName = Literal[
     "add",
     "rows",
     "gather",
+    "send",
+    "receive",
     "sample",
     "pool",
     "score",
@@ -169,6 +171,7 @@ class Group(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_f
     group: Handle
     rank: Count
     ranks: Annotated[int, Meta(ge=1, le=1024)]
+    stages: Annotated[int, Meta(ge=1, le=1024)] | UnsetType = UNSET
     shared: SharedMemory
     deadlineMs: Annotated[int, Meta(ge=1, le=2147483647)]
 

@@ -36,7 +36,7 @@ inline constexpr int int8_keys = 127, int8_values = 127;
 inline constexpr int int8_queries = 32639, int8_weight_bits = 14;
 inline constexpr int max_logprobs = 20;
 
-inline constexpr int op_count = 30;
+inline constexpr int op_count = 32;
 inline constexpr int max_inputs = 10;
 inline constexpr int max_outputs = 5;
 inline constexpr int max_attributes = 7;
@@ -62,16 +62,18 @@ enum class OpCode : int32_t {
   add = 17,
   rows = 18,
   gather = 19,
-  sample = 20,
-  pool = 21,
-  score = 22,
-  observe_outliers = 23,
-  quantize = 24,
-  linear_int8 = 25,
-  norm_quantize = 26,
-  add_norm_quantize = 27,
-  glu_quantize = 28,
-  rope_append = 29,
+  send = 20,
+  receive = 21,
+  sample = 22,
+  pool = 23,
+  score = 24,
+  observe_outliers = 25,
+  quantize = 26,
+  linear_int8 = 27,
+  norm_quantize = 28,
+  add_norm_quantize = 29,
+  glu_quantize = 30,
+  rope_append = 31,
 };
 // Row(op) for each op, in the order of OpCode.
 #define OCTAVO_OPS(Row) \
@@ -95,6 +97,8 @@ enum class OpCode : int32_t {
   Row(add) \
   Row(rows) \
   Row(gather) \
+  Row(send) \
+  Row(receive) \
   Row(sample) \
   Row(pool) \
   Row(score) \
@@ -299,6 +303,16 @@ inline constexpr int out_y = 0;
 inline constexpr int attr_columns = 0;
 inline constexpr int attr_first = 1;
 }  // namespace op_gather
+
+namespace op_send {
+inline constexpr int x = 0;
+}  // namespace op_send
+
+namespace op_receive {
+inline constexpr int like = 0;
+inline constexpr int out_y = 0;
+inline constexpr int attr_columns = 0;
+}  // namespace op_receive
 
 namespace op_sample {
 inline constexpr int logits = 0;

@@ -56,11 +56,12 @@ void octavo_borrow_threads(octavo_context* context, void (*parallel)(void (*)(vo
   context->team.borrow({parallel, thread_count});
 }
 
-int64_t octavo_group_least_bytes(int32_t ranks) { return octavo::Group::least_bytes(ranks); }
+int64_t octavo_group_least_bytes(int32_t ranks, int32_t stages) { return octavo::Group::least_bytes(ranks, stages); }
 
-octavo_group* octavo_group_open(void* memory, int64_t bytes, int32_t rank, int32_t ranks, int64_t deadline_ms) {
-  if (bytes < octavo::Group::least_bytes(ranks)) return nullptr;
-  return new (std::nothrow) octavo_group{{memory, bytes, rank, ranks, deadline_ms}};
+octavo_group* octavo_group_open(void* memory, int64_t bytes, int32_t rank, int32_t ranks, int32_t stages,
+                                int64_t deadline_ms) {
+  if (bytes < octavo::Group::least_bytes(ranks, stages)) return nullptr;
+  return new (std::nothrow) octavo_group{{memory, bytes, rank, ranks, stages, deadline_ms}};
 }
 
 void octavo_group_close(octavo_group* group) { delete group; }
@@ -72,9 +73,22 @@ const char* octavo_group_error(octavo_group* group) {
 int32_t octavo_group_gather(octavo_group* group, const float* x, float* y, int64_t rows, int64_t own, int64_t columns,
                             int64_t first, int64_t index) {
   if (group->group.broken()) return OCTAVO_GROUP_BROKEN;
-  uint32_t number = group->group.number();
+  octavo::Turns turns = group->group.turns();
   const octavo::Gather mine = {x, own, y, columns, rows, own, columns, first, index};
-  return group->group.gather(mine, &number, 0, 1, nullptr) ? 0 : OCTAVO_GROUP_BROKEN;
+  return group->group.gather(mine, &turns, {}) ? 0 : OCTAVO_GROUP_BROKEN;
+}
+
+int32_t octavo_group_send(octavo_group* group, const float* x, int64_t rows, int64_t columns, int64_t index) {
+  if (group->group.broken()) return OCTAVO_GROUP_BROKEN;
+  octavo::Turns turns = group->group.turns();
+  const octavo::Rows mine = {const_cast<float*>(x), columns, rows, columns, index};
+  return group->group.send(mine, &turns, {}) ? 0 : OCTAVO_GROUP_BROKEN;
+}
+
+int32_t octavo_group_receive(octavo_group* group, float* y, int64_t rows, int64_t columns, int64_t index) {
+  if (group->group.broken()) return OCTAVO_GROUP_BROKEN;
+  octavo::Turns turns = group->group.turns();
+  return group->group.receive({y, columns, rows, columns, index}, &turns, {}) ? 0 : OCTAVO_GROUP_BROKEN;
 }
 
 octavo_program* octavo_define(octavo_context* context, const octavo_program_spec* spec, int64_t thread_bytes,

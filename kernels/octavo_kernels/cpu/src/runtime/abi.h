@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // Raised with every change below, so that a stale library is not taken for a fresh one.
-#define OCTAVO_ABI_VERSION 5
+#define OCTAVO_ABI_VERSION 6
 int32_t octavo_abi_version(void);
 
 // Names of the instruction sets that this machine can run, slowest first, separated by spaces.
@@ -65,13 +65,15 @@ typedef struct octavo_program_spec {
 } octavo_program_spec;
 
 // This process as rank `rank` of a group (runtime/group.h) that meets in `memory`: 64-byte aligned, the same bytes for every
-// rank, zeroed before the first one opens it, at least octavo_group_least_bytes(ranks). Null: no memory, or too few bytes.
+// rank, zeroed before the first one opens it, at least octavo_group_least_bytes(ranks, stages). `stages` divides `ranks`: 0 ..
+// ranks / stages - 1 are the first stage. Null: no memory, or too few bytes.
 // One caller at a time; the programs of a group are released before it.
 typedef struct octavo_group octavo_group;
-int64_t octavo_group_least_bytes(int32_t ranks);
-octavo_group* octavo_group_open(void* memory, int64_t bytes, int32_t rank, int32_t ranks, int64_t deadline_ms);
+int64_t octavo_group_least_bytes(int32_t ranks, int32_t stages);
+octavo_group* octavo_group_open(void* memory, int64_t bytes, int32_t rank, int32_t ranks, int32_t stages,
+                                int64_t deadline_ms);
 void octavo_group_close(octavo_group* group);
-// Why the group is of no further use: a gather has failed, or the memory's first word is not 0. Null while it is of use.
+// Why the group is of no further use: an exchange has failed, or the memory's first word is not 0. Null while it is of use.
 const char* octavo_group_error(octavo_group* group);
 
 // For backends whose ops do not run here: gather number `index` of a program. x: [rows, own] floats, one row after the
@@ -79,6 +81,9 @@ const char* octavo_group_error(octavo_group* group);
 enum { OCTAVO_GROUP_BROKEN = 1 };
 int32_t octavo_group_gather(octavo_group* group, const float* x, float* y, int64_t rows, int64_t own, int64_t columns,
                             int64_t first, int64_t index);
+// Likewise send and receive number `index`: [rows, columns] floats. The first stage receives, and the last one sends, nothing.
+int32_t octavo_group_send(octavo_group* group, const float* x, int64_t rows, int64_t columns, int64_t index);
+int32_t octavo_group_receive(octavo_group* group, float* y, int64_t rows, int64_t columns, int64_t index);
 
 // A validated program; memory and group that it names must outlive it. Null: no memory. `thread_bytes`: scratch memory of
 // each thread, a multiple of 64. `group`: whose collectives it runs, or null.
@@ -99,7 +104,7 @@ typedef struct octavo_counters {
 // each op takes of it: protocol/workspace.ts.
 // `profile`: nanoseconds of each op as the caller's thread has seen them, or null. `nonfinite`: 1 for each op whose results
 // hold NaN or infinity, or null.
-// 0, or OCTAVO_GROUP_BROKEN: the ops behind the gather that failed did not run, and what the others wrote is of no use.
+// 0, or OCTAVO_GROUP_BROKEN: the ops behind the exchange that failed did not run, and what the others wrote is of no use.
 int32_t octavo_step(octavo_program* program, void* workspace, const int64_t* sizes, const void* payload, void* reply,
                     octavo_counters* counters, int64_t* profile, int64_t* nonfinite);
 

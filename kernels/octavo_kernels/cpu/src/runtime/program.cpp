@@ -18,6 +18,10 @@ int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
 }
 
+bool is_exchange(OpCode code) {
+  return code == OpCode::gather || code == OpCode::send || code == OpCode::receive;
+}
+
 int64_t size_of(int64_t dimension, const int64_t* sizes) {
   if (dimension >= 0) return dimension;
   const int64_t index = -1 - dimension;
@@ -122,7 +126,7 @@ bool Program::step(uint8_t* workspace, const int64_t* sizes, const uint8_t* payl
   workspace_ = workspace;
   profile_ = profile;
   nonfinite_ = nonfinite;
-  if (group_) met_ = group_->number();
+  if (group_) turns_ = group_->turns();
   team_.run([](void* program, int thread) { static_cast<Program*>(program)->run(thread); }, this);
   if (group_ && group_->failed()) return false;
 
@@ -163,11 +167,10 @@ void Program::run(int thread) {
   const bool chained = this->chained();
   auto chain = chains_.begin();
   int64_t last = profile_ && thread == 0 ? now() : 0;
-  int64_t gathers = 0;
-  uint32_t met = met_;
+  Exchanges exchanges{turns_};
   for (size_t i = 0; i < calls_.size(); i++) {
-    if (group_ && calls_[i].code == OpCode::gather) {
-      if (!gather(calls_[i], gathers++, &met, thread)) return;
+    if (group_ && is_exchange(calls_[i].code)) {
+      if (!exchange(calls_[i], &exchanges, thread)) return;
     } else if (chained && chain != chains_.end() && static_cast<size_t>(chain->first) == i) {
       run_chain(*chain, worker);
       i = static_cast<size_t>(chain->last) - 1;
@@ -190,12 +193,24 @@ void Program::run(int thread) {
 }
 
 // With the other ranks; false on every thread when it failed.
-bool Program::gather(const OpCall& call, int64_t index, uint32_t* number, int thread) {
-  namespace op = op_gather;
-  const Operand &x = call.in[op::x], &y = call.out[op::out_y];
-  const Gather mine = {x.as<float>(), x.stride,   y.as<float>(), y.stride, x.shape[0],
-                       x.shape[1],    y.shape[1], call.integer(op::attr_first), index};
-  return group_->gather(mine, number, thread, team_.active(), &team_);
+bool Program::exchange(const OpCall& call, Exchanges* done, int thread) {
+  const Caller caller = {thread, team_.active(), &team_};
+  const auto rows_of = [](const Operand& operand, int64_t index) {
+    return Rows{operand.as<float>(), operand.stride, operand.shape[0], operand.shape[1], index};
+  };
+  switch (call.code) {
+    case OpCode::send:
+      return group_->send(rows_of(call.in[op_send::x], done->sends++), &done->turns, caller);
+    case OpCode::receive:
+      return group_->receive(rows_of(call.out[op_receive::out_y], done->receives++), &done->turns, caller);
+    default: {
+      namespace op = op_gather;
+      const Operand &x = call.in[op::x], &y = call.out[op::out_y];
+      const Gather mine = {x.as<float>(), x.stride,   y.as<float>(), y.stride, x.shape[0],
+                           x.shape[1],    y.shape[1], call.integer(op::attr_first), done->gathers++};
+      return group_->gather(mine, &done->turns, caller);
+    }
+  }
 }
 
 void Program::run_op(size_t op, Worker& worker) {

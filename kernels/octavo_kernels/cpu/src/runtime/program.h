@@ -33,6 +33,12 @@ class Program {
     std::atomic<int64_t> next;
   };
 
+  // What a thread has done in a step with other ranks.
+  struct Exchanges {
+    Turns turns;
+    int64_t gathers = 0, sends = 0, receives = 0;
+  };
+
   void resolve(const int64_t* sizes);
   void place_inputs(const uint8_t* payload);
   int64_t bytes_of(int32_t value) const;
@@ -40,7 +46,7 @@ class Program {
   uint8_t* data_of(int32_t value) const;
   bool is_brought(int32_t value) const;
   void run(int thread);
-  bool gather(const OpCall& call, int64_t index, uint32_t* number, int thread);
+  bool exchange(const OpCall& call, Exchanges* done, int thread);
   void run_op(size_t op, Worker& worker);
   void run_chain(const Chain& chain, Worker& worker);
   // Whether chains run as such in this step.
@@ -63,8 +69,8 @@ class Program {
   std::vector<StepCounters> counters_;
   const int64_t thread_bytes_;
   Group* const group_;
-  // Of the group's meeting before the step.
-  uint32_t met_ = 0;
+  // Of the group, before the step.
+  Turns turns_{};
   uint8_t* workspace_ = nullptr;
   int64_t* profile_ = nullptr;
   int64_t* nonfinite_ = nullptr;
