@@ -89,8 +89,8 @@ test("has what a user runs, and no tests, no proofs, nothing that a machine has 
   const needed = ["worker/octavo_worker/__main__.py", "kernels/octavo_kernels/cpu/src/kernels/table.h", "README.md"];
   expect(packed).toEqual(expect.arrayContaining(needed));
   for (const rule of DELIVERED.slice(1)) expect(packed.filter((file) => rule.test(file)).length).toBeGreaterThan(0);
-  // It had 879 once. A new room of the house adds a dozen; a folder that should not be there adds hundreds.
-  expect(packed.length).toBeLessThan(750);
+  // It had 879 once, and 786 with groups, stages and launchers. A new room of the house adds a dozen; a folder that should not be there adds hundreds.
+  expect(packed.length).toBeLessThan(850);
 });
 
 test("runs in plain Node, from a module", () => {
