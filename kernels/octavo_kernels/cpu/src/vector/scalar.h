@@ -24,8 +24,12 @@ struct Mask16 {
   for (int i = 0; i < 16; i++) r.lane[i] = (expression); \
   return r
 
-// Memory.
-inline F32x16 load(const float* p) { OCTAVO_LANES(F32x16, p[i]); }
+// Memory. At any address, as with the other sets: quantisers lend themselves rows of bytes for floats.
+inline F32x16 load(const float* p) {
+  F32x16 r;
+  std::memcpy(r.lane, p, sizeof r.lane);
+  return r;
+}
 inline void store(float* p, F32x16 v) { std::memcpy(p, v.lane, sizeof v.lane); }
 inline F32x16 set1(float x) { OCTAVO_LANES(F32x16, x); }
 inline F32x16 zero() { return set1(0.0f); }
