@@ -1,4 +1,5 @@
 /** The worker processes of one machine, one per device, and the channel they share. */
+import { setMaxListeners } from "node:events";
 import { badArgument, OctavoError } from "./errors.ts";
 import { type DeviceName, isAuto, parseDeviceNames } from "./plan/devices.ts";
 import { checkPoolOptions, type PoolOptions } from "./pool-options.ts";
@@ -77,6 +78,7 @@ export class Pool {
     const setup: Setup = { launcher, shared: launcher.shared, names, threads, options };
     const failed = new AbortController(); // One failure ends the others' start.
     const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
+    setMaxListeners(0, signal); // One of each worker, until it is there.
     let done = 0;
     const starts = names.map(async (_, index) => {
       try {

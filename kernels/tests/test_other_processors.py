@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from octavo_kernels import Backend
-from octavo_kernels.generated.ops import OPS
 from proofs.conformance import cases, identical, run_case
+from proofs.conformance.domains import DOMAINS
 
 from .conftest import opened
 from .emulated.backend import EmulatedBackend, missing_tools
@@ -29,7 +29,7 @@ def emulated(request: pytest.FixtureRequest) -> Iterator[Backend]:
     backend.close()
 
 
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", DOMAINS)
 def test_an_aarch64_processor_gives_the_bits_of_this_one(op: str, emulated: Backend):
     host = opened("cpu")
     wrong = [case.name for case in cases(op) if identical(case, run_case(emulated, case), run_case(host, case))]

@@ -31,7 +31,7 @@ export function programCommand(): Command {
     .addOption(
       new Option("--output <what>", "what a step returns").choices(["sample", "logits", "score"]).default("sample"),
     )
-    .option("--rank <n>", "of which rank, with --tp, --pp or --shares (default: 0)", wholeNumber(0), 0)
+    .option("--rank <n>", "of which rank, with --tp, --pp or --shares", wholeNumber(0), 0)
     .option("--devices <name>", "ask this device how many kernels it launches for each op, where its backend can say")
     .option("--constants", "with --json: also the data of constants, which a program needs to run")
     .addOption(jsonOption())

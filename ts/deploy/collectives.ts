@@ -2,6 +2,7 @@
  * Where the ranks of a model meet while they compute: a part of the memory that the workers of a pool share. Ranks wait there
  * for each other inside their steps, so whoever learns that one of them will not come sets a word that ends the wait.
  */
+import { setMaxListeners } from "node:events";
 import { writeSync } from "node:fs";
 import { formatBytes } from "../bytes.ts";
 import { OctavoError } from "../errors.ts";
@@ -31,6 +32,7 @@ export class Collectives {
     this.#segment = segment;
     this.#devices = devices;
     this.handles = handles;
+    setMaxListeners(0, this.#closing.signal); // One of each device.
   }
 
   /**
@@ -95,7 +97,7 @@ export class Collectives {
 /** Zeroed memory that is really there: a page for which there is no room would end a worker in the middle of a step. */
 function take(shared: SharedMemory | undefined, ranks: number, bytes: number): Segment {
   if (shared === undefined) {
-    const text = `a model on ${ranks} devices needs memory that their workers share, and there is no /dev/shm here that could be used`;
+    const text = `a model on ${ranks} devices needs memory that their workers share: those that dialled in share none, others need a /dev/shm that can be used`;
     throw new OctavoError("OCTAVO_NO_DEVICE", `${text}; run it on one device`);
   }
   const segment = shared.take(bytes);

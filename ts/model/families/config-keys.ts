@@ -8,7 +8,7 @@ import { cut, quoted } from "../../quoted.ts";
 /** Of transformers' configs: names and versions, training, how its own code runs, generation, tokenizer, classification. */
 const HARMLESS = new Set(
   `
-  _name_or_path name_or_path _commit_hash transformers_version transformers.js_config auto_map license
+  _name_or_path name_or_path _model_name_or_path _commit_hash transformers_version transformers.js_config auto_map license
   unsloth_version unsloth_fixed is_llama_config torch_dtype dtype
   initializer_range attention_dropout hidden_dropout residual_dropout resid_pdrop embd_pdrop attn_pdrop hidden_dropout_prob
   attention_probs_dropout_prob classifier_dropout gradient_checkpointing neftune_noise_alpha

@@ -12,7 +12,7 @@ export interface EnvOptions {
   readonly listen: string;
   /**
    * Folder for the workers' connection files, `worker-0.json` and on, one per device in the order of `devices`: made when there is
-   * none, else it must be this user's with the mode 0700. The files (0600) hold keys of this launch; they are removed with the pool.
+   * none, else it must be this user's with the mode 0700. One pool at a time: a second one replaces the files. The files (0600) hold keys of this launch; they are removed with the pool.
    */
   readonly keys: string;
   /**
@@ -46,6 +46,8 @@ const RULES: Rules<EnvOptions> = {
 export function checkEnvOptions(options: object): asserts options is EnvOptions {
   checkOptions(options as EnvOptions, RULES, "launcher");
   const { listen, keys } = options as Partial<EnvOptions>;
+  if (Number(listen?.split(":").at(-1) ?? 0) > 65_535)
+    throw badArgument(`launcher: listen is ${quoted(listen)}; ports go from 0, for a free one, to 65535`);
   if (listen === undefined) throw badArgument('launcher: listen is missing; for example "tcp://0.0.0.0:5555"');
   if (keys === undefined) {
     const text = `launcher: keys is missing, the folder for the workers' keys; plain tcp at ${quoted(listen)}, where anybody could be a worker, is not offered`;
