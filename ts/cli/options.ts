@@ -47,7 +47,11 @@ export function kvOption(what: string): Option {
 export function addParallelOptions(command: Command): Command {
   return command
     .option("--tp <n>", "devices that each have a part of every layer (default: as many as --devices)", wholeNumber(1))
-    .option("--pp <n>", "stages, one after the other, each with some of the layers (default: 1; not to look at ops)", wholeNumber(1))
+    .option(
+      "--pp <n>",
+      "stages, one after the other, each with some of the layers (default: 1; not to look at ops)",
+      wholeNumber(1),
+    )
     .option("--shares <list>", "how much of the model each device has, such as 2,1 (default: by its memory)", numbers);
 }
 
