@@ -3,9 +3,11 @@
  *
  * TypeScript infers and checks shapes from it (`ts/program`), Python validates from its generated form
  * (`kernels/octavo_kernels/generated/ops.py`), the C++ backend decodes with a generated header
- * (`kernels/octavo_kernels/cpu/src/generated/ops.h`), and `docs/ops.md` is printed from it.
+ * (`kernels/octavo_kernels/cpu/src/generated/ops.h`), and `docs/ops.md` is printed from it. Ops that passes make of others:
+ * `fused-ops.ts`; what several ops have in common: `op-parts.ts`.
  * After a change run `npm run generate`; a stale generated file fails the tests.
  */
+import { FUSED_OPS } from "./fused-ops.ts";
 import {
   activationAttribute,
   depthRules,
@@ -357,66 +359,7 @@ export const OPS = {
     outputs: {},
     attributes: { threshold: { type: "number", min: 0, default: 6 } },
   },
-  quantize: {
-    summary: "Rows to base-255 int8 digits: dense low digit, sparse high digit (carries), and the row's step.",
-    formula: "quantize_digits(x, row_statistics(x), row_inliers(x, row_statistics(x)))",
-    fuses: ["row_statistics", "row_inliers", "quantize_digits"],
-    inputs: { x: f32("T", "K") },
-    outputs: digitOutputs,
-    attributes: quantizeAttributes,
-  },
-  linear_int8: {
-    summary: "LLM.int8() product of digits with an int8 weight: one exact int32 sum, one dequantisation.",
-    formula: "dequantize(multiply_int8(low, high, carries, weight), step, scale, bias)",
-    fuses: ["multiply_int8", "dequantize"],
-    inputs: { ...digitOutputs, weight: packed(i8("N", "K")), scale: f32("N"), bias: optional(f32("N")) },
-    outputs: { y: f32("T", "N") },
-    attributes: {},
-  },
-  norm_quantize: {
-    summary: "norm, then quantize, in one pass.",
-    formula: "quantize(norm(x))",
-    fuses: ["norm", "quantize"],
-    inputs: { x: f32("T", "K"), weight: float("K"), bias: optional(float("K")) },
-    outputs: digitOutputs,
-    attributes: { ...normAttributes, ...quantizeAttributes },
-  },
-  add_norm_quantize: {
-    summary: "Residual add, norm, quantize, in one pass.",
-    formula: "y = a + b; quantize(norm(y))",
-    fuses: ["add", "norm", "quantize"],
-    inputs: { a: f32("T", "K"), b: f32("T", "K"), weight: float("K"), bias: optional(float("K")) },
-    outputs: { y: f32("T", "K"), ...digitOutputs },
-    attributes: { ...normAttributes, ...quantizeAttributes },
-  },
-  glu_quantize: {
-    summary: "Gated activation, then quantize, in one pass.",
-    formula: "quantize(activation(gate) * up)",
-    fuses: ["glu", "quantize"],
-    inputs: { gate: f32("T", "K"), up: f32("T", "K") },
-    outputs: digitOutputs,
-    attributes: { ...activationAttribute, ...quantizeAttributes },
-  },
-  rope_append: {
-    summary: "Rotate q and k, and write k and v into the KV pages, in one pass.",
-    formula: "y = rope(q); append(rope(k), v)",
-    fuses: ["rope", "rope", "append"],
-    inputs: {
-      q: f32("T", "W"),
-      k: f32("T", "kvHeads*headDim"),
-      v: f32("T", "kvHeads*headDim"),
-      positions: i32("T"),
-      cos: f32("P", "R"),
-      sin: f32("P", "R"),
-      slots: i32("T"),
-      keys: mutated(kvPages.keys),
-      values: mutated(kvPages.values),
-      steps: mutated(kvPages.steps),
-    },
-    outputs: { y: f32("T", "W") },
-    attributes: { ...ropeAttributes, ...kvAttributes },
-    rules: [...ropeRules, ...kvRules],
-  },
+  ...FUSED_OPS,
 } as const satisfies Record<string, OpSpec>;
 
 export type OpName = keyof typeof OPS;

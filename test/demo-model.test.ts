@@ -79,14 +79,16 @@ describe.runIf(here)("the demo model", () => {
     expect(await answerTogether(engine, jobs)).toEqual(alone);
   });
 
+  async function answersOf(jobs: ReturnType<typeof randomJobs>, options: LoadOptions) {
+    engine = await Engine.load("smollm2", { context: 256, ...options });
+    const answers = await answerTogether(engine, jobs);
+    await engine.dispose();
+    return answers;
+  }
+
   it("gives the same bits on two and on three workers, however it is cut", async () => {
     const jobs = randomJobs(4, 49_152, 60);
-    const answersOn = async (options: LoadOptions) => {
-      engine = await Engine.load("smollm2", { context: 256, ...options });
-      const answers = await answerTogether(engine, jobs);
-      await engine.dispose();
-      return answers;
-    };
+    const answersOn = (options: LoadOptions) => answersOf(jobs, options);
     const one = await answersOn({ devices: "cpu:0" });
     expect(await answersOn({ devices: "cpu:0,cpu:1", tokenBudget: 50 })).toEqual(one);
     expect(await answersOn({ tensorParallel: 3, devices: "auto", shares: [4, 1, 2] })).toEqual(one);
@@ -94,12 +96,7 @@ describe.runIf(here)("the demo model", () => {
 
   it("gives the same bits in two and in three stages, and on two workers in each of two", async () => {
     const jobs = randomJobs(4, 49_152, 60);
-    const answersOn = async (options: LoadOptions) => {
-      engine = await Engine.load("smollm2", { context: 256, ...options });
-      const answers = await answerTogether(engine, jobs);
-      await engine.dispose();
-      return answers;
-    };
+    const answersOn = (options: LoadOptions) => answersOf(jobs, options);
     const one = await answersOn({ devices: "cpu:0" });
     expect(await answersOn({ devices: "cpu:0,cpu:1", pipelineParallel: 2, tokenBudget: 30 })).toEqual(one);
     expect(await answersOn({ devices: "auto", pipelineParallel: 3 })).toEqual(one);

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
 from octavo_kernels import Backend, open_backend
 from octavo_kernels.cpu.library import available_isas
+from ranks.group import Ranks
 
 
 @cache
@@ -37,3 +39,18 @@ def reference() -> Backend:
 @pytest.fixture
 def cpu(isa: str) -> Backend:
     return opened("cpu", isa)
+
+
+@pytest.fixture(scope="module")
+def rank_processes() -> Iterator[Ranks]:
+    ranks = Ranks()
+    yield ranks
+    ranks.end()
+
+
+@pytest.fixture
+def ranks(rank_processes: Ranks) -> Iterator[Ranks]:
+    """Processes that a module's tests use again, each with a group of its own."""
+    yield rank_processes
+    for process in rank_processes.processes():
+        process.call("close")

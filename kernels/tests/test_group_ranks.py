@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -16,20 +16,6 @@ from ranks.group import BYTES, LINE, PATIENT, Ranks, heard, numbers
 from ranks.programs import Part, parts_of
 
 pytestmark = pytest.mark.xdist_group("ranks")  # processes that wait for each other: not beside each other
-
-
-@pytest.fixture(scope="module")
-def kept() -> Iterator[Ranks]:
-    ranks = Ranks()
-    yield ranks
-    ranks.end()
-
-
-@pytest.fixture
-def ranks(kept: Ranks) -> Iterator[Ranks]:
-    yield kept
-    for process in kept.processes():
-        process.call("close")
 
 
 def cut(whole: np.ndarray, parts: Sequence[Part]) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,20 +17,6 @@ pytestmark = pytest.mark.xdist_group("ranks")  # processes that wait for each ot
 
 #: Bytes of the word in a rank's line.
 _SENT, _READ = 4, 8
-
-
-@pytest.fixture(scope="module")
-def kept() -> Iterator[Ranks]:
-    ranks = Ranks()
-    yield ranks
-    ranks.end()
-
-
-@pytest.fixture
-def ranks(kept: Ranks) -> Iterator[Ranks]:
-    yield kept
-    for process in kept.processes():
-        process.call("close")
 
 
 def chain(stages: int, widths: Sequence[int]) -> list[Stage]:
@@ -125,7 +111,8 @@ def test_a_stage_runs_at_most_two_messages_ahead(ranks: Ranks):
 def test_stages_that_disagree_are_told_both_sides(ranks: Ranks, kind: str):
     for columns, rows in ((4, 3), (5, 2)):
         ranks.open(2, stages=2)
-        ranks.define_stages([Stage(4, False, None, True), Stage(columns, True, None, False)], 8, ("cpu", kind))
+        stages = [Stage(4, False, None, True), Stage(columns, True, None, False)]
+        ranks.define_stages(stages, 8, backends=("cpu", kind))
         _, error = ranks.step([[numbers(2, 4)], [numbers(rows, columns)]])
         assert isinstance(error, KernelError)
         assert error.code == ErrorCode.GROUP_BROKEN

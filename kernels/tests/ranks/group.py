@@ -52,34 +52,27 @@ class Ranks:
         arguments = [(rank, ranks, deadline_ms, size, stages) for rank in range(ranks)]
         return self.all("open", arguments, self.processes())[1]
 
-    def define(
-        self,
-        parts: Sequence[Sequence[Part]],
-        most_rows: int,
-        backends: Sequence[str] = ("cpu",),
-        threads: int = 1,
-        wide: bool = False,
-    ) -> None:
-        """`parts`: of each rank, of each gather. Backends in turn."""
-        arguments = [
-            (backends[rank % len(backends)], threads, rank_parts, most_rows, wide)
-            for rank, rank_parts in enumerate(parts)
-        ]
-        self.all("define", arguments, self.processes())
+    def define(self, parts: Sequence[Sequence[Part]], most_rows: int, **options) -> None:
+        """`parts`: of each rank, of each gather. Options as of `define_stages`."""
+        self._define("define", parts, most_rows, **options)
 
-    def define_stages(
+    def define_stages(self, stages: Sequence[Stage], most_rows: int, **options) -> None:
+        """`stages`: of each rank. Options: `backends`, which the ranks take in turn, `threads`, `wide`."""
+        self._define("define_stage", stages, most_rows, **options)
+
+    def _define(
         self,
-        stages: Sequence[Stage],
+        name: str,
+        of_ranks: Sequence,
         most_rows: int,
         backends: Sequence[str] = ("cpu",),
         threads: int = 1,
         wide: bool = False,
     ) -> None:
-        """`stages`: of each rank. Backends in turn."""
         arguments = [
-            (backends[rank % len(backends)], threads, stage, most_rows, wide) for rank, stage in enumerate(stages)
+            (backends[rank % len(backends)], threads, of_rank, most_rows, wide) for rank, of_rank in enumerate(of_ranks)
         ]
-        self.all("define_stage", arguments, self.processes())
+        self.all(name, arguments, self.processes())
 
     def step(self, arrays: Sequence[Sequence[np.ndarray]]) -> list:
         """What each rank answers to its arrays: arrays, or its KernelError."""
