@@ -9,8 +9,8 @@ import { contentBytes, roundUp } from "../program/tensor-bytes.ts";
 
 const LINE = 64;
 const PAGE = 4096;
-/** What shared memory is given out in (`workers/shared-memory.ts`). */
-const GRAIN = 2 ** 20;
+/** Bytes in whole multiples of which the workers' shared memory is given out. */
+export const SHARED_GRAIN = 2 ** 20;
 /** Of a slot. More is copied in turns: a slot that stays in the caches of two cores is the faster one. */
 const MOST_SLOT = 2 ** 20;
 
@@ -26,5 +26,5 @@ export function segmentBytes(programs: readonly Program[], limits: Sizes, stages
   if (largest === 0) return 0;
   const slot = Math.min(MOST_SLOT, roundUp(largest, LINE) + LINE); // A line says what is in it.
   const ranks = programs.length;
-  return roundUp(roundUp(LINE * (1 + ranks), PAGE) + 2 * (ranks + stages - 1) * slot, GRAIN);
+  return roundUp(roundUp(LINE * (1 + ranks), PAGE) + 2 * (ranks + stages - 1) * slot, SHARED_GRAIN);
 }

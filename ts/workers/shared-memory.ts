@@ -7,11 +7,11 @@
 import { closeSync, ftruncateSync, openSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { OctavoError } from "../errors.ts";
+import { SHARED_GRAIN } from "../plan/segment.ts";
 import { roundUp } from "../program/tensor-bytes.ts";
 import { makeOwnedFolder, removeFolder } from "./owned-folder.ts";
 
 const ROOT = "/dev/shm";
-const GRAIN = 2 ** 20;
 /** Bytes that are kept while nothing uses them. */
 const KEPT_BYTES = 64 * 2 ** 20;
 
@@ -54,7 +54,7 @@ export class SharedMemory {
   /** A segment of at least `bytes`, or undefined when the machine's shared memory (64 MB in Docker) has no room for it. */
   take(bytes: number): Segment | undefined {
     if (this.#closed) throw new OctavoError("OCTAVO_DISPOSED", "the pool is disposed");
-    const wanted = roundUp(bytes, GRAIN);
+    const wanted = roundUp(bytes, SHARED_GRAIN);
     const fitting = this.#free.findIndex((extent) => extent.bytes >= wanted);
     const extent = fitting < 0 ? this.#grow(wanted) : this.#cut(fitting, wanted);
     if (extent === undefined) return undefined;

@@ -9,8 +9,6 @@
 
 namespace octavo::OCTAVO_ISA {
 
-constexpr int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
-
 inline constexpr int block_pages = attention_block / page_size;
 
 #if defined(OCTAVO_AMX)

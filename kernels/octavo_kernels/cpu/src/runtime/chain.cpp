@@ -13,8 +13,6 @@ constexpr int64_t row_multiple = 16;
 // A dimension of T.
 constexpr int64_t by_rows = -1;
 
-int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
-
 struct Bytes {
   uint8_t *begin, *end;
   bool meets(const Bytes& other) const { return begin < other.end && other.begin < end; }

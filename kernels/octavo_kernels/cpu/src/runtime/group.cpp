@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 
+#include "clock.h"
 #include "futex.h"
+#include "op.h"
 #include "team.h"
 
 namespace octavo {
@@ -32,12 +33,6 @@ bool reached(uint32_t number, uint32_t wanted) { return static_cast<int32_t>(num
 
 int64_t slots_start(int32_t ranks) { return (kLine + ranks * kLine + kPage - 1) / kPage * kPage; }
 
-int64_t now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec;
-}
-
 // Elements `begin` to `end` of rows of `columns`, which lie one after the other in `dense` from element `begin` on.
 template <class Copy>
 void by_rows(int64_t begin, int64_t end, int64_t columns, Copy copy) {
@@ -53,20 +48,16 @@ void copy_floats(float* target, const float* source, int64_t count) {
   std::memcpy(target, source, static_cast<size_t>(count) * sizeof(float));
 }
 
-// A thread's part of `count` elements.
-void share(int64_t count, int thread, int threads, int64_t* begin, int64_t* end) {
-  const int64_t pieces = (count + kPiece - 1) / kPiece;
-  *begin = std::min(count, pieces * thread / threads * kPiece);
-  *end = std::min(count, pieces * (thread + 1) / threads * kPiece);
-}
-
 std::string text(int64_t number) { return std::to_string(number); }
 
 // Copies that threads share have to be done before the first of them tells of it.
 bool shares(const Caller& caller, int64_t count) { return caller.threads > 1 && count > kAlone; }
 
+// A thread's part of `count` elements.
 void part_of(const Caller& caller, int64_t count, int64_t* begin, int64_t* end) {
-  share(count, caller.thread, caller.threads, begin, end);
+  Worker worker{};
+  worker.thread = caller.thread, worker.threads = caller.threads;
+  worker.share(count, kPiece, begin, end);
 }
 
 void tell(uint32_t* word, uint32_t number) {

@@ -12,6 +12,8 @@ namespace octavo {
 // On every function here: each instruction set compiles them for itself, and a linker would keep one copy for all.
 #define OCTAVO_ALWAYS_INLINE __attribute__((always_inline)) inline
 
+OCTAVO_ALWAYS_INLINE constexpr int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
+
 // An operand at this step's sizes. `data` is null for an optional operand that is absent.
 struct Operand {
   void* data;

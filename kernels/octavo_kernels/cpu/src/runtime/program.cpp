@@ -1,22 +1,15 @@
 #include "program.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <new>
 
+#include "clock.h"
 #include "finite.h"
 
 namespace octavo {
 
 namespace {
-
-int64_t round_up_64(int64_t n) { return (n + 63) / 64 * 64; }
-
-int64_t now() {
-  const auto time = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
-}
 
 bool is_exchange(OpCode code) {
   return code == OpCode::gather || code == OpCode::send || code == OpCode::receive;
